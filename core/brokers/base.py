@@ -1,0 +1,96 @@
+"""What headroom asks of a broker. An adapter translates, and does nothing else: no waiting, no retry, no choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
+
+from ..models import (
+    APIConfig,
+    BrokerOrder,
+    HealthStatus,
+    Operation,
+    Order,
+    OrderAck,
+    OrderType,
+    Portfolio,
+    Position,
+    Quote,
+    Session,
+)
+
+__all__ = ["TradingAPI"]
+
+
+@runtime_checkable
+class TradingAPI(Protocol):
+    """One account at one broker.
+
+    Every call raises only `BrokerError`s: OrderNotSent, OrderRefused (RateLimited, BlockedForDay,
+    AuthenticationFailed) or OrderOutcomeUnknown. A cancelled call that may have left raises CancelledError as usual; who
+    cancels it treats the order as unknown.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the account is routed by; unique among the accounts of one router."""
+        ...
+
+    @property
+    def config(self) -> APIConfig: ...
+
+    @property
+    def absence_proven_after_ns(self) -> int:
+        """How long after a lost request an order may still turn up; found in no book after that, it was never placed."""
+        ...
+
+    def cost(self, operation: Operation, *, symbols: int = 1) -> int:
+        """Requests that one call of `operation` makes on the wire: quotes of many symbols go in chunks."""
+        ...
+
+    async def authenticate(self) -> Session: ...
+
+    async def logout(self) -> None: ...
+
+    async def health_check(self) -> HealthStatus:
+        """The cheapest call that proves the account usable."""
+        ...
+
+    async def place_order(self, order: Order, *, tag: str) -> OrderAck:
+        """Send `order` once, marked with `tag`: 1 to 19 letters and digits, never used before."""
+        ...
+
+    async def modify_order(
+        self,
+        broker_order_id: str,
+        *,
+        quantity: int | None = None,
+        order_type: OrderType | None = None,
+        price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+    ) -> OrderAck:
+        """Change what is given; the rest stays."""
+        ...
+
+    async def cancel_order(self, broker_order_id: str) -> OrderAck: ...
+
+    async def get_order(self, broker_order_id: str) -> BrokerOrder:
+        """Raise OrderRefused with code `unknown_order` when the broker knows no such id."""
+        ...
+
+    async def find_orders_by_tag(self, tag: str) -> tuple[BrokerOrder, ...]:
+        """The orders that bear exactly this tag, filtered on our side whatever the broker did."""
+        ...
+
+    async def get_orders(self) -> tuple[BrokerOrder, ...]:
+        """The day's order book."""
+        ...
+
+    async def get_positions(self) -> tuple[Position, ...]: ...
+
+    async def get_portfolio(self) -> Portfolio: ...
+
+    async def get_market_data(self, symbols: Sequence[str]) -> tuple[Quote, ...]:
+        """The latest quotes, one per symbol known to the broker, in the order asked."""
+        ...

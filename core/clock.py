@@ -1,0 +1,203 @@
+"""Time, handed in: monotonic to wait by, epoch to record by. Whole nanoseconds.
+
+Floats miss window edges: with float seconds a permit is sometimes refused at its own wake-up instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import selectors
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol, TypeVar
+
+import anyio
+
+__all__ = ["DAY", "HOUR", "MICROSECOND", "MILLISECOND", "MINUTE", "SECOND", "Clock", "SystemClock", "VirtualClock"]
+
+MICROSECOND: Final = 1_000
+MILLISECOND: Final = 1_000_000
+SECOND: Final = 1_000_000_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """What core knows of time."""
+
+    def now_ns(self) -> int:
+        """Monotonic nanoseconds from an arbitrary start. Never goes back, whatever is done to the wall clock."""
+        ...
+
+    def epoch_ns(self) -> int:
+        """Nanoseconds since 1970-01-01 UTC, for records only: it may jump."""
+        ...
+
+    async def sleep_until_ns(self, deadline_ns: int) -> None:
+        """Return once `now_ns() >= deadline_ns`; at once, after one pass of the loop, when that is so already."""
+        ...
+
+    def outside(self) -> OutsideWork:
+        """Mark a wait for something that time does not drive: a thread, a file, a socket.
+
+        Virtual time stands still inside such a block; on the system clock the block does nothing.
+        """
+        ...
+
+
+class OutsideWork(Protocol):
+    """The block that `Clock.outside` gives."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc_info: object) -> bool | None: ...
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def epoch_ns(self) -> int:
+        return time.time_ns()
+
+    async def sleep_until_ns(self, deadline_ns: int) -> None:
+        # A loop timer may fire a little before its time: come back as often as it takes.
+        while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
+            await anyio.sleep(left_ns / SECOND)
+        await anyio.sleep(0)
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        yield
+
+
+class VirtualClock:
+    """Time that moves only when it is told to, or, inside `run`, whenever nothing else is left to do.
+
+    Everything that waits must wait on this clock. `start_ns` and `epoch_start_ns` set the first instant.
+
+    By hand, in a test that runs on the loop of `loop_factory` (tests/conftest.py gives every test one):
+
+        clock = VirtualClock()
+        tasks.start_soon(sleeper, clock)
+        await clock.advance_ns(2 * SECOND)   # two virtual seconds; each sleeper wakes at its own instant
+    """
+
+    def __init__(self, start_ns: int = 0, epoch_start_ns: int = 1_767_585_600_000_000_000) -> None:
+        self._now_ns = start_ns
+        self._epoch_offset_ns = epoch_start_ns - start_ns
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._serial = 0
+        self._outside = 0
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def epoch_ns(self) -> int:
+        return self._now_ns + self._epoch_offset_ns
+
+    def jump_epoch_ns(self, by_ns: int) -> None:
+        """Move the wall clock alone, as an operator or NTP may do."""
+        self._epoch_offset_ns += by_ns
+
+    async def sleep_until_ns(self, deadline_ns: int) -> None:
+        if deadline_ns <= self._now_ns:
+            await anyio.sleep(0)
+            return
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._serial += 1  # sleepers of one instant wake in the order in which they fell asleep
+        heapq.heappush(self._sleepers, (deadline_ns, self._serial, woken))
+        await woken
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        self._outside += 1
+        try:
+            yield
+        finally:
+            self._outside -= 1
+
+    async def advance_ns(self, by_ns: int) -> None:
+        """Move time on by `by_ns`, waking each sleeper at its own instant and letting the loop settle in between."""
+        target_ns = self._now_ns + by_ns
+        await self.settle()
+        while self._drop_cancelled() and self._sleepers[0][0] <= target_ns:
+            self._wake_next()
+            await self.settle()
+        self._now_ns = target_ns
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Return once every other task waits, for time or for nothing that this loop can hurry."""
+        selector = getattr(asyncio.get_running_loop(), "idle_selector", None)
+        if not isinstance(selector, _IdleSelector):
+            message = "VirtualClock needs a loop made by core.clock.loop_factory"
+            raise RuntimeError(message)
+        while True:
+            await selector.until_idle()
+            if not self._outside:
+                return
+            await asyncio.sleep(0.0005)
+
+    def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run `main` on a loop of its own, jumping to the next sleeper whenever nothing else is left to do."""
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            selector = getattr(runner.get_loop(), "idle_selector", None)
+            assert isinstance(selector, _IdleSelector)  # noqa: S101 - our own factory, one line above
+            selector.when_idle = self._jump
+            return runner.run(main())
+
+    def _jump(self) -> bool:
+        """Wake the next sleeper; False when there is none, or when a thread may still bring something."""
+        if self._outside or not self._drop_cancelled():
+            return False
+        self._wake_next()
+        return True
+
+    def _drop_cancelled(self) -> bool:
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return bool(self._sleepers)
+
+    def _wake_next(self) -> None:
+        deadline_ns, _, woken = heapq.heappop(self._sleepers)
+        self._now_ns = max(self._now_ns, deadline_ns)
+        woken.set_result(None)
+
+
+class _IdleSelector(selectors.DefaultSelector):
+    """A selector that knows when its loop has nothing left to do: the loop then asks to wait longer than 0 s."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.when_idle: Callable[[], bool] | None = None
+        self._idle: asyncio.Future[None] | None = None
+
+    async def until_idle(self) -> None:
+        self._idle = asyncio.get_running_loop().create_future()
+        await self._idle
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+            return []
+        if self.when_idle is not None and self.when_idle():
+            return []
+        return super().select(timeout)
+
+
+def loop_factory() -> asyncio.AbstractEventLoop:
+    """An event loop that a VirtualClock can drive; without one it is an ordinary loop."""
+    selector = _IdleSelector()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.idle_selector = selector  # type: ignore[attr-defined]
+    return loop

@@ -1,0 +1,93 @@
+"""Time moves only when it is told to."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from core.clock import MILLISECOND, SECOND, SystemClock, VirtualClock
+
+
+async def test_sleepers_wake_at_their_own_instant_in_the_order_they_fell_asleep(clock: VirtualClock) -> None:
+    woken: list[tuple[str, int]] = []
+
+    async def sleeper(name: str, until_ns: int) -> None:
+        await clock.sleep_until_ns(until_ns)
+        woken.append((name, clock.now_ns()))
+
+    async with anyio.create_task_group() as tasks:
+        for name, until_ns in (("late", 3 * SECOND), ("first", SECOND), ("second", SECOND)):
+            tasks.start_soon(sleeper, name, until_ns)
+        await clock.advance_ns(SECOND - 1)
+        assert woken == []
+        await clock.advance_ns(1)
+        assert woken == [("first", SECOND), ("second", SECOND)]
+        await clock.advance_ns(5 * SECOND)
+    assert woken[-1] == ("late", 3 * SECOND)
+    assert clock.now_ns() == 6 * SECOND
+
+
+async def test_a_cancelled_sleeper_is_forgotten(clock: VirtualClock) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(clock.sleep_until_ns, SECOND)
+        await clock.settle()
+        tasks.cancel_scope.cancel()
+    await clock.advance_ns(2 * SECOND)
+    assert clock.now_ns() == 2 * SECOND
+
+
+async def test_time_stands_still_while_a_thread_works(clock: VirtualClock) -> None:
+    seen: list[int] = []
+
+    async def worker() -> None:
+        await clock.sleep_until_ns(SECOND)
+        with clock.outside():
+            await anyio.to_thread.run_sync(lambda: None)
+        seen.append(clock.now_ns())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker)
+        await clock.advance_ns(10 * SECOND)
+    assert seen == [SECOND]
+
+
+def test_run_jumps_over_idle_time_and_repeats_to_the_digit() -> None:
+    def trace() -> list[tuple[int, int]]:
+        clock = VirtualClock()
+        log: list[tuple[int, int]] = []
+
+        async def ticker(period_ns: int) -> None:
+            for _ in range(1000):
+                await clock.sleep_until_ns(clock.now_ns() + period_ns)
+                log.append((clock.now_ns(), period_ns))
+
+        async def main() -> None:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ticker, 7 * SECOND)
+                tasks.start_soon(ticker, 11 * SECOND)
+
+        clock.run(main)
+        assert clock.now_ns() == 11_000 * SECOND
+        return log
+
+    assert trace() == trace()
+
+
+async def test_the_system_clock_never_wakes_early() -> None:
+    clock = SystemClock()
+    for wait_ns in (0, 1, MILLISECOND):
+        deadline_ns = clock.now_ns() + wait_ns
+        await clock.sleep_until_ns(deadline_ns)
+        assert clock.now_ns() >= deadline_ns
+
+
+async def test_a_jump_of_the_wall_clock_moves_no_monotonic_time(clock: VirtualClock) -> None:
+    before = clock.now_ns()
+    clock.jump_epoch_ns(3600 * SECOND)
+    assert clock.now_ns() == before
+
+
+@pytest.mark.parametrize("already_ns", [0, -1])
+async def test_a_deadline_that_has_passed_returns_at_once(clock: VirtualClock, already_ns: int) -> None:
+    await clock.sleep_until_ns(already_ns)
+    assert clock.now_ns() == 0
