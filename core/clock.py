@@ -68,7 +68,7 @@ class SystemClock:
 
     async def sleep_until_ns(self, deadline_ns: int) -> None:
         # A loop timer may fire a little before its time: come back as often as it takes.
-        while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
+        while (left_ns := deadline_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 - nobody can set an event for time
             await anyio.sleep(left_ns / SECOND)
         await anyio.sleep(0)
 

@@ -28,8 +28,8 @@ class TradingAPI(Protocol):
     """One account at one broker.
 
     Every call raises only `BrokerError`s: OrderNotSent, OrderRefused (RateLimited, BlockedForDay,
-    AuthenticationFailed) or OrderOutcomeUnknown. A cancelled call that may have left raises CancelledError as usual; who
-    cancels it treats the order as unknown.
+    AuthenticationFailed) or OrderOutcomeUnknown. A cancelled call raises CancelledError as usual; who cancels a call
+    that may have left treats it as unknown.
     """
 
     @property
@@ -42,7 +42,7 @@ class TradingAPI(Protocol):
 
     @property
     def absence_proven_after_ns(self) -> int:
-        """How long after a lost request an order may still turn up; found in no book after that, it was never placed."""
+        """How long after a lost request its order may still turn up; in no book after that, it was never placed."""
         ...
 
     def cost(self, operation: Operation, *, symbols: int = 1) -> int:
