@@ -22,6 +22,7 @@ __all__ = [
     "IncidentRow",
     "LatencySnapshot",
     "OrderRow",
+    "RefereeReport",
     "RouterSnapshot",
     "Severity",
     "StressSnapshot",
@@ -209,6 +210,22 @@ class IncidentRow:
     message: str
     evidence: str = ""
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefereeReport:
+    """What a simulated broker counted of one account: the judgement on whoever had to keep the limits.
+
+    `fullest` holds, for each rate, its text, the most arrivals ever seen in one of its windows, and its limit.
+    `duplicate_tags` are order tags accepted more than once. `breached`: how many of the rates refused something.
+    """
+
+    name: str
+    accepted: int
+    refused: int
+    fullest: tuple[tuple[str, int, int], ...]
+    duplicate_tags: tuple[str, ...] = ()
+    breached: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
