@@ -1,1 +1,583 @@
-"""Being built."""
+"""One request, the best broker: choose, permit, send, learn.
+
+The manager makes one frozen candidate per broker, the balancer picks one, the limiter gives the permit, the adapter
+sends, and both are told how it went. It sends again only what never left or what was refused for a broker's own
+reason; a read may also be asked again elsewhere after silence, an order never.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
+
+import anyio
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .balancer import Candidate, IntelligentLoadBalancer
+from .brokers.base import TradingAPI
+from .bus import EventBus
+from .clock import MILLISECOND, SECOND, Clock, SystemClock
+from .errors import (
+    AuthenticationFailed,
+    BrokerError,
+    ConfigError,
+    NoBrokerAvailable,
+    OrderNotSent,
+    OrderOutcomeUnknown,
+    OrderRefused,
+    PermitTimeout,
+    RateLimited,
+)
+from .limiter import EnhancedRateLimiter, Permit
+from .models import (
+    CATEGORY_OF,
+    PRIORITY_OF,
+    BrokerSnapshot,
+    Category,
+    Counters,
+    Decision,
+    HealthStatus,
+    Incident,
+    Operation,
+    Order,
+    Priority,
+    RequestDone,
+    WindowHeadroom,
+)
+
+__all__ = ["AuditLogger", "ManagerConfig", "MultiAPIManager", "Reservation", "RoutingRule"]
+
+T = TypeVar("T")
+
+# An audit log that hangs must not hold an order longer than this.
+AUDIT_PATIENCE_S = 1.0
+
+
+class AuditLogger(Protocol):
+    """Whoever keeps the books of API use; sync or async."""
+
+    def log_api_usage(self, **usage: Any) -> Any: ...
+
+
+class RoutingRule(BaseModel):
+    """Where one operation may go. `pin` leaves one broker; `prefer` goes first while it can take the request at once;
+    `exclude` never; `weights` multiply a broker's share.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pin: str = ""
+    prefer: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    weights: dict[str, float] = Field(default_factory=dict)
+
+
+class ManagerConfig(BaseModel):
+    """How a MultiAPIManager routes. `deadline_ms` bounds the wait for a permit where the caller names no deadline."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled_apis: tuple[str, ...] = ()
+    routing_rules: dict[Operation, RoutingRule] = Field(default_factory=dict)
+    fallback_chain: tuple[str, ...] = ()
+    deadline_ms: int = Field(default=30_000, ge=1)
+
+
+@dataclass(slots=True)
+class _Account:
+    """One broker as the manager holds it."""
+
+    api: TradingAPI
+    limiter: EnhancedRateLimiter
+    drained: bool = False
+    requests: int = 0
+    errors: int = 0
+    refusals: int = 0
+
+
+@dataclass(slots=True)
+class Reservation:
+    """A broker chosen and a permit held, until `call` uses it or the block ends."""
+
+    manager: MultiAPIManager
+    account: _Account
+    permit: Permit
+    decision: Decision
+    operation: Operation
+    waited_ns: int
+
+    @property
+    def name(self) -> str:
+        """The broker that was chosen."""
+        return self.decision.chosen
+
+    @property
+    def api(self) -> TradingAPI:
+        return self.account.api
+
+    async def call(self, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
+        """Send once, settle the permit by what is known, teach limiter and balancer. Raises what the adapter raises."""
+        return await self.manager.send(self, send)
+
+
+class MultiAPIManager:
+    """Several broker accounts behind one call.
+
+    `config` is a dict of `enabled_apis`, `routing_rules` and `fallback_chain`, or a ManagerConfig. `apis` may be
+    assigned at any time: limiters and balancer follow, and an account that stays keeps its counts.
+    """
+
+    def __init__(
+        self,
+        config: ManagerConfig | Mapping[str, Any] | None = None,
+        audit_logger: AuditLogger | None = None,
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        bus: EventBus | None = None,
+    ) -> None:
+        self.config = config if isinstance(config, ManagerConfig) else _checked(config or {})
+        self.clock: Clock = clock or SystemClock()
+        self.bus = bus or EventBus()
+        self._rng = rng or random.Random()
+        self._audit_logger = audit_logger
+        self._accounts: dict[str, _Account] = {}
+        self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
+        self._waited = self._timeouts = self._reads = self._orders = 0
+
+    # -- accounts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def apis(self) -> Mapping[str, TradingAPI]:
+        """The accounts by name, read-only: assign a new mapping to change them."""
+        return MappingProxyType({name: account.api for name, account in self._accounts.items()})
+
+    @apis.setter
+    def apis(self, apis: Mapping[str, TradingAPI]) -> None:
+        enabled = self.config.enabled_apis
+        accounts: dict[str, _Account] = {}
+        for name, api in apis.items():
+            if enabled and name not in enabled:
+                continue
+            known = self._accounts.get(name)
+            if known is not None and known.api is api:
+                accounts[name] = known
+                continue
+            limiter = EnhancedRateLimiter(budgets=api.config.limits, name=name, clock=self.clock)
+            accounts[name] = _Account(api, limiter)
+        self._accounts = accounts
+        self.balancer.set_apis(tuple(accounts))
+
+    def limiter(self, name: str) -> EnhancedRateLimiter:
+        """The limiter of one account. Raises ConfigError for an unknown name."""
+        return self._account(name).limiter
+
+    def drain(self, name: str) -> None:
+        """Choose this account no more; what is in flight ends by itself."""
+        self._account(name).drained = True
+
+    def resume(self, name: str) -> None:
+        """Take a drained account back, with a clean breaker."""
+        self._account(name).drained = False
+        self.balancer.reset(name)
+
+    def _account(self, name: str) -> _Account:
+        try:
+            return self._accounts[name]
+        except KeyError:
+            known = ", ".join(self._accounts) or "none"
+            message = f"no broker is named {name!r}; known: {known}"
+            raise ConfigError(message) from None
+
+    # -- one request --------------------------------------------------------------------------------------------------
+
+    async def execute_with_fallback(self, operation: str, *, deadline_ns: int | None = None, **arguments: Any) -> Any:
+        """Run `operation` at the broker that will finish it soonest; at another when that is safe.
+
+        `arguments` are those of the TradingAPI method; `place_order` also takes the fields of an Order, and
+        `get_market_data` one `symbol`. `deadline_ns` is an instant of the clock. Raises PermitTimeout or
+        NoBrokerAvailable (nothing was sent), or the last BrokerError.
+        """
+        kind = parse_operation(operation)
+        send, cost_hint = self._sender(kind, arguments)
+        deadline_ns = self._deadline(deadline_ns)
+        tried: set[str] = set()
+        last_error: BrokerError | None = None
+        for _ in range(2 * len(self._accounts) + 1):
+            try:
+                async with self.reserve(
+                    kind, deadline_ns=deadline_ns, symbols=cost_hint, exclude=tried, only=self._next_in_chain(tried)
+                ) as place:
+                    return await place.call(send)
+            except (NoBrokerAvailable, PermitTimeout):
+                if last_error is None:
+                    raise
+                raise last_error from None
+            except RateLimited as error:
+                last_error = error  # not tried out: its gate is closed for as long as it said, the wait tells the rest
+            except OrderNotSent as error:
+                tried.add(error.provider)
+                last_error = error
+            except OrderRefused as error:
+                if not error.elsewhere:
+                    raise
+                tried.add(error.provider)
+                last_error = error
+            except OrderOutcomeUnknown as error:
+                if CATEGORY_OF[kind] is Category.ORDERS:
+                    raise  # it may be live: to send it again, anywhere, could make it two
+                tried.add(error.provider)
+                last_error = error
+        assert last_error is not None  # noqa: S101 - the loop ends only after an error
+        raise last_error
+
+    @asynccontextmanager
+    async def reserve(
+        self,
+        operation: Operation,
+        *,
+        deadline_ns: int | None = None,
+        symbols: int = 1,
+        only: str | None = None,
+        exclude: Collection[str] = (),
+        priority: Priority | None = None,
+    ) -> AsyncIterator[Reservation]:
+        """Choose a broker and hold its permit for the block; a permit that `call` did not use goes back.
+
+        `only` leaves one broker, `exclude` takes some away. Raises NoBrokerAvailable or PermitTimeout:
+        nothing was sent.
+        """
+        deadline_ns = self._deadline(deadline_ns)
+        place = await self._take(operation, deadline_ns, symbols, only, set(exclude), priority)
+        with place.permit:  # as a block, a permit gives itself back when nothing was sent
+            yield place
+
+    async def _take(
+        self,
+        operation: Operation,
+        deadline_ns: int,
+        symbols: int,
+        only: str | None,
+        exclude: set[str],
+        priority: Priority | None,
+    ) -> Reservation:
+        category = CATEGORY_OF[operation]
+        started_ns = self.clock.now_ns()
+        first_timeout: PermitTimeout | None = None
+        while True:
+            decision = self.balancer.choose(operation, self._candidates(operation, symbols, only, exclude))
+            if not decision.chosen:
+                if first_timeout is not None:
+                    raise first_timeout
+                why = (
+                    "; ".join(f"{terms.name}: {terms.barred}" for terms in decision.candidates) or "none is configured"
+                )
+                message = f"no broker can take {operation.value} now ({why})"
+                raise NoBrokerAvailable(message)
+            account = self._accounts[decision.chosen]
+            cost = account.api.cost(operation, symbols=symbols)
+            try:
+                permit = await account.limiter.acquire(
+                    category,
+                    cost,
+                    priority=PRIORITY_OF[operation] if priority is None else priority,
+                    deadline_ns=deadline_ns,
+                )
+            except PermitTimeout as error:
+                self._timeouts += 1
+                self.balancer.resolve(decision.serial, "timeout")
+                first_timeout = first_timeout or error
+                exclude.add(decision.chosen)
+                continue
+            waited_ns = self.clock.now_ns() - started_ns
+            if waited_ns > 0:
+                self._waited += 1
+            return Reservation(self, account, permit, decision, operation, waited_ns)
+
+    async def send(self, place: Reservation, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
+        """The inside of `Reservation.call`."""
+        name, operation, account = place.name, place.operation, place.account
+        account.requests += 1
+        if CATEGORY_OF[operation] is Category.ORDERS:
+            self._orders += 1
+        else:
+            self._reads += 1
+        self.balancer.started(name, operation)
+        place.permit.sent()
+        sent_ns = self.clock.now_ns()
+        outcome: str = "unknown"
+        fault: BaseException | None = None
+        try:
+            result = await send(account.api)
+        except BrokerError as error:
+            error.provider = name  # adapters know their broker, only the manager knows the account's name
+            outcome, fault = _outcome_of(error), error
+            self._settle(account, place.permit, error)
+            raise
+        except BaseException as error:
+            # Cancelled, or a bug of an adapter: either way it may have left.
+            fault = error
+            place.permit.unanswered(account.api.config.timeout_ms * MILLISECOND)
+            raise
+        else:
+            outcome = "ok"
+            place.permit.done()
+            return result
+        finally:
+            latency_ns = self.clock.now_ns() - sent_ns
+            self.balancer.finished(name, operation, latency_ns, outcome)
+            self.balancer.resolve(place.decision.serial, outcome)
+            account.errors += outcome not in {"ok", "refused", "limited"}
+            self.bus.publish(
+                RequestDone(
+                    at_ns=self.clock.now_ns(),
+                    provider=name,
+                    operation=operation.value,
+                    outcome=outcome,
+                    wait_ns=place.waited_ns,
+                    latency_ns=latency_ns,
+                )
+            )
+            await self._audit(name, operation, latency_ns, fault)
+
+    def _settle(self, account: _Account, permit: Permit, error: BrokerError) -> None:
+        """Do with the permit what is known of the request."""
+        if isinstance(error, OrderNotSent):
+            permit.give_back()
+        elif isinstance(error, OrderOutcomeUnknown):
+            permit.unanswered(error.arrives_within_ns)
+        else:
+            permit.done()
+        if isinstance(error, RateLimited):
+            account.refusals += 1
+            account.limiter.refused(error)
+            self.incident("refused", error.provider, str(error), error.evidence)
+
+    def incident(self, kind: str, provider: str, message: str, evidence: str = "") -> None:
+        """Tell the operator of something that should not have happened."""
+        self.bus.publish(
+            Incident(at_ns=self.clock.now_ns(), kind=kind, provider=provider, message=message, evidence=evidence)
+        )
+
+    async def _audit(self, name: str, operation: Operation, latency_ns: int, fault: BaseException | None) -> None:
+        if self._audit_logger is None:
+            return
+        try:
+            logged = self._audit_logger.log_api_usage(
+                api_name=name,
+                operation=operation.value,
+                response_time=latency_ns / SECOND,
+                success=fault is None,
+                error=None if fault is None else f"{type(fault).__name__}: {fault}",
+            )
+            if inspect.isawaitable(logged):
+                with anyio.move_on_after(AUDIT_PATIENCE_S, shield=True):
+                    await logged
+        except Exception as error:  # noqa: BLE001 - the auditor is the user's code; an order never fails for it
+            self.incident("audit", name, f"the audit logger raised {type(error).__name__}: {error}")
+
+    # -- what the balancer sees ---------------------------------------------------------------------------------------
+
+    def _candidates(
+        self, operation: Operation, symbols: int, only: str | None, exclude: Collection[str]
+    ) -> tuple[Candidate, ...]:
+        rule = self.config.routing_rules.get(operation, _NO_RULE)
+        category = CATEGORY_OF[operation]
+        return tuple(
+            self._candidate(name, account, operation, category, symbols, rule)
+            for name, account in self._accounts.items()
+            if name not in exclude and only in {None, name} and rule.pin in {"", name} and name not in rule.exclude
+        )
+
+    def _candidate(
+        self, name: str, account: _Account, operation: Operation, category: Category, symbols: int, rule: RoutingRule
+    ) -> Candidate:
+        limiter = account.limiter
+        return Candidate(
+            name=name,
+            wait_ns=limiter.time_to_available_ns(category, account.api.cost(operation, symbols=symbols)),
+            queued=limiter.waiting,
+            in_flight=limiter.in_flight,
+            windows=limiter.headroom(category),
+            drained=account.drained,
+            weight=rule.weights.get(name, 1.0),
+            preferred=name in rule.prefer,
+        )
+
+    def _next_in_chain(self, tried: Collection[str]) -> str | None:
+        """After a failure the fallback chain names the next broker; before any, the balancer does."""
+        if not tried:
+            return None
+        return next((name for name in self.config.fallback_chain if name in self._accounts and name not in tried), None)
+
+    def _deadline(self, deadline_ns: int | None) -> int:
+        return self.clock.now_ns() + self.config.deadline_ms * MILLISECOND if deadline_ns is None else deadline_ns
+
+    def _sender(
+        self, operation: Operation, arguments: Mapping[str, Any]
+    ) -> tuple[Callable[[TradingAPI], Awaitable[Any]], int]:
+        """The call as a function of the broker, and how many symbols it is about."""
+        if operation is Operation.PLACE_ORDER:
+            order, tag = self._order_of(arguments)
+            return (lambda api: api.place_order(order, tag=tag)), 1
+        if operation is Operation.GET_MARKET_DATA:
+            symbols = _symbols_of(arguments)
+            return (lambda api: api.get_market_data(symbols)), len(symbols)
+        _check_arguments(operation, arguments)
+        return (lambda api: getattr(api, operation.value)(**arguments)), 1
+
+    def _order_of(self, arguments: Mapping[str, Any]) -> tuple[Order, str]:
+        rest = dict(arguments)
+        tag = rest.pop("tag", "") or f"m{self._rng.getrandbits(72):018x}"
+        order = rest.pop("order", None)
+        if isinstance(order, Order) and not rest:
+            return order, tag
+        try:
+            return Order(**rest), tag
+        except (TypeError, ValueError) as error:
+            message = f"place_order: {error}"
+            raise ConfigError(message) from None
+
+    # -- figures ------------------------------------------------------------------------------------------------------
+
+    @property
+    def counters(self) -> Counters:
+        accounts = self._accounts.values()
+        return Counters(
+            requests=sum(account.requests for account in accounts),
+            orders=self._orders,
+            reads=self._reads,
+            failures=sum(account.errors for account in accounts),
+            refusals=sum(account.refusals for account in accounts),
+            waited=self._waited,
+            timeouts=self._timeouts,
+            events_dropped=self.bus.dropped,
+        )
+
+    def broker_snapshots(self) -> tuple[BrokerSnapshot, ...]:
+        """Every account as it stands now; reading changes nothing."""
+        traffic = self.balancer.traffic_shares()
+        windows = {name: account.limiter.headroom() for name, account in self._accounts.items()}
+        capacity = self.balancer.capacity_shares(windows)
+        return tuple(
+            self._broker_snapshot(name, account, windows[name], traffic.get(name, 0.0), capacity.get(name, 0.0))
+            for name, account in self._accounts.items()
+        )
+
+    def _broker_snapshot(
+        self, name: str, account: _Account, windows: tuple[WindowHeadroom, ...], traffic: float, capacity: float
+    ) -> BrokerSnapshot:
+        limiter, config = account.limiter, account.api.config
+        health, reason = self._health(name, account)
+        breaker, retry_in_ns, _ = self.balancer.breaker(name)
+        return BrokerSnapshot(
+            name=name,
+            provider=config.provider,
+            simulated=config.simulated,
+            health=health,
+            reason=reason,
+            breaker=breaker,
+            breaker_retry_in_ns=retry_in_ns,
+            limited_for_ns=limiter.limited_for_ns,
+            drained=account.drained,
+            windows=windows,
+            latency=self.balancer.latency(name),
+            requests=account.requests,
+            errors=account.errors,
+            refusals=account.refusals,
+            in_flight=limiter.in_flight,
+            queued=limiter.waiting,
+            traffic_share=traffic,
+            capacity_share=capacity,
+        )
+
+    def _health(self, name: str, account: _Account) -> tuple[HealthStatus, str]:
+        if account.drained:
+            return HealthStatus.DRAINED, "drained by the operator"
+        if account.limiter.limited_for_ns > 0:
+            return account.limiter.limit_state
+        return self.balancer.health(name)
+
+    async def get_rate_limit_analytics(self) -> dict[str, dict[str, Any]]:
+        """Per account `rate_limit_status` (how full each window is) and `predictive_analytics` (when it ends)."""
+        return {
+            name: {
+                "rate_limit_status": account.limiter.get_status(),
+                "predictive_analytics": account.limiter.get_analytics(),
+            }
+            for name, account in self._accounts.items()
+        }
+
+    async def get_load_balancing_insights(self) -> dict[str, Any]:
+        """`total_routings`, `api_distribution`, `load_balance_efficiency` (0..1) and what else the balancer learned."""
+        return self.balancer.insights()
+
+    async def get_optimization_suggestions(self) -> list[dict[str, Any]]:
+        """What the advisor sees in the present figures, most urgent first."""
+        return []
+
+
+_NO_RULE = RoutingRule()
+
+
+def parse_operation(text: str) -> Operation:
+    """The operation of that name; `login` is `authenticate`. Raises ConfigError."""
+    try:
+        return Operation.AUTHENTICATE if text == "login" else Operation(text)
+    except ValueError:
+        known = ", ".join(Operation)
+        message = f"no operation is named {text!r}; known: {known}"
+        raise ConfigError(message) from None
+
+
+def _checked(config: Mapping[str, Any]) -> ManagerConfig:
+    try:
+        return ManagerConfig.model_validate(dict(config))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "config"
+        message = f"manager config: {where}: {first['msg']}"
+        raise ConfigError(message) from None
+
+
+def _outcome_of(error: BrokerError) -> str:
+    match error:
+        case OrderNotSent():
+            return "not_sent"
+        case RateLimited():
+            return "limited"
+        case AuthenticationFailed():
+            return "auth"
+        case OrderRefused():
+            return "refused"
+        case _:
+            return "unknown"
+
+
+def _symbols_of(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    rest = dict(arguments)
+    symbols = rest.pop("symbols", None)
+    symbol = rest.pop("symbol", None)
+    if rest or (symbols is None) == (symbol is None):
+        message = "get_market_data takes symbols=[...] or symbol=..."
+        raise ConfigError(message)
+    chosen = (symbol,) if symbols is None else tuple(symbols)
+    if not chosen or not all(isinstance(one, str) and one for one in chosen):
+        message = f"get_market_data: {chosen!r} is not a list of symbols such as NSE:SBIN-EQ"
+        raise ConfigError(message)
+    return chosen
+
+
+def _check_arguments(operation: Operation, arguments: Mapping[str, Any]) -> None:
+    """Refuse wrong argument names before a permit is spent on them."""
+    signature = inspect.signature(getattr(TradingAPI, operation.value))
+    try:
+        signature.bind(None, **arguments)
+    except TypeError as error:
+        message = f"{operation.value}: {error}"
+        raise ConfigError(message) from None

@@ -1,1 +1,9 @@
-"""Being built."""
+"""One file per subcommand: `add_parser(subparsers)`, `run(arguments) -> exit code`. None imports Textual at its top."""
+
+from __future__ import annotations
+
+from . import stress
+
+__all__ = ["SUBCOMMANDS"]
+
+SUBCOMMANDS = (stress,)

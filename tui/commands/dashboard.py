@@ -1,0 +1,103 @@
+"""`headroom` itself: the dashboard, or its content as text or JSON where there is no terminal."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from core.config import Settings
+    from core.models import RouterSnapshot
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="accounts and settings (default: two embedded simulated brokers)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the embedded brokers (default: 0)")
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="FILE",
+        help="journal and trade store (default: in memory of the run, gone with it)",
+    )
+    parser.add_argument("--read-only", action="store_true", help="show everything, change nothing")
+    parser.add_argument("--quiet-market", action="store_true", help="no background flow of simulated reads and orders")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON and exit")
+    parser.add_argument("--report", action="store_true", help="print the report as text and exit, even on a terminal")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if arguments.json or arguments.report or not (sys.stdout.isatty() and sys.stdin.isatty()):
+        snapshot = anyio.run(partial(_sample, settings, background=not arguments.quiet_market))
+        sys.stdout.write(_as_text(snapshot, as_json=arguments.json))
+        return 0
+    return _screen(arguments, settings)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from core import brokers
+    from core.config import load_settings, simulated_settings
+
+    if arguments.config is None:
+        return simulated_settings(brokers.published_limits, seed=arguments.seed, store=arguments.store)
+    settings = load_settings(arguments.config, brokers.published_limits, os.environ)
+    return settings if arguments.store is None else settings.model_copy(update={"store": arguments.store})
+
+
+async def _sample(settings: Settings, *, background: bool) -> RouterSnapshot:
+    """A moment of routing, so that the report has something to say; a real account is only looked at."""
+    from core.router import open_router
+    from core.stress.background import play_background
+
+    async with open_router(settings) as router, anyio.create_task_group() as tasks:
+        if background and settings.simulated:
+            tasks.start_soon(play_background, router, settings.seed)
+            await anyio.sleep(2.2)
+        snapshot = router.snapshot()
+        tasks.cancel_scope.cancel()
+    return snapshot
+
+
+def _as_text(snapshot: RouterSnapshot, *, as_json: bool) -> str:
+    if as_json:
+        from core.wire import to_json
+
+        return to_json(snapshot) + "\n"
+    from tui.report import report_text
+
+    return report_text(snapshot)
+
+
+def _screen(arguments: argparse.Namespace, settings: Settings) -> int:
+    from core.stress.scenarios import BUILT_IN
+    from tui.app import HeadroomApp
+    from tui.live import open_live_port
+
+    with open_live_port(settings, background=not arguments.quiet_market) as port:
+        app = HeadroomApp(
+            port,
+            read_only=arguments.read_only,
+            scenarios=tuple((scenario.name, scenario.description) for scenario in BUILT_IN.values()),
+            theme=settings.theme or None,
+            keymap=settings.keys,
+            # The first full collection stalls the loop for 42 ms; what lives as long as the app need not be looked at.
+            after_first_paint=_freeze_garbage,
+        )
+        app.run()
+    return app.return_code or 0
+
+
+def _freeze_garbage() -> None:
+    gc.collect()
+    gc.freeze()
