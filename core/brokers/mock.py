@@ -1,0 +1,428 @@
+"""A broker inside this process: real books, real limits, latency and faults from a seed, on either clock.
+
+A call has the three instants of a real one: it is sent, it arrives, it is answered. Everything at the broker happens on
+arrival: its referee counts (`simulator/referee.py`), its exchange trades (`simulator/exchange.py`), its faults strike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from random import Random
+from typing import Final, TypeVar
+
+from ..clock import MILLISECOND, SECOND, Clock, SystemClock
+from ..errors import (
+    AuthenticationFailed,
+    BlockedForDay,
+    BrokerError,
+    ConfigError,
+    OrderNotSent,
+    OrderOutcomeUnknown,
+    OrderRefused,
+    RateLimited,
+)
+from ..models import (
+    CATEGORY_OF,
+    APIConfig,
+    APIProvider,
+    BrokerOrder,
+    Funds,
+    HealthStatus,
+    Holding,
+    Operation,
+    Order,
+    OrderAck,
+    OrderStatus,
+    OrderType,
+    Portfolio,
+    Position,
+    Quote,
+    RefereeReport,
+    Session,
+)
+from .simulator.accounts import Refusal, SimOrder
+from .simulator.exchange import Exchange, rupees
+from .simulator.faults import ACCEPTED_KINDS, Fault, FaultKind, Faults
+from .simulator.referee import Breach, DayBlock, Referee
+
+__all__ = ["MockTradingAPI"]
+
+T = TypeVar("T")
+
+# A share of the latency that no luck takes away: light in the fibre, the broker's fastest answer.
+_FLOOR_SHARE: Final = 0.4
+_SYMBOLS_PER_CALL: Final = 50
+_LOST: Final = {
+    FaultKind.RESET_BEFORE_READ: "the connection was reset",
+    FaultKind.RESET_AFTER_ACCEPT: "the connection was reset",
+    FaultKind.ERROR_BEFORE_ACCEPT: "HTTP 500",
+    FaultKind.ERROR_AFTER_ACCEPT: "HTTP 500",
+    FaultKind.BAD_JSON: "the answer is no JSON",
+    FaultKind.WRONG_TYPE: "the answer is text/html",
+}
+_STATUS_500: Final = {FaultKind.ERROR_BEFORE_ACCEPT, FaultKind.ERROR_AFTER_ACCEPT}
+
+
+class MockTradingAPI:
+    """A `TradingAPI` without a wire.
+
+    `response_time` is the mean of a round trip in seconds, `jitter` its spread: latency has a floor and above it a
+    lognormal tail of shape `jitter` (0: every answer takes exactly `response_time`). The request arrives somewhere
+    between 30 and 70 % of the way. `failure_rate` is the share of calls that find no connection and so never leave;
+    for every other fault see `set_fault`. An `exchange` may be shared by several brokers, each has its own account
+    there. The limits that the broker enforces are those of `config`.
+
+    Raises ConfigError for figures that make no sense.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: APIConfig,
+        response_time: float = 0.1,
+        failure_rate: float = 0.0,
+        *,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        exchange: Exchange | None = None,
+        faults: Mapping[FaultKind | str, float] | None = None,
+        jitter: float = 0.25,
+        absence_proven_after: float = 3.0,
+    ) -> None:
+        for what, value in (("response_time", response_time), ("jitter", jitter)):
+            if not math.isfinite(value) or value < 0:
+                raise ConfigError(f"{name}: {what} is {value!r}; give a number of at least 0")
+        if not 0.0 <= failure_rate <= 1.0:
+            raise ConfigError(f"{name}: failure_rate is {failure_rate!r}; give a share from 0 to 1")
+        self._name = name
+        self._config = config
+        self._clock: Clock = clock or SystemClock()
+        self._rng = rng or Random(f"mock/{name}")
+        self.response_time = response_time
+        self.failure_rate = failure_rate
+        self.jitter = jitter
+        self.request_count = 0
+        self.exchange = exchange or Exchange(self._clock)
+        self.account = self.exchange.open_account(name)
+        self.faults = Faults(self._rng, start_ns=self._clock.now_ns())
+        for kind, amount in (faults or {}).items():
+            self.set_fault(kind, amount)
+        self._referee = Referee(name, config.limits)
+        self._day_block = DayBlock() if config.provider is APIProvider.FYERS else None
+        self._absence_ns = round(absence_proven_after * SECOND)
+        self._under_way: list[tuple[int, int, Callable[[int], object]]] = []
+        self._serial = 0
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def config(self) -> APIConfig:
+        return self._config
+
+    @property
+    def absence_proven_after_ns(self) -> int:
+        return self._absence_ns
+
+    def cost(self, operation: Operation, *, symbols: int = 1) -> int:
+        if operation is Operation.GET_MARKET_DATA:
+            return max(1, -(-symbols // _SYMBOLS_PER_CALL))
+        return 1
+
+    # -- what the operator of a test sets and reads -------------------------------------------------------------
+
+    def set_fault(self, kind: FaultKind | str, rate_or_count: float, *, operations: Sequence[str] = ()) -> None:
+        """From now on: a float is the share of calls struck, an int the number of next calls, 0 ends the fault."""
+        self.faults.set(kind, rate_or_count, operations=operations)
+
+    def referee_report(self) -> RefereeReport:
+        """What this broker counted so far."""
+        self._deliver(self._clock.now_ns())
+        return self._referee.report()
+
+    def books(self) -> tuple[BrokerOrder, ...]:
+        """Every order ever taken into the book, oldest first, without a request: the proof that none is doubled."""
+        self._deliver(self._clock.now_ns())
+        return tuple(self._row(order) for order in self.exchange.orders(self.account))
+
+    # -- the protocol --------------------------------------------------------------------------------------------
+
+    async def authenticate(self) -> Session:
+        return await self._call(Operation.AUTHENTICATE, lambda: Session(provider=self._name, user_id="SIM001"))
+
+    async def logout(self) -> None:
+        """Ends this session; the account stays usable for others, as with one log-in per user."""
+        await self._call(Operation.LOGOUT, lambda: None)
+
+    async def health_check(self) -> HealthStatus:
+        return await self._call(Operation.HEALTH_CHECK, lambda: HealthStatus.HEALTHY)
+
+    async def place_order(self, order: Order, *, tag: str) -> OrderAck:
+        def place() -> OrderAck:
+            placed = self.exchange.place(self.account, order, tag=tag)
+            self._referee.saw_tag(tag)
+            if placed.reason is not None:
+                raise Refusal(placed.reason, placed.message)
+            return self._ack(placed)
+
+        return await self._call(Operation.PLACE_ORDER, place)
+
+    async def modify_order(
+        self,
+        broker_order_id: str,
+        *,
+        quantity: int | None = None,
+        order_type: OrderType | None = None,
+        price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+    ) -> OrderAck:
+        return await self._call(
+            Operation.MODIFY_ORDER,
+            lambda: self._ack(
+                self.exchange.modify(
+                    self.account,
+                    broker_order_id,
+                    quantity=quantity,
+                    order_type=order_type,
+                    price=price,
+                    trigger_price=trigger_price,
+                )
+            ),
+        )
+
+    async def cancel_order(self, broker_order_id: str) -> OrderAck:
+        return await self._call(
+            Operation.CANCEL_ORDER,
+            lambda: self._ack(self.exchange.cancel(self.account, broker_order_id), OrderStatus.CANCEL_REQUESTED),
+        )
+
+    async def get_order(self, broker_order_id: str) -> BrokerOrder:
+        return await self._call(
+            Operation.GET_ORDER, lambda: self._row(self.exchange.find(self.account, broker_order_id))
+        )
+
+    async def find_orders_by_tag(self, tag: str) -> tuple[BrokerOrder, ...]:
+        def find() -> tuple[BrokerOrder, ...]:
+            self.exchange.advance()
+            return tuple(self._row(order) for order in self.account.by_tag.get(tag, ()))
+
+        return await self._call(Operation.FIND_ORDERS_BY_TAG, find)
+
+    async def get_orders(self) -> tuple[BrokerOrder, ...]:
+        return await self._call(
+            Operation.GET_ORDERS, lambda: tuple(self._row(order) for order in self.exchange.orders(self.account))
+        )
+
+    async def get_positions(self) -> tuple[Position, ...]:
+        return await self._call(Operation.GET_POSITIONS, self._positions)
+
+    async def get_portfolio(self) -> Portfolio:
+        return await self._call(Operation.GET_PORTFOLIO, self._portfolio)
+
+    async def get_market_data(self, symbols: Sequence[str]) -> tuple[Quote, ...]:
+        asked = tuple(symbols)
+        cost = self.cost(Operation.GET_MARKET_DATA, symbols=len(asked))
+        return await self._call(Operation.GET_MARKET_DATA, lambda: self.exchange.quotes(asked), cost=cost)
+
+    # -- one call ------------------------------------------------------------------------------------------------
+
+    async def _call(self, operation: Operation, do: Callable[[], T], *, cost: int = 1) -> T:
+        clock, sent_ns = self._clock, self._clock.now_ns()
+        self.request_count += 1
+        fault = self.faults.draw(operation.value, sent_ns)
+        latency_ns = self._latency_ns()
+        refused_connection = fault is not None and fault.kind is FaultKind.DOWN
+        if refused_connection or (self.failure_rate and self._rng.random() < self.failure_rate):
+            await clock.sleep_until_ns(sent_ns + min(latency_ns, MILLISECOND))
+            raise OrderNotSent(f"{self._name}: connection refused", provider=self._name)
+        give_up_ns = sent_ns + self._config.timeout_ms * MILLISECOND
+        arrival_ns, answer_ns = self._instants(sent_ns, latency_ns, give_up_ns, fault)
+
+        def arrive(now_ns: int) -> T:
+            return self._arrive(operation, do, cost, fault, now_ns)
+
+        try:
+            await clock.sleep_until_ns(min(arrival_ns, give_up_ns))
+        except asyncio.CancelledError:
+            self._still_arrives(arrival_ns, arrive)  # who stops waiting does not call the packet back
+            raise
+        if arrival_ns > give_up_ns:
+            self._still_arrives(arrival_ns, arrive)
+            raise self._timed_out()
+        now_ns = clock.now_ns()
+        self._deliver(now_ns)
+        outcome: T | BrokerError
+        try:
+            outcome = arrive(now_ns)
+        except BrokerError as error:
+            outcome = error
+        await clock.sleep_until_ns(min(answer_ns, give_up_ns))
+        if answer_ns > give_up_ns:
+            raise self._timed_out()
+        if isinstance(outcome, BrokerError):
+            raise outcome
+        return outcome
+
+    def _instants(self, sent_ns: int, latency_ns: int, give_up_ns: int, fault: Fault | None) -> tuple[int, int]:
+        """When the request arrives and when its answer is back."""
+        arrival_ns = sent_ns + int(latency_ns * self._rng.uniform(0.3, 0.7))
+        kind = None if fault is None else fault.kind
+        if fault is None or kind not in {FaultKind.SLOW, FaultKind.SLOW_BODY, FaultKind.HANG, FaultKind.LATE}:
+            return arrival_ns, sent_ns + latency_ns
+        if kind is FaultKind.HANG:
+            return arrival_ns, give_up_ns + 1
+        if kind is FaultKind.LATE:
+            # It hangs somewhere on the way and gets through after we have stopped waiting.
+            late_ns = give_up_ns + min(fault.delay_ns, self._absence_ns - 1)
+            return late_ns, late_ns
+        return arrival_ns, sent_ns + latency_ns + fault.delay_ns
+
+    def _arrive(self, operation: Operation, do: Callable[[], T], cost: int, fault: Fault | None, now_ns: int) -> T:
+        """What happens at the broker, at once: refuse, do, or do and lose the answer."""
+        kind = None if fault is None else fault.kind
+        if kind in {FaultKind.RESET_BEFORE_READ, FaultKind.ERROR_BEFORE_ACCEPT}:
+            raise self._lost(kind)
+        if kind in {FaultKind.STORM_429, FaultKind.FIREWALL_429}:
+            raise RateLimited(f"{self._name}: too many requests", provider=self._name, code="429", status=429)
+        self._judge(operation, cost, now_ns)
+        if kind is FaultKind.TOKEN_EXPIRED:
+            message = f"{self._name}: the token has expired; log in again"
+            raise AuthenticationFailed(message, provider=self._name, code="token_expired", status=401)
+        if kind is FaultKind.MAINTENANCE:
+            message = f"{self._name}: closed for maintenance"
+            raise OrderRefused(message, provider=self._name, code="maintenance", status=423, elsewhere=True)
+        refusal: OrderRefused | None = None
+        try:
+            result = do()
+        except Refusal as no:
+            refusal = OrderRefused(
+                f"{self._name}: {no}", provider=self._name, code=no.reason.value, status=400, elsewhere=False
+            )
+        if kind in ACCEPTED_KINDS and kind is not FaultKind.HANG:
+            raise self._lost(kind)
+        if refusal is not None:
+            raise refusal
+        return result
+
+    def _judge(self, operation: Operation, cost: int, now_ns: int) -> None:
+        block = self._day_block
+        if block is not None and (blocked_ns := block.blocked_for_ns(self._clock.epoch_ns())):
+            self._referee.refused += 1
+            raise BlockedForDay(
+                f"{self._name}: blocked until midnight IST after {block.breaches} breached minutes",
+                provider=self._name,
+                code="-429",
+                status=429,
+                retry_in_ns=blocked_ns,
+            )
+        breach = self._referee.arrive(CATEGORY_OF[operation].value, now_ns, cost=cost)
+        if breach is None:
+            return
+        if block is not None:
+            block.breached(breach, self._clock.epoch_ns())
+        raise self._rate_limited(breach)
+
+    def _rate_limited(self, breach: Breach) -> RateLimited:
+        # Upstox sends no advice with its 429; who asks it must know its windows.
+        advises = self._config.provider is not APIProvider.UPSTOX
+        return RateLimited(
+            f"{self._name}: above {breach.rate} of {breach.budget}",
+            provider=self._name,
+            code="429",
+            status=429,
+            retry_in_ns=breach.retry_in_ns if advises else None,
+            window_ns=breach.rate.window_ns if advises else None,
+        )
+
+    def _latency_ns(self) -> int:
+        mean_ns = self.response_time * SECOND
+        if not self.jitter:
+            return round(mean_ns)
+        floor_ns = mean_ns * _FLOOR_SHARE
+        shape = self.jitter
+        return round(floor_ns + (mean_ns - floor_ns) * self._rng.lognormvariate(-shape * shape / 2, shape))
+
+    def _still_arrives(self, arrival_ns: int, arrive: Callable[[int], object]) -> None:
+        self._serial += 1
+        heapq.heappush(self._under_way, (arrival_ns, self._serial, arrive))
+
+    def _deliver(self, now_ns: int) -> None:
+        """Let the requests arrive that nobody waits for any more."""
+        while self._under_way and self._under_way[0][0] <= now_ns:
+            arrival_ns, _, arrive = heapq.heappop(self._under_way)
+            try:
+                arrive(arrival_ns)
+            except BrokerError:
+                continue  # an answer without a listener
+
+    def _timed_out(self) -> OrderOutcomeUnknown:
+        message = f"{self._name}: no answer within {self._config.timeout_ms} ms"
+        return OrderOutcomeUnknown(message, provider=self._name, arrives_within_ns=self._absence_ns)
+
+    def _lost(self, kind: FaultKind | None) -> OrderOutcomeUnknown:
+        assert kind is not None  # noqa: S101 - for mypy: callers have looked it up
+        status = 500 if kind in _STATUS_500 else None
+        return OrderOutcomeUnknown(f"{self._name}: {_LOST[kind]}", provider=self._name, status=status)
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _ack(self, order: SimOrder, status: OrderStatus = OrderStatus.ACCEPTED) -> OrderAck:
+        return OrderAck(provider=self._name, broker_order_id=order.order_id, status=status)
+
+    def _row(self, order: SimOrder) -> BrokerOrder:
+        return BrokerOrder(
+            provider=self._name,
+            broker_order_id=order.order_id,
+            tag=order.tag,
+            symbol=order.listing.symbol,
+            side=order.side,
+            quantity=order.quantity,
+            filled_quantity=order.filled,
+            average_price=_average(order.value_paise, order.filled),
+            status=order.status,
+            message=order.message,
+            epoch_ns=order.epoch_ns,
+            order_type=order.order_type,
+            price=rupees(order.price_paise) if order.price_paise else None,
+            trigger_price=rupees(order.trigger_paise) if order.trigger_paise else None,
+        )
+
+    def _positions(self) -> tuple[Position, ...]:
+        self.exchange.advance()
+        return tuple(
+            Position(
+                symbol=book.listing.symbol,
+                quantity=book.quantity,
+                average_price=_average(abs(book.cost_paise), abs(book.quantity)),
+                last_price=self._last(book.listing.symbol),
+                realised=rupees(book.realised_paise),
+                product=book.product,
+            )
+            for book in self.account.positions.values()
+        )
+
+    def _portfolio(self) -> Portfolio:
+        self.exchange.advance()
+        account = self.account
+        return Portfolio(
+            provider=self._name,
+            funds=Funds(available=rupees(account.available_paise), used=rupees(account.used_paise)),
+            holdings=tuple(
+                Holding(symbol=symbol, quantity=quantity, average_price=rupees(paise), last_price=self._last(symbol))
+                for symbol, (quantity, paise) in account.holdings.items()
+            ),
+        )
+
+    def _last(self, symbol: str) -> Decimal:
+        walk = self.exchange.walk(symbol)
+        return Decimal(0) if walk is None else rupees(walk.price_paise)
+
+
+def _average(value_paise: int, quantity: int) -> Decimal:
+    """Rupees to four places, as the brokers give averages."""
+    return (rupees(value_paise) / quantity).quantize(Decimal("0.0001")) if quantity else Decimal(0)

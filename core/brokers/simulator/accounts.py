@@ -1,0 +1,279 @@
+"""The books of one account at the simulated exchange: orders, positions, holdings, money. Whole paise throughout.
+
+Cash is kept by what was paid and received, positions by what they cost; the two are booked apart, so that
+
+    cash + cost of positions - realised profit + fees == opening cash
+
+is a check and not a definition (tests/brokers/test_exchange.py holds it over any sequence of operations).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from ...models import OrderStatus, OrderType, Product, Side, Validity
+from .listings import Listing
+
+__all__ = ["MARGIN_PERCENT", "Account", "Execution", "PositionBook", "Refusal", "RefusalReason", "SimOrder", "Stage"]
+
+# What a position of each product binds of its value: five times leverage within the day, none for delivery.
+MARGIN_PERCENT: Final = {Product.INTRADAY: 20, Product.MARGIN: 20, Product.DELIVERY: 100}
+FEE_PER_10_000: Final = 3
+FEE_MAX_PAISE: Final = 2_000
+
+
+class Stage(StrEnum):
+    """Where an order stands at the exchange."""
+
+    TRANSIT = "transit"
+    OPEN = "open"
+    TRIGGER_PENDING = "trigger pending"
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+_OPEN_STAGES: Final = frozenset({Stage.TRANSIT, Stage.OPEN, Stage.TRIGGER_PENDING})
+_STATUS: Final = {
+    Stage.COMPLETE: OrderStatus.FILLED,
+    Stage.CANCELLED: OrderStatus.CANCELLED,
+    Stage.REJECTED: OrderStatus.REJECTED,
+}
+
+
+class RefusalReason(StrEnum):
+    """Why the broker or the exchange says no."""
+
+    UNKNOWN_SYMBOL = "unknown_symbol"
+    NOT_TRADABLE = "not_tradable"
+    QUANTITY = "quantity"
+    LOT = "lot"
+    TICK = "tick"
+    PRICE = "price"
+    PRICE_BAND = "price_band"
+    MARKET_CLOSED = "market_closed"
+    FUNDS = "funds"
+    HOLDINGS = "holdings"
+    UNKNOWN_ORDER = "unknown_order"
+    FINISHED = "finished"
+    PENDING = "pending"
+    KILL_SWITCH = "kill_switch"
+
+
+class Refusal(Exception):
+    """A no, with its reason; each wire words it as its broker does."""
+
+    def __init__(self, reason: RefusalReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """One part of a fill."""
+
+    trade_id: str
+    quantity: int
+    price_paise: int
+    epoch_ns: int
+
+
+@dataclass(slots=True, kw_only=True)
+class SimOrder:
+    """An order in the broker's book. `history` is one (words, epoch) per stage, oldest first."""
+
+    order_id: str
+    serial: int
+    account: str
+    tag: str
+    listing: Listing
+    side: Side
+    quantity: int
+    order_type: OrderType
+    price_paise: int
+    trigger_paise: int
+    product: Product
+    validity: Validity
+    epoch_ns: int
+    stage: Stage = Stage.TRANSIT
+    pending: str = ""
+    triggered: bool = False
+    filled: int = 0
+    value_paise: int = 0
+    message: str = ""
+    reason: RefusalReason | None = None
+    updated_ns: int = 0
+    reserved_paise: int = 0
+    reserved_each_paise: int = 0
+    executions: list[Execution] = field(default_factory=list)
+    history: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        return self.stage in _OPEN_STAGES
+
+    @property
+    def status(self) -> OrderStatus:
+        """In headroom's words."""
+        if self.is_open:
+            return OrderStatus.PARTIALLY_FILLED if self.filled else OrderStatus.ACCEPTED
+        return _STATUS[self.stage]
+
+    @property
+    def exchange_order_id(self) -> str:
+        """The exchange's own number: sixteen digits."""
+        return f"11{self.serial:014d}"
+
+    def move(self, stage: Stage, epoch_ns: int, message: str = "") -> None:
+        if stage is not self.stage:
+            self.stage = stage
+            self.note(stage.value, epoch_ns)
+        self.updated_ns = epoch_ns
+        if message:
+            self.message = message
+
+    def note(self, words: str, epoch_ns: int) -> None:
+        self.history.append((words, epoch_ns))
+        self.updated_ns = epoch_ns
+
+
+@dataclass(slots=True)
+class PositionBook:
+    """The day's trading in one symbol under one product. `cost_paise` is signed like `quantity`."""
+
+    listing: Listing
+    product: Product
+    quantity: int = 0
+    cost_paise: int = 0
+    realised_paise: int = 0
+    buy_quantity: int = 0
+    buy_paise: int = 0
+    sell_quantity: int = 0
+    sell_paise: int = 0
+
+    def book(self, side: Side, quantity: int, price_paise: int) -> None:
+        """Apply one execution: it closes what stands against it first, and opens with the rest."""
+        value = quantity * price_paise
+        if side is Side.BUY:
+            self.buy_quantity += quantity
+            self.buy_paise += value
+        else:
+            self.sell_quantity += quantity
+            self.sell_paise += value
+        closing = min(quantity, max(0, -side.sign * self.quantity))
+        if closing:
+            # A share of the cost that is no whole paise leaves its rest in the position: nothing is lost.
+            released = self.cost_paise * closing // abs(self.quantity)
+            self.cost_paise -= released
+            self.realised_paise -= side.sign * closing * price_paise + released
+            self.quantity += side.sign * closing
+        opening = quantity - closing
+        self.quantity += side.sign * opening
+        self.cost_paise += side.sign * opening * price_paise
+
+    @property
+    def margin_paise(self) -> int:
+        """What it binds. Shares sold out of the holdings bind nothing."""
+        if self.product is Product.DELIVERY and self.quantity < 0:
+            return 0
+        return abs(self.cost_paise) * MARGIN_PERCENT[self.product] // 100
+
+
+class Account:
+    """One client of the exchange."""
+
+    def __init__(self, name: str, *, opening_paise: int) -> None:
+        self.name = name
+        self.opening_paise = opening_paise
+        self.cash_paise = opening_paise
+        self.fees_paise = 0
+        self.reserved_paise = 0
+        self.trades_made = 0
+        self.orders: dict[str, SimOrder] = {}
+        self.by_tag: dict[str, list[SimOrder]] = {}
+        self.open_orders: dict[str, SimOrder] = {}
+        self.positions: dict[tuple[str, Product], PositionBook] = {}
+        self.holdings: dict[str, tuple[int, int]] = {}  # symbol: (quantity, average paise)
+        self.killed_segments: set[str] = set()
+
+    @property
+    def used_paise(self) -> int:
+        """Bound by positions and open orders."""
+        return self.reserved_paise + sum(position.margin_paise for position in self.positions.values())
+
+    @property
+    def available_paise(self) -> int:
+        """Free for new orders: all that the account is worth at cost, less what is bound."""
+        return self.cash_paise + sum(position.cost_paise for position in self.positions.values()) - self.used_paise
+
+    def add(self, order: SimOrder) -> None:
+        self.orders[order.order_id] = order
+        if order.tag:
+            self.by_tag.setdefault(order.tag, []).append(order)
+
+    def need_for(self, order: SimOrder, market_paise: int) -> int:
+        """What a new order would bind; closing a position binds nothing."""
+        return self._each(order, order.price_paise or market_paise) * self._opening(order, order.quantity)
+
+    def missing_for_change(self, order: SimOrder, quantity: int, price_paise: int) -> int:
+        """By how much the change would overdraw the account; 0 or less when it fits."""
+        need = self._each(order, price_paise) * self._opening(order, quantity - order.filled)
+        return need - order.reserved_paise - self.available_paise if need > order.reserved_paise else 0
+
+    def deliverable(self, symbol: str) -> int:
+        """Shares that may be sold out of holdings and the day's delivery position."""
+        held = self.holdings.get(symbol, (0, 0))[0]
+        position = self.positions.get((symbol, Product.DELIVERY))
+        promised = sum(
+            order.quantity - order.filled
+            for order in self.open_orders.values()
+            if order.listing.symbol == symbol and order.product is Product.DELIVERY and order.side is Side.SELL
+        )
+        return held + (position.quantity if position else 0) - promised
+
+    def reserve(self, order: SimOrder, market_paise: int) -> None:
+        """Bind what the order's unfilled part needs."""
+        order.reserved_each_paise = self._each(order, order.price_paise or market_paise)
+        order.reserved_paise = order.reserved_each_paise * self._opening(order, order.quantity - order.filled)
+        self.reserved_paise += order.reserved_paise
+        self.open_orders[order.order_id] = order
+
+    def release(self, order: SimOrder) -> None:
+        self.reserved_paise -= order.reserved_paise
+        order.reserved_paise = 0
+        self.open_orders.pop(order.order_id, None)
+
+    def close(self, order: SimOrder) -> None:
+        """The order has come to its end: nothing more is bound for it."""
+        self.release(order)
+
+    def settle(self, order: SimOrder, execution: Execution) -> None:
+        """Book one execution: money, fee, position, order."""
+        value = execution.quantity * execution.price_paise
+        fee = min(value * FEE_PER_10_000 // 10_000, FEE_MAX_PAISE)
+        self.cash_paise -= order.side.sign * value + fee
+        self.fees_paise += fee
+        key = (order.listing.symbol, order.product)
+        position = self.positions.get(key)
+        if position is None:
+            position = self.positions[key] = PositionBook(order.listing, order.product)
+        position.book(order.side, execution.quantity, execution.price_paise)
+        order.executions.append(execution)
+        order.filled += execution.quantity
+        order.value_paise += value
+        still_bound = min(order.reserved_paise, order.reserved_each_paise * (order.quantity - order.filled))
+        self.reserved_paise -= order.reserved_paise - still_bound
+        order.reserved_paise = still_bound
+
+    def _each(self, order: SimOrder, price_paise: int) -> int:
+        if order.product is Product.DELIVERY and order.side is Side.SELL:
+            return 0
+        return -(-price_paise * MARGIN_PERCENT[order.product] // 100)
+
+    def _opening(self, order: SimOrder, quantity: int) -> int:
+        """How many of `quantity` would open or widen a position."""
+        position = self.positions.get((order.listing.symbol, order.product))
+        against = max(0, -order.side.sign * position.quantity) if position else 0
+        return max(0, quantity - against)

@@ -1,0 +1,440 @@
+"""A real little exchange: prices walk, orders rest, cross and fill in parts, money adds up. Everything from one seed.
+
+It is driven, not running: every call first lives through what happened since the last one (price steps, fills,
+cancels on their way), each at its own instant. No task, no thread; the same calls at the same times give the same day.
+
+Money is in whole paise, so that it adds up to the last one; `accounts.py` keeps the books.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Final
+
+from ...clock import MILLISECOND, Clock
+from ...models import Order, OrderType, Product, Quote, Side, Validity
+from .accounts import Account, Execution, Refusal, RefusalReason, SimOrder, Stage
+from .listings import LISTINGS, Listing
+from .walk import Walk
+
+__all__ = ["IST", "Exchange", "ExchangeSettings", "rupees"]
+
+IST: Final = timedelta(hours=5, minutes=30)
+_OPENS, _CLOSES = time(9, 15), time(15, 30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeSettings:
+    """How the exchange behaves. Times in nanoseconds, money in rupees.
+
+    `transit_ns` bounds the way from the broker to the exchange, `refill_ns` the pause between two parts of a fill.
+    `whole_fill` is the probability that a part takes all that is left. `always_open` ignores the trading hours.
+    """
+
+    seed: int = 1
+    listings: tuple[Listing, ...] = LISTINGS
+    always_open: bool = True
+    opening_cash: Decimal = Decimal(1_000_000_000)
+    opening_holding: int = 100
+    step_ns: int = 250 * MILLISECOND
+    transit_ns: tuple[int, int] = (1 * MILLISECOND, 10 * MILLISECOND)
+    refill_ns: tuple[int, int] = (5 * MILLISECOND, 200 * MILLISECOND)
+    whole_fill: float = 0.6
+    slippage_ticks: int = 2
+
+
+class Exchange:
+    """Accounts, orders and prices on `clock`. Not thread-safe: one loop owns it."""
+
+    def __init__(self, clock: Clock, settings: ExchangeSettings | None = None) -> None:
+        self.settings = settings = settings or ExchangeSettings()
+        self.clock = clock
+        self.listings = {listing.symbol: listing for listing in settings.listings}
+        self.accounts: dict[str, Account] = {}
+        self.street_paise = 0  # what the market at large has paid (-) or got (+): the other side of every trade
+        self._rng = Random(f"exchange/{settings.seed}")
+        self._start_ns = clock.now_ns()
+        self._now_ns = self._start_ns
+        self._walks = {listing.symbol: Walk(listing, settings.seed) for listing in settings.listings}
+        self._resting: dict[str, dict[str, SimOrder]] = {}
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._serial = 0
+        self._orders = 0
+        self._step_planned = False
+
+    # -- accounts ------------------------------------------------------------------------------------------------
+
+    def open_account(self, name: str) -> Account:
+        """The account of that name, opened with the settings' cash and a holding of each share if it is new."""
+        account = self.accounts.get(name)
+        if account is None:
+            settings = self.settings
+            account = Account(name, opening_paise=int(settings.opening_cash * 100))
+            if settings.opening_holding:
+                for listing in settings.listings:
+                    if listing.segment == "NSE_EQ":
+                        account.holdings[listing.symbol] = (settings.opening_holding, listing.close_paise)
+            self.accounts[name] = account
+        return account
+
+    def find(self, account: Account, order_id: str) -> SimOrder:
+        """The order of that id. Raises Refusal(UNKNOWN_ORDER)."""
+        self.advance()
+        return self._find(account, order_id)
+
+    def orders(self, account: Account) -> list[SimOrder]:
+        """Every order ever accepted into the account's book, oldest first."""
+        self.advance()
+        return list(account.orders.values())
+
+    # -- orders --------------------------------------------------------------------------------------------------
+
+    def place(self, account: Account, order: Order, *, tag: str = "") -> SimOrder:
+        """Take an order into the book; it goes on to the exchange by itself.
+
+        Raises Refusal for an order that the broker's gateway does not take: unknown symbol, lot, tick, an instrument
+        that does not trade, a shut segment. What the broker's risk check refuses (price band, market closed, funds,
+        holdings) is in the book as REJECTED, with the reason in its message.
+        """
+        self.advance()
+        listing = self._check_input(order.symbol, order.quantity, order.price, order.trigger_price)
+        if listing.segment in account.killed_segments:
+            raise Refusal(RefusalReason.KILL_SWITCH, f"segment {listing.segment} is shut by the kill switch")
+        now_ns, epoch_ns = self._now_ns, self.clock.epoch_ns()
+        self._orders += 1
+        placed = SimOrder(
+            order_id=f"{_ist(epoch_ns):%y%m%d}{self._orders:08d}",
+            serial=self._orders,
+            account=account.name,
+            tag=tag,
+            listing=listing,
+            side=order.side,
+            quantity=order.quantity,
+            order_type=order.order_type,
+            price_paise=_paise(order.price),
+            trigger_paise=_paise(order.trigger_price),
+            product=order.product,
+            validity=order.validity,
+            epoch_ns=epoch_ns,
+        )
+        account.add(placed)
+        walk = self._walk_to_now(listing.symbol)
+        reason = self._risk_check(account, placed, walk.price_paise)
+        if reason is not None:
+            placed.move(Stage.REJECTED, epoch_ns, str(reason))
+            placed.reason = reason.reason
+            return placed
+        account.reserve(placed, walk.price_paise)
+        self._at(now_ns + self._between(self.settings.transit_ns), lambda: self._arrive(placed))
+        return placed
+
+    def modify(
+        self,
+        account: Account,
+        order_id: str,
+        *,
+        quantity: int | None = None,
+        order_type: OrderType | None = None,
+        price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+    ) -> SimOrder:
+        """Ask for a change; it takes effect on arrival at the exchange, if the order has not come to its end by then.
+
+        Raises Refusal: unknown or finished order, lot, tick, band, a quantity below what is filled, funds.
+        """
+        self.advance()
+        order = self._find(account, order_id)
+        self._check_open(order)
+        listing = order.listing
+        self._check_input(listing.symbol, order.quantity if quantity is None else quantity, price, trigger_price)
+        new_type = order.order_type if order_type is None else order_type
+        new_price, new_trigger = _fitting_prices(
+            new_type,
+            order.price_paise if price is None else _paise(price),
+            order.trigger_paise if trigger_price is None else _paise(trigger_price),
+        )
+        new_quantity = order.quantity if quantity is None else quantity
+        if new_quantity <= order.filled:
+            raise Refusal(RefusalReason.QUANTITY, f"{order.filled} of the order are filled; give a larger quantity")
+        outside = _outside_band(listing, new_price, new_trigger)
+        if outside is not None:
+            raise outside
+        market_paise = self._walk_to_now(listing.symbol).price_paise
+        missing = account.missing_for_change(order, new_quantity, new_price or market_paise)
+        if missing > 0:
+            raise Refusal(RefusalReason.FUNDS, f"margin shortfall: {missing / 100:.2f} more is needed")
+        epoch_ns = self.clock.epoch_ns()
+        order.pending = "modify"
+        order.note("modify pending", epoch_ns)
+
+        def change() -> None:
+            order.pending = ""
+            if not order.is_open or new_quantity <= order.filled:
+                order.note("not modified", self._epoch_at(self._now_ns))
+                return
+            account.release(order)
+            order.quantity, order.order_type = new_quantity, new_type
+            order.price_paise, order.trigger_paise = new_price, new_trigger
+            account.reserve(order, market_paise)
+            order.note("modified", self._epoch_at(self._now_ns))
+            if order.stage is not Stage.TRANSIT:
+                self._unrest(order)
+                self._enter(order)
+
+        self._at(self._now_ns + self._between(self.settings.transit_ns), change)
+        return order
+
+    def cancel(self, account: Account, order_id: str) -> SimOrder:
+        """Ask for the rest to be cancelled; a fill may still cross it on the way.
+
+        Raises Refusal for an unknown or finished order.
+        """
+        self.advance()
+        order = self._find(account, order_id)
+        self._check_open(order)
+        order.pending = "cancel"
+        order.note("cancel pending", self.clock.epoch_ns())
+
+        def cancelled() -> None:
+            order.pending = ""
+            if order.is_open:
+                self._finish(order, Stage.CANCELLED, "")
+            else:
+                order.note("not cancelled", self._epoch_at(self._now_ns))
+
+        self._at(self._now_ns + self._between(self.settings.transit_ns), cancelled)
+        return order
+
+    # -- prices --------------------------------------------------------------------------------------------------
+
+    def walk(self, symbol: str) -> Walk | None:
+        """The market of a symbol as it is now, None for a symbol that is not listed."""
+        self.advance()
+        return self._walk_to_now(symbol) if symbol in self._walks else None
+
+    def quotes(self, symbols: Iterable[str]) -> tuple[Quote, ...]:
+        """The last prices, in the order asked; symbols that are not listed are left out."""
+        self.advance()
+        epoch_ns = self.clock.epoch_ns()
+        walks = [self._walk_to_now(symbol) for symbol in symbols if symbol in self._walks]
+        return tuple(
+            Quote(symbol=w.listing.symbol, price=rupees(w.price_paise), volume=w.volume, epoch_ns=epoch_ns)
+            for w in walks
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the market trades now: Monday to Friday, 09:15 to 15:30 IST, or always."""
+        if self.settings.always_open:
+            return True
+        now = _ist(self.clock.epoch_ns())
+        return now.weekday() < 5 and _OPENS <= now.time() < _CLOSES
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Live through everything that was due until now."""
+        now_ns = self.clock.now_ns()
+        due = self._due
+        while due and due[0][0] <= now_ns:
+            at_ns, _, act = heapq.heappop(due)
+            self._now_ns = max(self._now_ns, at_ns)
+            act()
+        self._now_ns = now_ns
+
+    def _at(self, at_ns: int, act: Callable[[], None]) -> None:
+        self._serial += 1  # events of one instant happen in the order in which they were planned
+        heapq.heappush(self._due, (at_ns, self._serial, act))
+
+    def _between(self, bounds: tuple[int, int]) -> int:
+        return self._rng.randint(*bounds)
+
+    def _epoch_at(self, now_ns: int) -> int:
+        """The wall clock at a monotonic instant that may lie a little back."""
+        return self.clock.epoch_ns() - (self.clock.now_ns() - now_ns)
+
+    def _walk_to_now(self, symbol: str) -> Walk:
+        walk = self._walks[symbol]
+        walk.step_to((self._now_ns - self._start_ns) // self.settings.step_ns)
+        return walk
+
+    def _plan_step(self) -> None:
+        if not self._step_planned:
+            self._step_planned = True
+            step_ns = self.settings.step_ns
+            self._at(self._start_ns + ((self._now_ns - self._start_ns) // step_ns + 1) * step_ns, self._step)
+
+    def _step(self) -> None:
+        """One price step of every symbol that has orders resting."""
+        self._step_planned = False
+        for symbol in list(self._resting):
+            self._walk_to_now(symbol)
+            for order in list(self._resting[symbol].values()):
+                self._try(order)
+            if not self._resting[symbol]:
+                del self._resting[symbol]
+        if self._resting:
+            self._plan_step()
+
+    # -- matching ------------------------------------------------------------------------------------------------
+
+    def _arrive(self, order: SimOrder) -> None:
+        if order.is_open:
+            self._enter(order)
+
+    def _enter(self, order: SimOrder) -> None:
+        waits = bool(order.trigger_paise) and not order.triggered
+        order.move(Stage.TRIGGER_PENDING if waits else Stage.OPEN, self._epoch_at(self._now_ns))
+        self._try(order)
+        if order.validity is Validity.IOC and order.is_open:
+            self._finish(order, Stage.CANCELLED, "IOC: the rest found no counterparty")
+
+    def _try(self, order: SimOrder) -> None:
+        """Trigger, fill a part, or rest."""
+        market_paise = self._walk_to_now(order.listing.symbol).price_paise
+        sign = order.side.sign
+        if order.stage is Stage.TRIGGER_PENDING:
+            if sign * (market_paise - order.trigger_paise) < 0:
+                self._rest(order)
+                return
+            order.triggered = True
+            self._unrest(order)
+            order.move(Stage.OPEN, self._epoch_at(self._now_ns))
+        if order.stage is not Stage.OPEN:
+            return
+        if order.price_paise and sign * (order.price_paise - market_paise) < 0:
+            self._rest(order)
+            return
+        self._unrest(order)
+        self._fill(order, market_paise)
+        if order.is_open and order.validity is not Validity.IOC:
+            self._at(self._now_ns + self._between(self.settings.refill_ns), lambda: self._again(order))
+
+    def _again(self, order: SimOrder) -> None:
+        if order.is_open and order.order_id not in self._resting.get(order.listing.symbol, {}):
+            self._try(order)
+
+    def _fill(self, order: SimOrder, market_paise: int) -> None:
+        rng, listing = self._rng, order.listing
+        lots = (order.quantity - order.filled) // listing.lot
+        if lots > 1 and rng.random() >= self.settings.whole_fill:
+            lots = rng.randint(1, lots - 1)
+        slip_paise = rng.randint(0, self.settings.slippage_ticks) * listing.tick_paise
+        price_paise = market_paise + order.side.sign * slip_paise
+        if order.price_paise:  # a limit is kept: at the limit or better
+            pick = min if order.side is Side.BUY else max
+            price_paise = pick(price_paise, order.price_paise)
+        price_paise = min(max(price_paise, listing.low_paise), listing.high_paise)
+        epoch_ns = self._epoch_at(self._now_ns)
+        account = self.accounts[order.account]
+        account.trades_made += 1
+        execution = Execution(
+            trade_id=f"{order.order_id[-8:]}{len(order.executions) + 1:03d}",
+            quantity=lots * listing.lot,
+            price_paise=price_paise,
+            epoch_ns=epoch_ns,
+        )
+        account.settle(order, execution)
+        self.street_paise += order.side.sign * execution.quantity * price_paise
+        if order.filled == order.quantity:
+            order.move(Stage.COMPLETE, epoch_ns)
+            account.close(order)
+
+    def _rest(self, order: SimOrder) -> None:
+        self._resting.setdefault(order.listing.symbol, {})[order.order_id] = order
+        self._plan_step()
+
+    def _unrest(self, order: SimOrder) -> None:
+        self._resting.get(order.listing.symbol, {}).pop(order.order_id, None)
+
+    def _finish(self, order: SimOrder, stage: Stage, message: str) -> None:
+        self._unrest(order)
+        order.move(stage, self._epoch_at(self._now_ns), message)
+        self.accounts[order.account].close(order)
+
+    # -- checks --------------------------------------------------------------------------------------------------
+
+    def _find(self, account: Account, order_id: str) -> SimOrder:
+        order = account.orders.get(order_id)
+        if order is None:
+            raise Refusal(RefusalReason.UNKNOWN_ORDER, f"no order {order_id!r} in the book of today")
+        return order
+
+    @staticmethod
+    def _check_open(order: SimOrder) -> None:
+        if not order.is_open:
+            raise Refusal(RefusalReason.FINISHED, f"order {order.order_id} is {order.stage.value} already")
+        if order.pending:
+            raise Refusal(RefusalReason.PENDING, f"order {order.order_id} has a {order.pending} under way")
+
+    def _check_input(self, symbol: str, quantity: int, price: Decimal | None, trigger_price: Decimal | None) -> Listing:
+        listing = self.listings.get(symbol)
+        if listing is None:
+            raise Refusal(RefusalReason.UNKNOWN_SYMBOL, f"unknown symbol {symbol!r}")
+        if not listing.tradable:
+            raise Refusal(RefusalReason.NOT_TRADABLE, f"{symbol} cannot be traded")
+        if quantity < 1:
+            raise Refusal(RefusalReason.QUANTITY, f"quantity is {quantity}; give at least 1")
+        if quantity % listing.lot:
+            raise Refusal(RefusalReason.LOT, f"quantity {quantity} is no multiple of the lot of {listing.lot}")
+        for value in (price, trigger_price):
+            if value is not None and value * 100 % listing.tick_paise:
+                tick = rupees(listing.tick_paise)
+                raise Refusal(RefusalReason.TICK, f"price {value} is no multiple of the tick of {tick}")
+        return listing
+
+    def _risk_check(self, account: Account, order: SimOrder, market_paise: int) -> Refusal | None:
+        if not self.is_open:
+            return Refusal(RefusalReason.MARKET_CLOSED, "the market is closed")
+        outside = _outside_band(order.listing, order.price_paise, order.trigger_paise)
+        if outside is not None:
+            return outside
+        if order.product is Product.DELIVERY and order.side is Side.SELL:
+            free = account.deliverable(order.listing.symbol)
+            if free < order.quantity:
+                return Refusal(RefusalReason.HOLDINGS, f"{free} free in holdings, {order.quantity} wanted")
+        need, available = account.need_for(order, market_paise), account.available_paise
+        if need > available:
+            text = f"Margin Shortfall:INR {(need - available) / 100:.2f} Available:INR {available / 100:.2f}"
+            return Refusal(RefusalReason.FUNDS, text)
+        return None
+
+
+def _outside_band(listing: Listing, *prices_paise: int) -> Refusal | None:
+    low, high = listing.low_paise, listing.high_paise
+    for price in prices_paise:
+        if price and not low <= price <= high:
+            band = f"{rupees(low)} to {rupees(high)}"
+            return Refusal(RefusalReason.PRICE_BAND, f"price {rupees(price)} is outside the day's band of {band}")
+    return None
+
+
+def _fitting_prices(order_type: OrderType, price: int, trigger: int) -> tuple[int, int]:
+    """The prices that an order of this type has; one it has no use for is dropped, one it lacks is refused."""
+    if order_type in {OrderType.MARKET, OrderType.SL_M}:
+        price = 0
+    elif not price:
+        raise Refusal(RefusalReason.PRICE, f"a {order_type.value} order needs a price")
+    if order_type in {OrderType.MARKET, OrderType.LIMIT}:
+        trigger = 0
+    elif not trigger:
+        raise Refusal(RefusalReason.PRICE, f"a {order_type.value} order needs a trigger price")
+    return price, trigger
+
+
+def rupees(paise: int) -> Decimal:
+    """Paise as rupees with two places."""
+    return Decimal(paise).scaleb(-2)
+
+
+def _paise(price: Decimal | None) -> int:
+    return 0 if price is None else int(price * 100)
+
+
+def _ist(epoch_ns: int) -> datetime:
+    return datetime.fromtimestamp(epoch_ns // 1_000_000_000, UTC) + IST

@@ -1,0 +1,48 @@
+"""One symbol's price: a seeded walk on the tick grid that leans back towards the last close and stays in the band."""
+
+from __future__ import annotations
+
+from random import Random
+
+from .listings import Listing
+
+__all__ = ["Walk"]
+
+
+class Walk:
+    """The market of one symbol. The price after n steps depends on the seed alone, not on when anyone looked."""
+
+    __slots__ = ("_rng", "_steps", "high_paise", "listing", "low_paise", "open_paise", "price_paise", "volume")
+
+    def __init__(self, listing: Listing, seed: int) -> None:
+        self.listing = listing
+        self._rng = Random(f"walk/{seed}/{listing.symbol}")
+        self._steps = 0
+        self.price_paise = listing.close_paise + self._rng.randint(-20, 20) * listing.tick_paise
+        self.price_paise = min(max(self.price_paise, listing.low_paise), listing.high_paise)
+        self.open_paise = self.high_paise = self.low_paise = self.price_paise
+        self.volume = self._rng.randint(10_000, 100_000) * listing.lot
+
+    def step_to(self, steps: int) -> None:
+        """Take the steps up to number `steps`, none when they are taken."""
+        if steps <= self._steps:
+            return
+        listing, draw = self.listing, self._rng.random
+        price, high, low, volume = self.price_paise, self.high_paise, self.low_paise, self.volume
+        tick, close, band = listing.tick_paise, listing.close_paise, listing.high_paise - listing.close_paise
+        reach = max(1, price // (20_000 * tick))  # about half a basis point a step, whatever the tick
+        for _ in range(steps - self._steps):
+            chance = draw()
+            up = 0.35 - 0.3 * (price - close) / band
+            if chance < up:
+                price += reach * tick
+            elif chance > up + 0.3:
+                price -= reach * tick
+            price = min(max(price, listing.low_paise), listing.high_paise)
+            if price > high:
+                high = price
+            elif price < low:
+                low = price
+            volume += int(chance * 1000) * listing.lot
+        self.price_paise, self.high_paise, self.low_paise, self.volume = price, high, low, volume
+        self._steps = steps
