@@ -10,12 +10,23 @@ import heapq
 import selectors
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 
-__all__ = ["DAY", "HOUR", "MICROSECOND", "MILLISECOND", "MINUTE", "SECOND", "Clock", "SystemClock", "VirtualClock"]
+__all__ = [
+    "DAY",
+    "HOUR",
+    "MICROSECOND",
+    "MILLISECOND",
+    "MINUTE",
+    "SECOND",
+    "Cancellable",
+    "Clock",
+    "SystemClock",
+    "VirtualClock",
+]
 
 MICROSECOND: Final = 1_000
 MILLISECOND: Final = 1_000_000
@@ -42,7 +53,14 @@ class Clock(Protocol):
         """Return once `now_ns() >= deadline_ns`; at once, after one pass of the loop, when that is so already."""
         ...
 
-    def outside(self) -> OutsideWork:
+    def call_at_ns(self, deadline_ns: int, callback: Callable[[], None]) -> Cancellable:
+        """Call `callback` from the running loop once `now_ns()` is about `deadline_ns`; it may be a little early.
+
+        For owners that keep one timer for many who wait. Raises RuntimeError when no loop runs.
+        """
+        ...
+
+    def outside(self) -> AbstractContextManager[None]:
         """Mark a wait for something that time does not drive: a thread, a file, a socket.
 
         Virtual time stands still inside such a block; on the system clock the block does nothing.
@@ -50,11 +68,10 @@ class Clock(Protocol):
         ...
 
 
-class OutsideWork(Protocol):
-    """The block that `Clock.outside` gives."""
+class Cancellable(Protocol):
+    """A call that is still to come."""
 
-    def __enter__(self) -> None: ...
-    def __exit__(self, *exc_info: object) -> bool | None: ...
+    def cancel(self) -> object: ...
 
 
 class SystemClock:
@@ -71,6 +88,10 @@ class SystemClock:
         while (left_ns := deadline_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 - nobody can set an event for time
             await anyio.sleep(left_ns / SECOND)
         await anyio.sleep(0)
+
+    def call_at_ns(self, deadline_ns: int, callback: Callable[[], None]) -> Cancellable:
+        wait_ns = max(0, deadline_ns - time.monotonic_ns())
+        return asyncio.get_running_loop().call_later(wait_ns / SECOND, callback)
 
     @contextmanager
     def outside(self) -> Iterator[None]:
@@ -110,10 +131,14 @@ class VirtualClock:
         if deadline_ns <= self._now_ns:
             await anyio.sleep(0)
             return
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._serial += 1  # sleepers of one instant wake in the order in which they fell asleep
-        heapq.heappush(self._sleepers, (deadline_ns, self._serial, woken))
-        await woken
+        await self._sleeper(deadline_ns)
+
+    def call_at_ns(self, deadline_ns: int, callback: Callable[[], None]) -> Cancellable:
+        woken = self._sleeper(deadline_ns)
+        woken.add_done_callback(lambda future: None if future.cancelled() else callback())
+        if deadline_ns <= self._now_ns:
+            woken.set_result(None)
+        return woken
 
     @contextmanager
     def outside(self) -> Iterator[None]:
@@ -152,6 +177,12 @@ class VirtualClock:
             assert isinstance(selector, _IdleSelector)  # noqa: S101 - our own factory, one line above
             selector.when_idle = self._jump
             return runner.run(main())
+
+    def _sleeper(self, deadline_ns: int) -> asyncio.Future[None]:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._serial += 1  # sleepers of one instant wake in the order in which they fell asleep
+        heapq.heappush(self._sleepers, (deadline_ns, self._serial, woken))
+        return woken
 
     def _jump(self) -> bool:
         """Wake the next sleeper; False when there is none, or when a thread may still bring something."""

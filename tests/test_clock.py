@@ -91,3 +91,21 @@ async def test_a_jump_of_the_wall_clock_moves_no_monotonic_time(clock: VirtualCl
 async def test_a_deadline_that_has_passed_returns_at_once(clock: VirtualClock, already_ns: int) -> None:
     await clock.sleep_until_ns(already_ns)
     assert clock.now_ns() == 0
+
+
+async def test_a_call_comes_at_its_instant_unless_it_is_cancelled(clock: VirtualClock) -> None:
+    called: list[tuple[str, int]] = []
+    clock.call_at_ns(SECOND, lambda: called.append(("kept", clock.now_ns())))
+    clock.call_at_ns(SECOND, lambda: called.append(("cancelled", clock.now_ns()))).cancel()
+    clock.call_at_ns(-1, lambda: called.append(("overdue", clock.now_ns())))
+    await clock.settle()
+    assert called == [("overdue", 0)]
+    await clock.advance_ns(2 * SECOND)
+    assert called == [("overdue", 0), ("kept", SECOND)]
+
+
+async def test_the_system_clock_calls_once() -> None:
+    clock, called = SystemClock(), anyio.Event()
+    clock.call_at_ns(clock.now_ns() + MILLISECOND, called.set)
+    with anyio.fail_after(5):
+        await called.wait()
