@@ -1,1 +1,27 @@
-"""Being built."""
+"""Which broker is best now."""
+
+from __future__ import annotations
+
+from .balancer import BalancerSettings, BreakerView, IntelligentLoadBalancer
+from .breaker import BreakerSettings, CircuitBreaker
+from .candidate import NO_RULES, Candidate, RoutingRules
+from .efficiency import EfficiencyMeter, Room, most, room_of
+from .load import BrokerLoad, LatencyMeter, PeakEwma
+
+__all__ = [
+    "NO_RULES",
+    "BalancerSettings",
+    "BreakerSettings",
+    "BreakerView",
+    "BrokerLoad",
+    "Candidate",
+    "CircuitBreaker",
+    "EfficiencyMeter",
+    "IntelligentLoadBalancer",
+    "LatencyMeter",
+    "PeakEwma",
+    "Room",
+    "RoutingRules",
+    "most",
+    "room_of",
+]

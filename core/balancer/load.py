@@ -1,0 +1,203 @@
+"""What a broker's answers teach: how long an operation takes there, how often it fails, what is still unanswered."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import deque
+
+from ..clock import MILLISECOND, SECOND
+from ..models import LatencySnapshot
+
+__all__ = ["BrokerLoad", "LatencyMeter", "PeakEwma"]
+
+_TAU_NS = 10 * SECOND
+_RECENT = 256
+_HISTORY_S = 60
+
+
+class PeakEwma:
+    """Latency that rises at once and falls slowly, so that a broker which turns slow is left within a few answers.
+
+    A plain mean needs dozens of answers to see a step; jumping to each peak lets one late answer of thousands push a
+    good broker away for seconds. So a rise is taken by `rise` of the way at each answer, a fall over `_TAU_NS`.
+    `in_flight` is how much was under way when the samples were taken, so that load can be told from slowness.
+    """
+
+    __slots__ = ("_updated_ns", "count", "in_flight", "value_ns")
+
+    rise = 0.3
+
+    def __init__(self) -> None:
+        self.value_ns = 0.0
+        self.in_flight = 0.0
+        self.count = 0
+        self._updated_ns = 0
+
+    def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
+        """Learn one answer that took `latency_ns` while `in_flight` others were under way."""
+        if not self.count:
+            self.value_ns, self.in_flight = float(latency_ns), float(in_flight)
+        else:
+            share = self.rise
+            if latency_ns < self.value_ns:
+                # Each answer counts, and so does the time since the last: many quick answers bring it down quickly.
+                share = max(0.1, 1.0 - math.exp((self._updated_ns - now_ns) / _TAU_NS))
+            self.value_ns += share * (latency_ns - self.value_ns)
+            self.in_flight += 0.1 * (in_flight - self.in_flight)
+        self.count += 1
+        self._updated_ns = now_ns
+
+    def idle_ns(self, now_ns: int) -> int:
+        """Nanoseconds since the last answer."""
+        return now_ns - self._updated_ns
+
+
+class LatencyMeter:
+    """The last 256 latencies, and one mean a second for a minute."""
+
+    __slots__ = ("_history", "_max_ns", "_recent", "_second", "_sum_ns", "_summed", "count", "ewma")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.ewma = PeakEwma()
+        self._recent: deque[int] = deque(maxlen=_RECENT)
+        self._max_ns = 0
+        self._history: deque[int] = deque(maxlen=_HISTORY_S)
+        self._second = -1
+        self._sum_ns = 0
+        self._summed = 0
+
+    def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
+        self._roll(now_ns // SECOND)
+        self.count += 1
+        self.ewma.record(latency_ns, in_flight, now_ns)
+        self._recent.append(latency_ns)
+        self._max_ns = max(self._max_ns, latency_ns)
+        self._sum_ns += latency_ns
+        self._summed += 1
+
+    def quantile_ns(self, share: float) -> int:
+        """The latency that `share` (0..1) of the recent answers stayed within; 0 before the first."""
+        recent = sorted(self._recent)
+        return recent[min(len(recent) - 1, int(share * len(recent)))] if recent else 0
+
+    def snapshot(self, now_ns: int) -> LatencySnapshot:
+        self._roll(now_ns // SECOND)
+        recent = sorted(self._recent)
+        last = len(recent) - 1
+        return LatencySnapshot(
+            count=self.count,
+            ewma_ns=round(self.ewma.value_ns),
+            p50_ns=recent[len(recent) // 2] if recent else 0,
+            p99_ns=recent[min(last, int(0.99 * len(recent)))] if recent else 0,
+            max_ns=self._max_ns,
+            history_ns=tuple(self._history),
+        )
+
+    def _roll(self, second: int) -> None:
+        if second == self._second:
+            return
+        if self._second >= 0:
+            self._history.append(self._sum_ns // self._summed if self._summed else 0)
+            self._history.extend([0] * min(second - self._second - 1, _HISTORY_S))
+        self._second, self._sum_ns, self._summed = second, 0, 0
+
+
+class _FailureRate:
+    """The share of failures among recent requests: each answer moves it a tenth, idle time lets it fade."""
+
+    __slots__ = ("_updated_ns", "_value")
+
+    _FADE_NS = 15 * SECOND
+
+    def __init__(self) -> None:
+        self._value = 0.0
+        self._updated_ns = 0
+
+    def record(self, now_ns: int, *, failed: bool) -> None:
+        value = self.at(now_ns)
+        self._value = value + 0.1 * (failed - value)
+        self._updated_ns = now_ns
+
+    def at(self, now_ns: int) -> float:
+        if self._value < 1e-4:
+            return 0.0
+        return self._value * math.exp((self._updated_ns - now_ns) / self._FADE_NS)
+
+
+class BrokerLoad:
+    """All that is known of one broker from its answers; no clock of its own."""
+
+    __slots__ = ("_given_up_ns", "_sent_ns", "failures", "latency", "latency_of", "lost", "requests", "total_failures")
+
+    def __init__(self) -> None:
+        self.latency = LatencyMeter()
+        self.latency_of: dict[str, PeakEwma] = {}
+        self.failures = _FailureRate()
+        self.lost = _FailureRate()
+        self.requests = 0
+        self.total_failures = 0
+        self._sent_ns: list[int] = []
+        self._given_up_ns: list[int] = []
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._sent_ns) + len(self._given_up_ns)
+
+    def started(self, now_ns: int) -> None:
+        self.requests += 1
+        self._sent_ns.append(now_ns)
+
+    def ended(self, latency_ns: int, now_ns: int) -> None:
+        """Forget the unanswered request that left `latency_ns` ago, or the one that left nearest to then."""
+        left_ns = now_ns - latency_ns
+        sent_ns = self._sent_ns
+        if self._given_up_ns and (not sent_ns or left_ns < sent_ns[0]):
+            sent_ns = self._given_up_ns
+        if not sent_ns:
+            return
+        at = bisect_left(sent_ns, left_ns)
+        if at and (at == len(sent_ns) or left_ns - sent_ns[at - 1] < sent_ns[at] - left_ns):
+            at -= 1
+        del sent_ns[at]
+
+    def give_up(self) -> None:
+        """Stop waiting for what is under way, so that it does not count against the broker once it has recovered."""
+        self._given_up_ns.extend(self._sent_ns)
+        self._sent_ns.clear()
+
+    def answered(self, operation: str, latency_ns: int, now_ns: int) -> None:
+        """Learn the latency of an answer."""
+        in_flight = len(self._sent_ns)
+        self.latency.record(latency_ns, in_flight, now_ns)
+        ewma = self.latency_of.get(operation)
+        if ewma is None:
+            ewma = self.latency_of[operation] = PeakEwma()
+        ewma.record(latency_ns, in_flight, now_ns)
+
+    def failed(self, now_ns: int, *, lost: bool) -> None:
+        """Learn a failure; `lost` when no answer came at all."""
+        self.total_failures += 1
+        self.failures.record(now_ns, failed=True)
+        self.lost.record(now_ns, failed=lost)
+
+    def worked(self, now_ns: int) -> None:
+        self.failures.record(now_ns, failed=False)
+        self.lost.record(now_ns, failed=False)
+
+    def oldest_ns(self, now_ns: int) -> int:
+        """How long the longest unanswered request has waited; 0 when nothing is under way."""
+        return now_ns - self._sent_ns[0] if self._sent_ns else 0
+
+    def stall_after_ns(self) -> int:
+        """When an unanswered request begins to look lost: far beyond what this broker's answers take."""
+        if not self.latency.count:
+            return 2 * SECOND
+        return max(250 * MILLISECOND, round(6 * self.latency.ewma.value_ns))
+
+    def stalled(self, now_ns: int) -> int:
+        """How many requests have been unanswered for so long that they look lost."""
+        if not self._sent_ns:
+            return 0
+        return bisect_left(self._sent_ns, now_ns - self.stall_after_ns() + 1)
