@@ -18,12 +18,14 @@ from typing import Any, Protocol, TypeVar
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .balancer import Candidate, IntelligentLoadBalancer
+from .advice import Advisor
+from .balancer import Candidate, IntelligentLoadBalancer, RoutingRules
 from .brokers.base import TradingAPI
 from .bus import EventBus
 from .clock import MILLISECOND, SECOND, Clock, SystemClock
 from .errors import (
     AuthenticationFailed,
+    BlockedForDay,
     BrokerError,
     ConfigError,
     NoBrokerAvailable,
@@ -31,6 +33,7 @@ from .errors import (
     OrderOutcomeUnknown,
     OrderRefused,
     PermitTimeout,
+    QueueFull,
     RateLimited,
 )
 from .limiter import EnhancedRateLimiter, Permit
@@ -47,6 +50,7 @@ from .models import (
     Order,
     Priority,
     RequestDone,
+    RouterSnapshot,
     WindowHeadroom,
 )
 
@@ -76,6 +80,12 @@ class RoutingRule(BaseModel):
     exclude: tuple[str, ...] = ()
     weights: dict[str, float] = Field(default_factory=dict)
 
+    def compiled(self, chain: tuple[str, ...]) -> RoutingRules:
+        """The rule as the balancer takes it. Raises ValueError for rules that contradict each other."""
+        return RoutingRules(
+            pin=self.pin, prefer=self.prefer, exclude=frozenset(self.exclude), weights=self.weights, chain=chain
+        )
+
 
 class ManagerConfig(BaseModel):
     """How a MultiAPIManager routes. `deadline_ms` bounds the wait for a permit where the caller names no deadline."""
@@ -95,9 +105,15 @@ class _Account:
     api: TradingAPI
     limiter: EnhancedRateLimiter
     drained: bool = False
+    blocked_until_ns: int = 0
     requests: int = 0
     errors: int = 0
     refusals: int = 0
+
+    def windows(self, category: Category) -> tuple[WindowHeadroom, ...]:
+        """The windows of the budgets that count this category."""
+        counted = {budget.name for budget in self.api.config.limits if category in budget.categories}
+        return tuple(window for window in self.limiter.headroom() if window.budget in counted)
 
 
 @dataclass(slots=True)
@@ -148,7 +164,13 @@ class MultiAPIManager:
         self._audit_logger = audit_logger
         self._accounts: dict[str, _Account] = {}
         self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
-        self._waited = self._timeouts = self._reads = self._orders = 0
+        self.advisor = Advisor()
+        self._no_rule = RoutingRules(chain=self.config.fallback_chain)
+        self._rules = {
+            operation: rule.compiled(self.config.fallback_chain)
+            for operation, rule in self.config.routing_rules.items()
+        }
+        self._waited = self._timeouts = self._reads = self._orders = self._sequence = 0
 
     # -- accounts -----------------------------------------------------------------------------------------------------
 
@@ -204,15 +226,13 @@ class MultiAPIManager:
         NoBrokerAvailable (nothing was sent), or the last BrokerError.
         """
         kind = parse_operation(operation)
-        send, cost_hint = self._sender(kind, arguments)
+        send, symbols = self._sender(kind, arguments)
         deadline_ns = self._deadline(deadline_ns)
         tried: set[str] = set()
         last_error: BrokerError | None = None
         for _ in range(2 * len(self._accounts) + 1):
             try:
-                async with self.reserve(
-                    kind, deadline_ns=deadline_ns, symbols=cost_hint, exclude=tried, only=self._next_in_chain(tried)
-                ) as place:
+                async with self.reserve(kind, deadline_ns=deadline_ns, symbols=symbols, exclude=tried) as place:
                     return await place.call(send)
             except (NoBrokerAvailable, PermitTimeout):
                 if last_error is None:
@@ -268,36 +288,53 @@ class MultiAPIManager:
     ) -> Reservation:
         category = CATEGORY_OF[operation]
         started_ns = self.clock.now_ns()
-        first_timeout: PermitTimeout | None = None
-        while True:
-            decision = self.balancer.choose(operation, self._candidates(operation, symbols, only, exclude))
-            if not decision.chosen:
-                if first_timeout is not None:
-                    raise first_timeout
-                why = (
-                    "; ".join(f"{terms.name}: {terms.barred}" for terms in decision.candidates) or "none is configured"
-                )
-                message = f"no broker can take {operation.value} now ({why})"
-                raise NoBrokerAvailable(message)
-            account = self._accounts[decision.chosen]
-            cost = account.api.cost(operation, symbols=symbols)
-            try:
-                permit = await account.limiter.acquire(
-                    category,
-                    cost,
-                    priority=PRIORITY_OF[operation] if priority is None else priority,
-                    deadline_ns=deadline_ns,
-                )
-            except PermitTimeout as error:
-                self._timeouts += 1
-                self.balancer.resolve(decision.serial, "timeout")
-                first_timeout = first_timeout or error
-                exclude.add(decision.chosen)
-                continue
-            waited_ns = self.clock.now_ns() - started_ns
-            if waited_ns > 0:
-                self._waited += 1
-            return Reservation(self, account, permit, decision, operation, waited_ns)
+        meter = self.balancer.efficiency
+        meter.asked(category)
+        taken = ""
+        try:
+            while True:
+                decision = self._choose(operation, deadline_ns, symbols, only, exclude)
+                account = self._accounts[decision.chosen]
+                try:
+                    permit = await account.limiter.acquire(
+                        category,
+                        account.api.cost(operation, symbols=symbols),
+                        priority=PRIORITY_OF[operation] if priority is None else priority,
+                        deadline_ns=deadline_ns,
+                    )
+                except (PermitTimeout, QueueFull):
+                    self._timeouts += 1
+                    self.balancer.resolve(decision.serial, "no permit in time")
+                    exclude.add(decision.chosen)
+                    if only or exclude.issuperset(self._accounts):
+                        raise
+                    continue
+                taken = decision.chosen
+                waited_ns = self.clock.now_ns() - started_ns
+                self._waited += waited_ns > 0
+                return Reservation(self, account, permit, decision, operation, waited_ns)
+        finally:
+            if taken:
+                meter.routed(category, taken)
+            else:
+                meter.gave_up(category)
+
+    def _choose(
+        self, operation: Operation, deadline_ns: int, symbols: int, only: str | None, exclude: Collection[str]
+    ) -> Decision:
+        """The balancer's choice. Raises NoBrokerAvailable with the reason that bars each."""
+        decision = self.balancer.choose(
+            operation,
+            self._candidates(operation, symbols),
+            rules=self._rules.get(operation, self._no_rule),
+            pin=only or "",
+            exclude=exclude,
+            deadline_ns=deadline_ns - self.clock.now_ns(),
+        )
+        if not decision.chosen:
+            message = f"no broker can take {operation.value} now: {decision.reason}"
+            raise NoBrokerAvailable(message)
+        return decision
 
     async def send(self, place: Reservation, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
         """The inside of `Reservation.call`."""
@@ -356,6 +393,8 @@ class MultiAPIManager:
         if isinstance(error, RateLimited):
             account.refusals += 1
             account.limiter.refused(error)
+            if isinstance(error, BlockedForDay):
+                account.blocked_until_ns = self.clock.now_ns() + account.limiter.limited_for_ns
             self.incident("refused", error.provider, str(error), error.evidence)
 
     def incident(self, kind: str, provider: str, message: str, evidence: str = "") -> None:
@@ -383,37 +422,26 @@ class MultiAPIManager:
 
     # -- what the balancer sees ---------------------------------------------------------------------------------------
 
-    def _candidates(
-        self, operation: Operation, symbols: int, only: str | None, exclude: Collection[str]
-    ) -> tuple[Candidate, ...]:
-        rule = self.config.routing_rules.get(operation, _NO_RULE)
+    def _candidates(self, operation: Operation, symbols: int) -> tuple[Candidate, ...]:
         category = CATEGORY_OF[operation]
-        return tuple(
-            self._candidate(name, account, operation, category, symbols, rule)
-            for name, account in self._accounts.items()
-            if name not in exclude and only in {None, name} and rule.pin in {"", name} and name not in rule.exclude
-        )
-
-    def _candidate(
-        self, name: str, account: _Account, operation: Operation, category: Category, symbols: int, rule: RoutingRule
-    ) -> Candidate:
-        limiter = account.limiter
-        return Candidate(
-            name=name,
-            wait_ns=limiter.time_to_available_ns(category, account.api.cost(operation, symbols=symbols)),
-            queued=limiter.waiting,
-            in_flight=limiter.in_flight,
-            windows=limiter.headroom(category),
-            drained=account.drained,
-            weight=rule.weights.get(name, 1.0),
-            preferred=name in rule.prefer,
-        )
-
-    def _next_in_chain(self, tried: Collection[str]) -> str | None:
-        """After a failure the fallback chain names the next broker; before any, the balancer does."""
-        if not tried:
-            return None
-        return next((name for name in self.config.fallback_chain if name in self._accounts and name not in tried), None)
+        now_ns = self.clock.now_ns()
+        candidates = []
+        for name, account in self._accounts.items():
+            limiter = account.limiter
+            limited = limiter.limited_for_ns > 0
+            candidates.append(
+                Candidate(
+                    name,
+                    wait_ns=limiter.time_to_available_ns(category, account.api.cost(operation, symbols=symbols)),
+                    queued=limiter.waiting,
+                    in_flight=limiter.in_flight,
+                    windows=account.windows(category),
+                    health=HealthStatus.LIMITED if limited else HealthStatus.UNKNOWN,
+                    drained=account.drained,
+                    blocked=account.blocked_until_ns > now_ns,
+                )
+            )
+        return tuple(candidates)
 
     def _deadline(self, deadline_ns: int | None) -> int:
         return self.clock.now_ns() + self.config.deadline_ms * MILLISECOND if deadline_ns is None else deadline_ns
@@ -474,15 +502,15 @@ class MultiAPIManager:
     ) -> BrokerSnapshot:
         limiter, config = account.limiter, account.api.config
         health, reason = self._health(name, account)
-        breaker, retry_in_ns, _ = self.balancer.breaker(name)
+        breaker = self.balancer.breaker(name)
         return BrokerSnapshot(
             name=name,
             provider=config.provider,
             simulated=config.simulated,
             health=health,
             reason=reason,
-            breaker=breaker,
-            breaker_retry_in_ns=retry_in_ns,
+            breaker=breaker.state,
+            breaker_retry_in_ns=breaker.retry_in_ns,
             limited_for_ns=limiter.limited_for_ns,
             drained=account.drained,
             windows=windows,
@@ -499,8 +527,11 @@ class MultiAPIManager:
     def _health(self, name: str, account: _Account) -> tuple[HealthStatus, str]:
         if account.drained:
             return HealthStatus.DRAINED, "drained by the operator"
-        if account.limiter.limited_for_ns > 0:
-            return account.limiter.limit_state
+        limited_s = account.limiter.limited_for_ns / SECOND
+        if account.blocked_until_ns > self.clock.now_ns():
+            return HealthStatus.BLOCKED_FOR_DAY, f"the broker takes nothing more for {limited_s / 3600:.1f} h"
+        if limited_s > 0:
+            return HealthStatus.LIMITED, f"the broker refused us; closed for {limited_s:.1f} s more"
         return self.balancer.health(name)
 
     async def get_rate_limit_analytics(self) -> dict[str, dict[str, Any]]:
@@ -514,15 +545,59 @@ class MultiAPIManager:
         }
 
     async def get_load_balancing_insights(self) -> dict[str, Any]:
-        """`total_routings`, `api_distribution`, `load_balance_efficiency` (0..1) and what else the balancer learned."""
-        return self.balancer.insights()
+        """`total_routings`, `api_distribution`, `load_balance_efficiency` (0..1) and what else the balancer learned.
+
+        An efficiency that cannot be told yet, because nothing was asked, is 1: nothing could have been placed better.
+        """
+        insights = self.balancer.insights()
+        efficiency = self.efficiency
+        return {**insights, "load_balance_efficiency": 1.0 if efficiency is None else efficiency}
+
+    @property
+    def efficiency(self) -> float | None:
+        """Work done by the most that could have been done, 0..1; None until there was any."""
+        self.balancer.efficiency.tick(
+            self.clock.now_ns(),
+            {
+                name: {category: account.windows(category) for category in Category}
+                for name, account in self._accounts.items()
+                if self._health(name, account)[0] in _USABLE
+            },
+        )
+        return self.balancer.efficiency.value
 
     async def get_optimization_suggestions(self) -> list[dict[str, Any]]:
         """What the advisor sees in the present figures, most urgent first."""
-        return []
+        return [
+            {
+                "id": suggestion.id,
+                "kind": suggestion.kind,
+                "severity": suggestion.severity.value,
+                "title": suggestion.title,
+                "evidence": suggestion.evidence,
+                "effect": suggestion.effect,
+                "action": suggestion.action,
+                "provider": suggestion.provider,
+            }
+            for suggestion in self.advisor.observe(self.snapshot())
+        ]
+
+    def snapshot(self) -> RouterSnapshot:
+        """What the manager knows of how things stand; the router adds orders, histories and cost."""
+        self._sequence += 1
+        brokers = self.broker_snapshots()
+        return RouterSnapshot(
+            sequence=self._sequence,
+            at_ns=self.clock.now_ns(),
+            epoch_ns=self.clock.epoch_ns(),
+            simulated=all(broker.simulated for broker in brokers),
+            brokers=brokers,
+            efficiency=self.efficiency,
+            counters=self.counters,
+        )
 
 
-_NO_RULE = RoutingRule()
+_USABLE = frozenset({HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED})
 
 
 def parse_operation(text: str) -> Operation:

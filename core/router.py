@@ -27,7 +27,7 @@ from .config import Settings, simulated_settings
 from .engine import GuardSettings, TradingEngine
 from .errors import ConfigError, HeadroomError
 from .feed import MarketDataFeed
-from .manager import MultiAPIManager, parse_operation
+from .manager import MultiAPIManager
 from .models import (
     APIConfig,
     ApplySuggestion,
@@ -178,7 +178,6 @@ class LocalRouter:
         self.store = store
         self.feed = MarketDataFeed()
         self._news = manager.bus.subscribe()
-        self._sequence = 0
         self._incidents: deque[IncidentRow] = deque(maxlen=INCIDENTS_KEPT)
         self._throughput: deque[float] = deque(maxlen=HISTORY_S)
         self._latency_ns: deque[int] = deque(maxlen=HISTORY_S)
@@ -194,7 +193,7 @@ class LocalRouter:
 
     async def execute(self, operation: Operation, *, deadline_ns: int | None = None, **arguments: Any) -> Any:
         result = await self.manager.execute_with_fallback(operation, deadline_ns=deadline_ns, **arguments)
-        if parse_operation(operation) is Operation.GET_MARKET_DATA:
+        if operation is Operation.GET_MARKET_DATA:
             for quote in result:
                 self._publish(quote)
         return result
@@ -339,7 +338,7 @@ class LocalRouter:
         self._requests_by_second.append(counts)
         self._throughput.append(float(requests))
         self._latency_ns.append(latency_ns // requests if requests else 0)
-        efficiency = self.manager.balancer.efficiency
+        efficiency = self.manager.efficiency
         if efficiency is not None:
             self._efficiency.append(efficiency)
 
@@ -386,26 +385,20 @@ class LocalRouter:
     # -- how things stand ---------------------------------------------------------------------------------------------
 
     def snapshot(self) -> RouterSnapshot:
-        now_ns = self.clock.now_ns()
-        self._sequence += 1
-        balancer = self.manager.balancer
-        return RouterSnapshot(
-            sequence=self._sequence,
-            at_ns=now_ns,
-            epoch_ns=self.clock.epoch_ns(),
+        base = self.manager.snapshot()
+        return replace(
+            base,
             simulated=self.simulated,
-            brokers=self._with_rates(self.manager.broker_snapshots()),
-            efficiency=balancer.efficiency,
+            brokers=self._with_rates(base.brokers),
             efficiency_history=tuple(self._efficiency),
             throughput_history=tuple(self._throughput),
             latency_history_ns=tuple(self._latency_ns),
-            decisions=balancer.decisions(DECISIONS_SHOWN),
+            decisions=self.manager.balancer.decisions(DECISIONS_SHOWN),
             suggestions=self.manager.advisor.suggestions,
             orders=self.engine.recent_orders(ORDERS_SHOWN),
             open_orders=self.engine.open_orders,
             unknown_orders=self.engine.unknown_orders,
-            incidents=tuple(replace(row, age_ns=now_ns - row.at_ns) for row in reversed(self._incidents)),
-            counters=self.manager.counters,
+            incidents=tuple(replace(row, age_ns=base.at_ns - row.at_ns) for row in reversed(self._incidents)),
             cost=self._cost,
             halted=self.engine.halted,
         )
