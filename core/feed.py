@@ -7,7 +7,7 @@ memory. Each tick remembers where the previous one of its symbol lies, so that o
 from __future__ import annotations
 
 from array import array
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from .clock import Clock, SystemClock
@@ -62,11 +62,13 @@ class MarketDataFeed:
         Raises ValueError for a price that is not above 0 or a volume below 0: a bad tick must not become a quote.
         """
         try:
-            if isinstance(price, int | float) and not isinstance(price, bool):
+            if isinstance(price, bool):
+                scaled = 0
+            elif isinstance(price, int | float):
                 scaled = round(price * _SCALE)
             else:
                 scaled = int(Decimal(price).quantize(_QUANTUM, ROUND_HALF_EVEN) * _SCALE)
-        except (ArithmeticError, InvalidOperation, TypeError, ValueError):
+        except (ArithmeticError, TypeError, ValueError):
             scaled = 0
         if scaled <= 0 or volume < 0:
             message = f"{symbol}: price {price!r}, volume {volume!r}; a tick has a price above 0 and no volume below 0"

@@ -18,6 +18,7 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
+from ...clock import SECOND
 from ...errors import ConfigError
 
 __all__ = ["ACCEPTED_KINDS", "Fault", "FaultKind", "Faults"]
@@ -71,7 +72,7 @@ class Fault:
     broker: str = ""
     from_ns: int = 0
     until_ns: int | None = None
-    delay_ns: int = 2_000_000_000
+    delay_ns: int = SECOND
 
     def __post_init__(self) -> None:
         if isinstance(self.rate, bool) or not 0.0 <= self.rate <= 1.0:
