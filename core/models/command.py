@@ -16,7 +16,10 @@ __all__ = [
     "HaltTrading",
     "ResumeProvider",
     "ResumeTrading",
+    "SetHedging",
     "SetRateCap",
+    "SetReadCache",
+    "SetRouteWeight",
     "StartScenario",
     "StopScenario",
     "SubmitOrder",
@@ -63,6 +66,30 @@ class SetRateCap:
 
     provider: str
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetRouteWeight:
+    """Weigh a broker for one category (`orders` or `reads`): 1 is neutral, 0.5 counts it as twice as costly."""
+
+    provider: str
+    category: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetReadCache:
+    """Answer an identical read from memory for `seconds`; 0 asks the broker every time."""
+
+    operation: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetHedging:
+    """Send a read that takes longer than most to a second broker too, where the headroom allows it."""
+
+    enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +147,9 @@ Command = (
     | DrainProvider
     | ResumeProvider
     | SetRateCap
+    | SetRouteWeight
+    | SetReadCache
+    | SetHedging
     | HaltTrading
     | ResumeTrading
     | ApplySuggestion

@@ -1,0 +1,247 @@
+"""When a window runs out, with an interval, and how often such forecasts came true.
+
+The arrival rate of a window is learned from its own counts: what is gone now, less what was gone before, plus what came
+back in between, smoothed with a trend (Holt). It is then played against the window's arithmetic: every permit comes back
+one window after its use. The interval is the 80 % one that the scatter of the recent seconds leaves open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..clock import MINUTE, SECOND
+from ..models import WindowForecast, WindowHeadroom
+
+__all__ = ["ForecastScorer", "Forecaster"]
+
+_Z80 = 1.2816  # a normal value stays within this many deviations in 80 % of cases
+_BUCKETS = 60
+
+
+class _Arrivals:
+    """What one window receives a second, and what it will give back."""
+
+    __slots__ = ("_buckets", "_last_ns", "_seen", "gone", "mean", "old", "old_until_ns", "trend", "variance")
+
+    def __init__(self, window: WindowHeadroom, now_ns: int) -> None:
+        self.gone = window.used + window.in_flight
+        self.mean = 0.0
+        self.trend = 0.0
+        self.variance = 0.0
+        self.old = float(self.gone)  # used before we looked: they come back evenly until the window would be empty
+        self.old_until_ns = now_ns + window.all_free_in_ns
+        self._buckets: deque[tuple[int, float]] = deque()
+        self._last_ns = now_ns
+        self._seen = 0
+
+    def observe(self, window: WindowHeadroom, now_ns: int) -> None:
+        passed_s = (now_ns - self._last_ns) / SECOND
+        if passed_s < 0.2:
+            return
+        gone = window.used + window.in_flight
+        if window.rate.window_ns <= 2 * SECOND:
+            arrived = gone * passed_s / (window.rate.window_ns / SECOND)
+        else:
+            arrived = max(0.0, gone - self.gone + self._come_back(window, now_ns))
+            width_ns = window.rate.window_ns // _BUCKETS
+            if self._buckets and now_ns - self._buckets[-1][0] < width_ns:
+                at_ns, amount = self._buckets[-1]
+                self._buckets[-1] = (at_ns, amount + arrived)
+            elif arrived:
+                self._buckets.append((now_ns, arrived))
+        rate = arrived / passed_s
+        self._seen += 1
+        share = max(0.1, 1 / self._seen)
+        before = self.mean
+        self.mean += share * (rate - before - self.trend) + self.trend
+        self.mean = max(0.0, self.mean)
+        self.trend += 0.02 * (self.mean - before - self.trend) if self._seen > 10 else 0.0
+        self.variance += share * ((rate - before) ** 2 - self.variance)
+        self.gone = gone
+        self._last_ns = now_ns
+
+    def _come_back(self, window: WindowHeadroom, now_ns: int) -> float:
+        """Permits that came back since the last look."""
+        back = 0.0
+        if self.old:
+            left_ns = self.old_until_ns - self._last_ns
+            share = min(1.0, (now_ns - self._last_ns) / left_ns) if left_ns > 0 else 1.0
+            back += self.old * share
+            self.old -= self.old * share
+        while self._buckets and self._buckets[0][0] + window.rate.window_ns <= now_ns:
+            back += self._buckets.popleft()[1]
+        return back
+
+    def returning(self, window: WindowHeadroom, now_ns: int) -> list[tuple[int, float]]:
+        """When how many permits come back, in nanoseconds from now."""
+        coming = [(max(0, at_ns + window.rate.window_ns - now_ns), amount) for at_ns, amount in self._buckets]
+        if self.old >= 0.5:
+            left_ns = max(0, self.old_until_ns - now_ns)
+            coming += [(left_ns * part // 10, self.old / 10) for part in range(1, 11)]
+        return sorted(coming)
+
+    @property
+    def deviation(self) -> float:
+        """Of the mean rate, a second: the scatter of recent seconds, and at least that of a random stream."""
+        return math.sqrt(max(self.variance, self.mean, 0.01))
+
+
+class Forecaster:
+    """Forecasts of one broker's windows, seen about once a second, and their scores."""
+
+    __slots__ = ("_arrivals", "_scorer")
+
+    def __init__(self) -> None:
+        self._arrivals: dict[tuple[str, int], _Arrivals] = {}
+        self._scorer = ForecastScorer()
+
+    def observe(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> tuple[WindowHeadroom, ...]:
+        """The same windows with their forecasts, scores filled in. `now_ns` never goes back."""
+        return tuple(replace(window, forecast=self._one(now_ns, window)) for window in windows)
+
+    def _one(self, now_ns: int, window: WindowHeadroom) -> WindowForecast:
+        key = (window.budget, window.rate.window_ns)
+        arrivals = self._arrivals.get(key)
+        if arrivals is None:
+            arrivals = self._arrivals[key] = _Arrivals(window, now_ns)
+        arrivals.observe(window, now_ns)
+        forecast = _project(window, arrivals, now_ns)
+        exhausted = window.free <= 0
+        self._scorer.seen(now_ns, key, exhausted=exhausted)
+        self._scorer.made(now_ns, key, forecast, exhausted=exhausted)
+        return replace(forecast, hit_rate=self._scorer.hit_rate(key), brier_60s=self._scorer.brier_60s(key))
+
+
+def _project(window: WindowHeadroom, arrivals: _Arrivals, now_ns: int) -> WindowForecast:
+    if window.free <= 0:
+        return WindowForecast(
+            exhausted_in_ns=0, earliest_in_ns=0, latest_in_ns=0, probability_60s=1.0, rate_per_s=arrivals.mean
+        )
+    mean, spread = arrivals.mean, arrivals.deviation
+    coming = arrivals.returning(window, now_ns) if window.rate.window_ns > 2 * SECOND else []
+    horizon_ns = window.rate.window_ns
+    # Scatter of a sum grows with the root of time, a wrong mean with time itself; the mean stands on about ten seconds.
+    middle = _runs_out(window.free, mean, 0.0, arrivals.trend, coming, horizon_ns)
+    early = _runs_out(window.free, mean, _Z80 * spread, arrivals.trend, coming, horizon_ns)
+    late = _runs_out(window.free, mean, -_Z80 * spread, arrivals.trend, coming, horizon_ns)
+    if middle is None:
+        early = late = None
+    return WindowForecast(
+        exhausted_in_ns=middle,
+        earliest_in_ns=early,
+        latest_in_ns=horizon_ns if middle is not None and late is None else late,
+        probability_60s=_within(window.free, mean, spread, coming, min(MINUTE, horizon_ns)),
+        rate_per_s=mean,
+    )
+
+
+def _runs_out(
+    free: int, mean: float, spread: float, trend: float, coming: Sequence[tuple[int, float]], horizon_ns: int
+) -> int | None:
+    """Nanoseconds until `free` permits are gone; `spread` deviations above (or below) the mean rate."""
+    if mean + spread <= 0 and trend <= 0:
+        return None
+    step_ns = max(horizon_ns // 240, SECOND // 4)
+    at_ns, back, returned = 0, 0.0, 0
+    while at_ns < horizon_ns:
+        at_ns = min(at_ns + step_ns, horizon_ns)
+        while returned < len(coming) and coming[returned][0] <= at_ns:
+            back += coming[returned][1]
+            returned += 1
+        if _arrived(mean, spread, trend, at_ns / SECOND) >= free + back:
+            return at_ns
+    return None
+
+
+def _arrived(mean: float, spread: float, trend: float, seconds: float) -> float:
+    """Requests within `seconds`: the trend is trusted for a quarter of a minute only."""
+    trusted_s = min(seconds, 15.0)
+    growth = trend * trusted_s * (seconds - trusted_s / 2)
+    return max(0.0, mean * seconds + growth) + spread * math.sqrt(seconds + seconds * seconds / 20)
+
+
+def _within(free: int, mean: float, spread: float, coming: Sequence[tuple[int, float]], horizon_ns: int) -> float:
+    """The chance that the permits are gone at some step within the horizon."""
+    chance, back, returned = 0.0, 0.0, 0
+    for part in range(1, 13):
+        at_ns = horizon_ns * part // 12
+        while returned < len(coming) and coming[returned][0] <= at_ns:
+            back += coming[returned][1]
+            returned += 1
+        seconds = at_ns / SECOND
+        deviation = spread * math.sqrt(seconds + seconds * seconds / 20)
+        # Half a request below: arrivals are whole, and the permit that is the last one already counts.
+        above = (free + back - 0.5 - mean * seconds) / deviation
+        chance = max(chance, 0.5 * math.erfc(above / math.sqrt(2)))
+    return chance
+
+
+@dataclass(slots=True)
+class _Pending:
+    made_ns: int
+    earliest_ns: int
+    latest_ns: int
+
+
+class ForecastScorer:
+    """Forecasts against what happened. One key per window; a score is None until enough forecasts came due.
+
+    The interval: one forecast at a time is kept until its window ran out, or its interval passed without. It hit when
+    the window ran out inside the interval. Forecasts are sampled like that, not counted at each look: neighbours in
+    time are almost the same forecast.
+    The chance to run out within 60 s is taken every ten seconds and scored by Brier: the mean squared distance from
+    what happened, 0 perfect, 0.25 for one who always says one half.
+    """
+
+    __slots__ = ("_brier", "_chances", "_hits", "_pending")
+
+    enough_hits = 10
+    enough_chances = 30
+    every_ns = 10 * SECOND
+
+    def __init__(self) -> None:
+        self._pending: dict[tuple[str, int], _Pending] = {}
+        self._hits: dict[tuple[str, int], deque[bool]] = {}
+        self._chances: dict[tuple[str, int], deque[tuple[int, float]]] = {}
+        self._brier: dict[tuple[str, int], deque[float]] = {}
+
+    def made(self, now_ns: int, key: tuple[str, int], forecast: WindowForecast, *, exhausted: bool) -> None:
+        """Take a forecast to score. One made while the window is exhausted tells nothing and is left out."""
+        if exhausted:
+            return
+        if key not in self._pending and forecast.earliest_in_ns is not None and forecast.latest_in_ns is not None:
+            # A look comes about once a second: the window cannot be seen to run out more finely than that.
+            self._pending[key] = _Pending(
+                now_ns, now_ns + forecast.earliest_in_ns - SECOND, now_ns + forecast.latest_in_ns + SECOND
+            )
+        chances = self._chances.setdefault(key, deque(maxlen=16))
+        if not chances or now_ns - chances[-1][0] >= self.every_ns:
+            chances.append((now_ns, forecast.probability_60s))
+
+    def seen(self, now_ns: int, key: tuple[str, int], *, exhausted: bool) -> None:
+        """Tell how the window stands now, before the next forecast is made."""
+        pending = self._pending.get(key)
+        if pending is not None and (exhausted or now_ns > pending.latest_ns):
+            hit = exhausted and pending.earliest_ns <= now_ns <= pending.latest_ns
+            self._hits.setdefault(key, deque(maxlen=200)).append(hit)
+            del self._pending[key]
+        chances = self._chances.get(key)
+        if not chances:
+            return
+        brier = self._brier.setdefault(key, deque(maxlen=200))
+        if exhausted:
+            brier.extend((1.0 - chance) ** 2 for _, chance in chances)
+            chances.clear()
+        while chances and now_ns - chances[0][0] > MINUTE:
+            brier.append(chances.popleft()[1] ** 2)
+
+    def hit_rate(self, key: tuple[str, int]) -> float | None:
+        hits = self._hits.get(key, ())
+        return sum(hits) / len(hits) if len(hits) >= self.enough_hits else None
+
+    def brier_60s(self, key: tuple[str, int]) -> float | None:
+        scores = self._brier.get(key, ())
+        return sum(scores) / len(scores) if len(scores) >= self.enough_chances else None
