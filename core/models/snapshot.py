@@ -240,7 +240,12 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StressSnapshot:
-    """A stress run under way or at its end. `state`: idle, running, passed, failed, stopped or broken."""
+    """A stress run under way or at its end. `state`: idle, running, passed, failed, stopped or broken.
+
+    The histories hold one value a second, oldest first, at most the last 60. `histogram`: upper edge of each bar in ns,
+    and the requests in it. `shares`: what part of the requests each broker answered. `lag_p99_ns`: how late the
+    generator itself was.
+    """
 
     state: str = "idle"
     scenario: str = ""
@@ -258,6 +263,17 @@ class StressSnapshot:
     violations: int = 0
     thresholds: tuple[Threshold, ...] = ()
     message: str = ""
+    virtual: bool = False
+    paused: bool = False
+    queued: int = 0
+    lag_p99_ns: int = 0
+    offered_history: tuple[int, ...] = ()
+    achieved_history: tuple[int, ...] = ()
+    p50_history_ns: tuple[int, ...] = ()
+    p99_history_ns: tuple[int, ...] = ()
+    failure_classes: tuple[tuple[str, int], ...] = ()
+    shares: tuple[tuple[str, float], ...] = ()
+    histogram: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
