@@ -1,0 +1,317 @@
+"""What the journal records, as values; and each value as JSON and back.
+
+`epoch_ns` 0 means: now, by the store's clock. An entry's form never changes under one VERSION: a new form gets a new
+number, and the old one stays readable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Context, Decimal
+from typing import Any, Final
+
+from ..errors import StoreCorrupt
+from ..models import Fill, Order, OrderStatus, OrderType, Product, Side, Validity
+
+__all__ = [
+    "VERSION",
+    "CancelIntended",
+    "Claimed",
+    "Entry",
+    "FillSeen",
+    "Halted",
+    "IncidentSeen",
+    "Intent",
+    "JournalRow",
+    "JournaledOrder",
+    "Lifted",
+    "LimiterSaved",
+    "ModifyIntended",
+    "Step",
+    "entry_from_json",
+    "fingerprint",
+    "json_of",
+    "order_from_json",
+    "order_json",
+]
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An order id is taken, with this content. Made by `Journal.claim`."""
+
+    order: Order
+    epoch_ns: int = 0
+    simulated: bool = True
+
+    @property
+    def order_id(self) -> str:
+        return self.order.client_order_id
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """This order is about to leave, for this broker, marked with this tag.
+
+    `attempt` counts from 1 and must be above every earlier one of the order; that is what keeps two processes from
+    sending one order twice. Moves the order to SUBMITTING.
+    """
+
+    order: Order
+    tag: str
+    provider: str
+    attempt: int = 1
+    epoch_ns: int = 0
+    fingerprint: str = ""
+    simulated: bool = True
+
+    @property
+    def order_id(self) -> str:
+        return self.order.client_order_id
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An order went from `before` to `after`.
+
+    An empty provider, tag or broker_order_id and an attempt or average of 0 mean: as known before. A filled quantity
+    never goes back: late news cannot undo a fill.
+    """
+
+    order_id: str
+    before: OrderStatus
+    after: OrderStatus
+    provider: str = ""
+    broker_order_id: str = ""
+    tag: str = ""
+    attempt: int = 0
+    filled_quantity: int = 0
+    average_price: Decimal = Decimal(0)
+    message: str = ""
+    epoch_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FillSeen:
+    """A broker reported an execution. The same `fill.fill_id` twice counts once."""
+
+    fill: Fill
+    order_id: str
+    epoch_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CancelIntended:
+    """A cancel is about to leave."""
+
+    order_id: str
+    provider: str = ""
+    broker_order_id: str = ""
+    epoch_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModifyIntended:
+    """A modify is about to leave; None means: stays as it is."""
+
+    order_id: str
+    provider: str = ""
+    broker_order_id: str = ""
+    quantity: int | None = None
+    order_type: OrderType | None = None
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    epoch_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentSeen:
+    """Something an operator must hear of. `evidence` never holds a secret."""
+
+    kind: str
+    provider: str = ""
+    message: str = ""
+    evidence: str = ""
+    order_id: str = ""
+    epoch_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """The kill switch is on, for every process on this file."""
+
+    reason: str
+    epoch_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """The kill switch is off again; `name` is who lifted it."""
+
+    name: str
+    epoch_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterSaved:
+    """A limiter's counts, so that a restart does not forget what a broker still counts."""
+
+    provider: str
+    state_json: str
+    epoch_ns: int = 0
+
+
+Entry = (
+    Claimed | Intent | Step | FillSeen | CancelIntended | ModifyIntended | IncidentSeen | Halted | Lifted | LimiterSaved
+)
+_TYPES: Final[Mapping[str, type[Any]]] = {
+    kind.__name__: kind
+    for kind in (
+        Claimed,
+        Intent,
+        Step,
+        FillSeen,
+        CancelIntended,
+        ModifyIntended,
+        IncidentSeen,
+        Halted,
+        Lifted,
+        LimiterSaved,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One entry where it stands in the journal."""
+
+    serial: int
+    epoch_ns: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournaledOrder:
+    """An order as the journal knows it. `average_price` is 0 while nothing is filled; times are epoch nanoseconds."""
+
+    order: Order
+    fingerprint: str
+    status: OrderStatus
+    provider: str = ""
+    tag: str = ""
+    broker_order_id: str = ""
+    attempt: int = 0
+    filled_quantity: int = 0
+    average_price: Decimal = Decimal(0)
+    message: str = ""
+    simulated: bool = True
+    epoch_ns: int = 0
+    updated_ns: int = 0
+    fills: tuple[Fill, ...] = ()
+
+    @property
+    def order_id(self) -> str:
+        return self.order.client_order_id
+
+
+def fingerprint(order: Order) -> str:
+    """32 hex digits of the order's content, its id left out: equal content, equal fingerprint, in every process."""
+    content = _order_dict(order)
+    del content["client_order_id"]
+    for name in ("price", "trigger_price"):
+        value: Decimal | None = getattr(order, name)
+        if value is not None:
+            content[name] = f"{value.normalize(_EXACT):f}"  # 652.5 and 652.50 are one price
+    return hashlib.blake2b(_dumps(content).encode(), digest_size=16).hexdigest()
+
+
+def order_json(order: Order) -> str:
+    """`order` as JSON text, prices as exact text."""
+    return _dumps(_order_dict(order))
+
+
+def order_from_json(text: str) -> Order:
+    """The order that `order_json` wrote."""
+    return _order_of(json.loads(text))
+
+
+def json_of(entry: Entry) -> str:
+    """The body of `entry` as ASCII JSON, the same text for the same entry."""
+    return _dumps({name: _plain(getattr(entry, name)) for name in _NAMES[type(entry)]})
+
+
+def entry_from_json(kind: str, version: int, body: str) -> Entry:
+    """The entry that `json_of` wrote.
+
+    Raises StoreCorrupt for a kind or version that this headroom does not know, or a body that does not fit them.
+    """
+    if version != VERSION or kind not in _TYPES:
+        message = f"journal entry {kind!r} of version {version} is unknown here; upgrade headroom"
+        raise StoreCorrupt(message)
+    try:
+        raw: dict[str, Any] = json.loads(body)
+        entry: Entry = _TYPES[kind](**{name: _typed(name, value) for name, value in raw.items()})
+    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+        message = f"journal entry {kind!r} cannot be read ({error}); restore a backup"
+        raise StoreCorrupt(message) from error
+    return entry
+
+
+_NAMES: Final = {kind: tuple(field.name for field in fields(kind)) for kind in _TYPES.values()}
+_EXACT: Final = Context(prec=60)  # whatever the caller has set for his own sums
+_ORDER_NAMES: Final = tuple(field.name for field in fields(Order))
+_FILL_NAMES: Final = tuple(field.name for field in fields(Fill))
+# ASCII on purpose: every text survives, a lone surrogate too, and a checksum needs no thought about encodings.
+_dumps: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True).encode
+
+
+def _order_dict(order: Order) -> dict[str, Any]:
+    return {name: _plain(getattr(order, name)) for name in _ORDER_NAMES}
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Order):
+        return _order_dict(value)
+    if isinstance(value, Fill):
+        return {name: _plain(getattr(value, name)) for name in _FILL_NAMES}
+    return value
+
+
+def _order_of(raw: dict[str, Any]) -> Order:
+    return Order(
+        **{
+            **raw,
+            "side": Side(raw["side"]),
+            "order_type": OrderType(raw["order_type"]),
+            "product": Product(raw["product"]),
+            "validity": Validity(raw["validity"]),
+        }
+    )
+
+
+def _fill_of(raw: dict[str, Any]) -> Fill:
+    return Fill(**{**raw, "price": Decimal(raw["price"])})
+
+
+_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "order": _order_of,
+    "fill": _fill_of,
+    "before": OrderStatus,
+    "after": OrderStatus,
+    "average_price": Decimal,
+    "order_type": OrderType,
+    "price": Decimal,
+    "trigger_price": Decimal,
+}
+
+
+def _typed(name: str, value: object) -> object:
+    reader = _READERS.get(name)
+    return value if reader is None or value is None else reader(value)

@@ -1,0 +1,288 @@
+"""The write-ahead journal: what we are about to do, before we do it; what came of it, before we tell.
+
+Append-only, checksummed in a chain, versioned; in the same file and the same group commit as the trade store, whose
+journaled rows are nothing but its projection. Durable means: after the fdatasync of the transaction.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio.to_thread
+
+from ..clock import Clock
+from ..errors import OrderError, StoreCorrupt, StoreError
+from ..models import Order
+from .entries import Entry, JournaledOrder, JournalRow, entry_from_json
+from .faults import told, translate_faults
+from .ledger import ORDER_QUERY, Ledger, link, order_from_row
+from .reader import Readers, connect_reader
+from .rows import TRADE_COLUMNS, clean
+from .schema import connect, migrate
+from .writer import Writer
+
+__all__ = ["Journal", "Verdict"]
+
+_OPEN: Final = (
+    f"{ORDER_QUERY} AND status NOT IN ('DENIED', 'FILLED', 'CANCELLED', 'REJECTED', 'EXPIRED') ORDER BY trades.id"
+)
+_ROWS: Final = (
+    "SELECT serial, epoch_ns, version, kind, coalesce(order_id, ''), body, checksum FROM journal "
+    "WHERE serial > ? ORDER BY serial LIMIT 5000"
+)
+_Raw = tuple[int, int, int, str, str, str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `Journal.verify` found; `problems` is empty when all is well."""
+
+    entries: int
+    orders: int
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+class Journal:
+    """Made by `TradeStore`; lives as long as its block."""
+
+    def __init__(self, path: Path, *, writer: Writer, readers: Readers, clock: Clock, busy_ms: int) -> None:
+        self._path = path
+        self._writer = writer
+        self._readers = readers
+        self._clock = clock
+        self._busy_ms = busy_ms
+        self._glance: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        # Used by the loop's own thread alone, whichever thread opened it.
+        opening = partial(connect_reader, self._path, busy_ms=0, thread_bound=False)
+        with self._clock.outside():
+            self._glance = await anyio.to_thread.run_sync(opening)
+
+    async def close(self) -> None:
+        if self._glance is not None:
+            self._glance.close()
+            self._glance = None
+
+    # Writing.
+
+    async def append(self, *entries: Entry) -> int:
+        """Append `entries` in one transaction, move the projection with them, and return the last serial: all durable.
+
+        Raises EngineHalted for an Intent while the kill switch is on, in whichever process it was thrown; OrderConflict
+        for an Intent whose attempt is not above the order's last one, or whose content differs; UnknownOrder for a step
+        or fill of an order that was never claimed; StoreError when it cannot be written. Then none of them is written.
+        """
+        now_ns = self._clock.epoch_ns()
+        return await self._writer.write(lambda ledger: ledger.append(entries, now_ns))
+
+    async def claim(self, order: Order, *entries: Entry, simulated: bool = True) -> JournaledOrder | None:
+        """Take the order's client_order_id: None when it is ours now, the order that has it otherwise.
+
+        `entries` are appended in the same transaction when the id was free. Of any number of tasks and processes that
+        claim one id, exactly one gets None. Raises OrderConflict where the id has other content.
+        """
+        if not order.client_order_id:
+            message = "an order needs a client_order_id before it can be claimed"
+            raise OrderError(message)
+        now_ns = self._clock.epoch_ns()
+        return await self._writer.write(lambda ledger: ledger.claim(order, entries, now_ns, simulated=simulated))
+
+    # Asking.
+
+    async def order(self, order_id: str) -> JournaledOrder | None:
+        """The order as the journal knows it now."""
+        rows = await self._readers.read(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),))
+        return order_from_row(rows[0]) if rows else None
+
+    async def open_orders(self) -> tuple[JournaledOrder, ...]:
+        """Every order that has not reached a final state, oldest first."""
+        return tuple(order_from_row(row) for row in await self._readers.read(_OPEN))
+
+    async def story(self, order_id: str) -> tuple[JournalRow, ...]:
+        """All that was journaled about one order, oldest first."""
+        rows = await self._readers.read(
+            "SELECT serial, epoch_ns, version, kind, body FROM journal WHERE order_id = ? ORDER BY serial",
+            (clean(order_id),),
+        )
+        return tuple(JournalRow(row[0], row[1], entry_from_json(row[3], row[2], row[4])) for row in rows)
+
+    async def halted(self) -> str:
+        """Why trading is halted, by this or any other process; empty when it is not."""
+        return self.halted_now()
+
+    def halted_now(self) -> str:
+        """The same without an await: one look at shared memory and one row, some microseconds.
+
+        Raises StoreError when the file cannot be read; who cannot know must not send.
+        """
+        if self._glance is None:
+            raise StoreError(f"{self._path}: the store is closed; ask inside its `async with` block")
+        try:
+            row = self._glance.execute("SELECT reason FROM halts").fetchone()
+        except sqlite3.Error as error:
+            raise told(error, self._path) from error
+        return "" if row is None else str(row[0])
+
+    async def limiter_states(self) -> dict[str, str]:
+        """The last saved state of each provider's limiter."""
+        return dict(await self._readers.read("SELECT provider, state FROM limiter_states ORDER BY provider"))
+
+    # Proving.
+
+    async def verify(self) -> Verdict:
+        """Check every checksum, both ends of the chain, and that the projection is what the entries make."""
+        with self._clock.outside():
+            return await anyio.to_thread.run_sync(_verify, self._path)
+
+    async def rebuild(self) -> int:
+        """Make the projection anew from the entries; how many there were.
+
+        Raises StoreCorrupt, and changes nothing, when the entries themselves fail their checksums.
+        """
+        return await self._writer.write(_rebuild)
+
+    async def export_csv(self, target: Path | str) -> int:
+        """Write every entry to `target` as CSV; how many there were. The file appears whole or not at all."""
+        with self._clock.outside():
+            return await anyio.to_thread.run_sync(_export, self._path, Path(target))
+
+
+def _walk(connection: sqlite3.Connection, *, upto: int) -> Iterator[_Raw]:
+    """Every entry up to a serial, in portions: one long read would keep the write-ahead log from being reset."""
+    last = 0
+    while rows := connection.execute(_ROWS, (last,)).fetchall():
+        for row in rows:
+            if row[0] > upto:
+                return
+            yield row
+        last = rows[-1][0]
+
+
+def _sound(connection: sqlite3.Connection) -> Iterator[tuple[int, Entry]]:
+    """Every entry with its time, checked; raises StoreCorrupt at the first that does not fit."""
+    serial, checksum, before, link_before = connection.execute(
+        "SELECT serial, checksum, retired_serial, retired_checksum FROM chain"
+    ).fetchone()
+    for row in _walk(connection, upto=serial):
+        if row[0] != before + 1:
+            raise StoreCorrupt(f"journal: entry {before + 1} is missing; restore a backup")
+        expected = link(
+            link_before, serial=row[0], epoch_ns=row[1], version=row[2], kind=row[3], order_id=row[4], body=row[5]
+        )
+        if expected != row[6]:
+            raise StoreCorrupt(f"journal: entry {row[0]} fails its checksum; restore a backup")
+        before, link_before = row[0], expected
+        yield row[1], entry_from_json(row[3], row[2], row[5])
+    if (before, link_before) != (serial, checksum):
+        raise StoreCorrupt(f"journal: ends at entry {before}, its chain at {serial}; restore a backup")
+
+
+def _rebuild(ledger: Ledger) -> int:
+    connection = ledger.connection
+    connection.execute(
+        "CREATE TEMP TABLE kept AS SELECT id, order_id FROM trades WHERE order_id IN (SELECT order_id FROM journal)"
+    )
+    try:
+        connection.execute("DELETE FROM trades WHERE order_id IN (SELECT order_id FROM kept) OR request IS NOT NULL")
+        for table in ("fills", "limiter_states", "halts"):
+            connection.execute(f"DELETE FROM {table}")
+        count = 0
+        for epoch_ns, entry in _sound(connection):
+            ledger.apply(entry, epoch_ns)
+            count += 1
+        # The old ids, so that the newest rows stay the newest beside those that are kept by hand.
+        connection.execute(
+            "UPDATE trades SET id = (SELECT kept.id FROM kept WHERE kept.order_id = trades.order_id) "
+            "WHERE order_id IN (SELECT order_id FROM kept)"
+        )
+    finally:
+        connection.execute("DROP TABLE kept")
+    connection.execute("DELETE FROM blocks")
+    connection.execute("INSERT INTO blocks SELECT id >> 10, min(epoch_ns), max(epoch_ns) FROM trades GROUP BY 1")
+    return count
+
+
+def _verify(path: Path) -> Verdict:
+    problems: list[str] = []
+    entries = 0
+    with translate_faults(path), tempfile.TemporaryDirectory(prefix="headroom-verify-") as folder:
+        ours = connect_reader(path, busy_ms=5_000)
+        # On disk and not in memory: a journal of years may be larger than the memory.
+        replayed = connect(Path(folder) / "replayed.db")
+        try:
+            replayed.execute("PRAGMA synchronous = OFF")
+            migrate(replayed, path)
+            replayed.execute("BEGIN")
+            ledger = Ledger(replayed)
+            # Entries that others append meanwhile are left out on both sides by one read transaction.
+            ours.execute("BEGIN")
+            try:
+                for epoch_ns, entry in _sound(ours):
+                    ledger.apply(entry, epoch_ns)
+                    entries += 1
+            except StoreCorrupt as error:
+                problems.append(str(error))
+            else:
+                problems += _differences(ours, replayed)
+            orders: int = ours.execute("SELECT count(*) FROM trades WHERE request IS NOT NULL").fetchone()[0]
+        finally:
+            ours.close()
+            replayed.close()
+    return Verdict(entries, orders, tuple(problems))
+
+
+def _differences(ours: sqlite3.Connection, replayed: sqlite3.Connection) -> Iterator[str]:
+    columns = f"{TRADE_COLUMNS}, attempt, request, fingerprint"
+    tables = {
+        "trades": f"SELECT {columns} FROM trades WHERE request IS NOT NULL ORDER BY order_id",
+        "fills": "SELECT * FROM fills ORDER BY order_id, fill_id",
+        "limiter_states": "SELECT * FROM limiter_states ORDER BY provider",
+        "halts": "SELECT * FROM halts",
+    }
+    for table, query in tables.items():
+        mine, other = ours.execute(query), replayed.execute(query)
+        while True:
+            left, right = mine.fetchone(), other.fetchone()
+            if left != right:
+                where = (left or right)[0]
+                yield f"{table}: the row of {where} is not what the journal makes; run headroom journal rebuild"
+                break
+            if left is None:
+                break
+
+
+def _export(path: Path, target: Path) -> int:
+    part = target.with_name(f"{target.name}.part")
+    count = 0
+    with translate_faults(path):
+        connection = connect_reader(path, busy_ms=5_000)
+        try:
+            with part.open("w", newline="", encoding="utf-8") as file:
+                rows = csv.writer(file)
+                rows.writerow(("serial", "epoch_ns", "version", "kind", "order_id", "body", "checksum"))
+                serial: int = connection.execute("SELECT serial FROM chain").fetchone()[0]
+                for row in _walk(connection, upto=serial):
+                    rows.writerow((*row[:6], row[6].hex()))
+                    count += 1
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        except OSError as error:
+            raise StoreError(f"{target}: cannot be written ({error.strerror})") from error
+        finally:
+            connection.close()
+            part.unlink(missing_ok=True)
+    return count
