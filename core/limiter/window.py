@@ -1,0 +1,165 @@
+"""The arithmetic of the windows, anchored at the response: now, or when. No clock, no await, no allocation per request.
+
+The scheme. A permit takes its place in every window when it is granted and keeps it until one stretched window after
+its response (its *anchor*). Whoever asks counts what is in flight plus the anchors younger than the stretched window.
+
+Proof that no broker sees more than its limit. Let request i be granted at g, sent at s, arrive at x, and its response
+be read at r, all on our monotonic clock: g_i <= s_i <= x_i <= r_i. It holds its place during [g_i, r_i + W'), where W'
+is the window W stretched by 200 ppm, so that W' is longer than W on any clock that drifts by less than that. Take any
+arrival j and the arrivals i that the broker counts with it: those with x_j - W <= x_i <= x_j (both ends counted; it
+does not matter whether the broker counts them). For each of them
+
+    g_i <= x_i <= x_j                     so it had taken its place by x_j, and
+    x_j <= x_i + W <= r_i + W < r_i + W'  so it had not yet given it up at x_j.
+
+All of them, j included, hold places at the one instant x_j, and a place is given only while fewer than `limit` are
+held. So there are at most `limit` of them, whatever the delays were and in whatever order requests and responses
+overtook each other. A broker that counts in fixed windows is covered too: each of its windows is one of length W.
+
+What the proof needs, and where it is kept: a permit that was never sent is given back and counts nowhere (no arrival);
+one without an answer stays in flight until it can no longer arrive and is anchored there (x_i <= that instant); an
+anchor is never moved to an earlier time than it was given (anchors are kept in order by moving late ones up).
+
+Why one look is enough. Anchors stand in one ring in their order. A request of cost c fits a window exactly when at most
+`limit - in_flight - c` anchors are younger than W', that is, when the anchor that stands `limit - in_flight - c + 1`
+places back is not. The same anchor says when it will fit. One ring serves every window of a budget: a shorter window
+looks at a nearer place.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, MutableSequence
+from typing import Final
+
+from ..models import Budget, Rate
+
+__all__ = ["DRIFT_PPM", "NEVER", "SlidingWindows", "stretch"]
+
+NEVER: Final = -(1 << 62)
+"""The anchor of a place that was never taken: older than any window."""
+
+DRIFT_PPM: Final = 200
+"""By how much a broker's clock may be slow against ours. Crystals keep 100 ppm; both ends together 200."""
+
+
+def stretch(window_ns: int) -> int:
+    """The window as we keep it: longer by 200 ppm and by at least 1 ns, so that both its ends may count."""
+    return window_ns + window_ns * DRIFT_PPM // 1_000_000 + 1
+
+
+class SlidingWindows:
+    """The windows of one budget over one ring of anchors, and what is in flight in all of them.
+
+    `ring` holds int64 monotonic nanoseconds, oldest first from `head` on; it is made here (8 bytes for each permit of
+    the largest limit) unless the counts live elsewhere and their owner hands it in. `spans` are pairs (limit + 1,
+    stretched window) of what may be used now; `opens_ns` is when the gate opens that a refusal has closed.
+    """
+
+    __slots__ = ("_capacity", "budget", "head", "in_flight", "opens_ns", "ring", "share", "spans")
+
+    def __init__(self, budget: Budget, ring: MutableSequence[int] | None = None) -> None:
+        self.budget = budget
+        self._capacity = max(rate.permits for rate in budget.rates)
+        self.ring: MutableSequence[int] = array("q", [NEVER]) * self._capacity if ring is None else ring
+        self.head = 0
+        self.in_flight = 0
+        self.opens_ns = NEVER
+        self.set_share(1.0)
+
+    @property
+    def capacity(self) -> int:
+        """Anchors that the ring holds: the largest limit."""
+        return self._capacity
+
+    @property
+    def largest_cost(self) -> int:
+        """The most that one request may cost now: the smallest limit in force."""
+        return min(limit_plus_1 for limit_plus_1, _ in self.spans) - 1
+
+    def set_share(self, share: float) -> None:
+        """Use only this share of every limit, and at least 1 permit of each."""
+        self.share = share
+        self.spans = tuple((self.limit(rate) + 1, stretch(rate.window_ns)) for rate in self.budget.rates)
+
+    def limit(self, rate: Rate) -> int:
+        """The permits of `rate` that may be used now."""
+        return max(1, int(rate.permits * self.share))
+
+    def fits(self, cost: int, now_ns: int) -> bool:
+        """Whether `cost` more permits may be taken at this instant."""
+        if now_ns < self.opens_ns:
+            return False
+        wanted = self.in_flight + cost
+        ring, head = self.ring, self.head
+        for limit_plus_1, span_ns in self.spans:
+            back = limit_plus_1 - wanted
+            # head - back is never below -capacity: a negative index is the same place of the ring.
+            if back < 1 or ring[head - back] > now_ns - span_ns:
+                return False
+        return True
+
+    def settle(self, cost: int, anchor_ns: int) -> None:
+        """End `cost` permits in flight: their places are free one stretched window after `anchor_ns`."""
+        self.in_flight -= cost
+        self.add(cost, anchor_ns)
+
+    def add(self, cost: int, anchor_ns: int) -> None:
+        """Enter `cost` anchors. One that is older than the last is moved up to it: later is always safe."""
+        ring, head = self.ring, self.head
+        last_ns = ring[head - 1]
+        if anchor_ns < last_ns:  # noqa: PLR1730 - a call of max() would cost more than all the rest
+            anchor_ns = last_ns
+        for _ in range(min(cost, self._capacity)):
+            ring[head] = anchor_ns
+            head += 1
+            if head == self._capacity:
+                head = 0
+        self.head = head
+
+    def free_at(self, cost: int, now_ns: int) -> int | None:
+        """The instant from which `cost` fits if nothing more is taken; None while that hangs on something in flight."""
+        instant_ns = max(now_ns, self.opens_ns)
+        for limit_plus_1, span_ns in self.spans:
+            back = limit_plus_1 - self.in_flight - cost
+            if back < 1:
+                return None
+            instant_ns = max(instant_ns, self.ring[self.head - back] + span_ns)
+        return instant_ns
+
+    def earliest_ns(self, cost: int, now_ns: int) -> int:
+        """No later than the instant at which the last of `cost` permits, taken one by one, can be had.
+
+        What is in flight is reckoned as answered now. `cost` may be above the limits: every further `limit` permits
+        take one more window.
+        """
+        instant_ns = now_ns
+        for limit_plus_1, span_ns in self.spans:
+            rounds, rest = divmod(cost - 1, limit_plus_1 - 1)
+            back = limit_plus_1 - self.in_flight - rest - 1
+            first_ns = self.ring[self.head - back] + span_ns if back >= 1 else now_ns + span_ns
+            instant_ns = max(instant_ns, max(first_ns, now_ns, self.opens_ns) + rounds * span_ns)
+        return instant_ns
+
+    def younger(self, than_ns: int) -> int:
+        """How many anchors of the ring are later than `than_ns`; two bisections at most."""
+        ring, head = self.ring, self.head
+        if head and ring[0] <= than_ns:
+            return head - bisect_right(ring, than_ns, 0, head)
+        return head + self._capacity - bisect_right(ring, than_ns, head, self._capacity)
+
+    def newest(self) -> int:
+        """The latest anchor, NEVER when there is none."""
+        return self.ring[self.head - 1]
+
+    def fill(self, anchors: Iterable[tuple[int, int]]) -> None:
+        """Enter pairs (anchor, count) among those that are there, each at its own place in the order."""
+        merged: list[int] = [anchor for anchor in self.ring if anchor != NEVER]
+        for anchor_ns, count in anchors:
+            merged.extend([anchor_ns] * min(count, self._capacity))
+        merged.sort()
+        kept = merged[-self._capacity :]
+        for place, anchor_ns in enumerate([NEVER] * (self._capacity - len(kept)) + kept):
+            self.ring[place] = anchor_ns
+        self.head = 0
