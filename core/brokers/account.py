@@ -1,0 +1,280 @@
+"""What the real adapters share: one account's session, token, instruments and clock skew. No wire format."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+from pydantic import SecretStr
+
+from ..clock import MILLISECOND, SECOND, Clock, SystemClock
+from ..errors import AuthenticationFailed, ConfigError, OrderNotSent, OrderRefused
+from ..models import APIConfig, BrokerOrder, HealthStatus, Order, OrderType, Session
+from .http import HTTPTransport
+from .instruments import Instrument, InstrumentTable
+from .reply import UNKNOWN_ORDER, Fault, Refusal, Reply, epoch_ns_of, judge, unreadable
+from .tokens import Token, TokenStore, expiry_in_token
+
+__all__ = ["RESTAccount"]
+
+_TAG: Final = re.compile(r"[A-Za-z0-9]{1,19}\Z", re.ASCII)
+_BROKER_ORDER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
+# How long a lost order may still turn up in the book. No broker publishes a figure. Chosen: twice the longest session
+# timeout of the load balancers in front (60 s), after which nothing on the way can still deliver it. The embedded
+# exchange books an order on arrival: a few seconds over its longest delay are enough there.
+ABSENCE_PROVEN_AFTER_NS: Final = 120 * SECOND
+ABSENCE_PROVEN_AFTER_SIMULATED_NS: Final = 5 * SECOND
+SYMBOLS_REMEMBERED: Final = 20_000
+
+T = TypeVar("T")
+
+
+class RESTAccount(ABC):
+    """One account behind a REST API. Use it as an `async with` block: the block owns the connections.
+
+    `tokens` is where `headroom login` left the access token; it is read when the block opens, and again by
+    `authenticate`, unless `config.access_token` is set. Raises ConfigError for an address that would send the token in
+    the clear.
+    """
+
+    refusals: ClassVar[Mapping[str, Refusal]]
+    quotes_per_request: ClassVar[int]
+
+    def __init__(
+        self,
+        name: str,
+        config: APIConfig,
+        *,
+        clock: Clock | None = None,
+        instruments: InstrumentTable | None = None,
+        tokens: TokenStore | None = None,
+        absence_proven_after_ns: int | None = None,
+    ) -> None:
+        _check_address(name, config)
+        self._name = name
+        self._config = config
+        self._clock: Clock = clock or SystemClock()
+        self._instruments = instruments or InstrumentTable.sample()
+        self._tokens = tokens
+        self._http = HTTPTransport(name, timeout_ns=config.timeout_ms * MILLISECOND, clock=self._clock)
+        chosen_ns = ABSENCE_PROVEN_AFTER_SIMULATED_NS if config.simulated else ABSENCE_PROVEN_AFTER_NS
+        self._absence_ns = chosen_ns if absence_proven_after_ns is None else absence_proven_after_ns
+        self._date_seen = ""
+        self._skew_ns: int | None = None
+        self._symbol_of: dict[str, str] = {}
+        self._use(Token(access_token=config.access_token))
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def config(self) -> APIConfig:
+        return self._config
+
+    @property
+    def absence_proven_after_ns(self) -> int:
+        """Chosen, not published: see ABSENCE_PROVEN_AFTER_NS."""
+        return self._absence_ns
+
+    @property
+    def clock_skew_ns(self) -> int | None:
+        """The broker's clock minus ours, from its last Date header (whole seconds); None before any answer."""
+        return self._skew_ns
+
+    @property
+    def instruments(self) -> InstrumentTable:
+        return self._instruments
+
+    async def __aenter__(self) -> Self:
+        await self._reload_token()
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    async def authenticate(self) -> Session:
+        """Read the token anew, where `headroom login` may have left a fresh one, and prove it by the profile call."""
+        await self._reload_token()
+        user_id = await self._profile()
+        return Session(
+            provider=self._name, user_id=user_id or self._token.user_id, expires_epoch_ns=self._token.expires_epoch_ns
+        )
+
+    async def health_check(self) -> HealthStatus:
+        """The profile call: the cheapest that needs the token. HEALTHY, or raises what is the matter."""
+        await self._profile()
+        return HealthStatus.HEALTHY
+
+    @abstractmethod
+    async def _profile(self) -> str:
+        """The user id."""
+
+    @abstractmethod
+    def _authorization(self, token: str) -> dict[str, str]:
+        """The headers that show the token."""
+
+    @staticmethod
+    @abstractmethod
+    def envelope(payload: Any) -> Fault | None:
+        """The fault that a decoded answer names; None for a success; ValueError when it is neither."""
+
+    # --- token
+
+    async def _reload_token(self) -> None:
+        if self._tokens is None or self._config.access_token.get_secret_value():
+            return
+        with self._clock.outside():
+            token = await anyio.to_thread.run_sync(self._tokens.load, self._name)
+        if token is not None:
+            self._use(token)
+
+    def _use(self, token: Token) -> None:
+        text = token.access_token.get_secret_value()
+        if not token.expires_epoch_ns:
+            token = Token(
+                access_token=token.access_token, user_id=token.user_id, expires_epoch_ns=expiry_in_token(text) or 0
+            )
+        self._token = token
+        config = self._config
+        known = (text, config.api_key.get_secret_value(), config.api_secret.get_secret_value())
+        self._secrets = tuple(secret for secret in known if len(secret) >= 4)
+        self._headers = {**self._authorization(text), "Accept": "application/json", "Content-Type": "application/json"}
+
+    def _forget_token(self) -> None:
+        self._use(Token(access_token=SecretStr("")))
+
+    # --- one request
+
+    async def _call(self, method: str, url: str, *, body: bytes | None = None) -> dict[str, Any]:
+        """Send once; the answer's object, or what it means."""
+        if not self._token.access_token.get_secret_value():
+            message = f"{self._name}: no access token; run `headroom login {self._config.provider.value}`"
+            raise AuthenticationFailed(message, provider=self._name)
+        reply = await self._http.request(method, url, headers=self._headers, body=body)
+        self._learn_skew(reply)
+        return self._judged(reply)
+
+    def _judged(self, reply: Reply) -> dict[str, Any]:
+        return judge(reply, name=self._name, table=self.refusals, envelope=self.envelope, secrets=self._secrets)
+
+    def _learn_skew(self, reply: Reply) -> None:
+        date = reply.headers.get("date", "")
+        if date == self._date_seen:  # at most one parse a second
+            return
+        self._date_seen = date
+        server_ns = epoch_ns_of(date)
+        if server_ns is not None:
+            # The header drops the fraction of the second: half a second is its expected value. The answer was written
+            # about half a round trip ago.
+            ours_ns = self._clock.epoch_ns() - (reply.done_ns - reply.begun_ns) // 2
+            self._skew_ns = server_ns + SECOND // 2 - ours_ns
+
+    def _parsed(self, parse: Callable[[], T]) -> T:
+        """`parse()`, with an answer of another shape than documented sorted as unknown instead of a KeyError."""
+        try:
+            return parse()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+            reply = Reply(status=200, body=b"", headers={})
+            what = f"an answer of another shape than documented ({type(error).__name__}: {error})"
+            raise unreadable(self._name, reply, what, self._secrets) from error
+
+    # --- checks before sending
+
+    def _instrument(self, symbol: str) -> Instrument:
+        instrument = self._instruments.find(symbol)
+        if instrument is None:
+            message = f"{self._name}: {self._instruments.unknown(symbol)}"
+            raise OrderNotSent(message, provider=self._name, code="unknown_symbol")
+        return instrument
+
+    def _checked(self, order: Order, tag: str) -> Instrument:
+        """The order's instrument. Raises OrderNotSent for a tag, quantity or price that would be refused."""
+        if not _TAG.match(tag):
+            message = f"{self._name}: tag {tag!r} is not 1 to 19 letters and digits"
+            raise OrderNotSent(message, provider=self._name, code="tag")
+        instrument = self._instrument(order.symbol)
+        self._check_terms(instrument, quantity=order.quantity, price=order.price, trigger_price=order.trigger_price)
+        return instrument
+
+    def _check_terms(
+        self, instrument: Instrument, *, quantity: int | None, price: Decimal | None, trigger_price: Decimal | None
+    ) -> None:
+        fault = instrument.fault(quantity=quantity, price=price, trigger_price=trigger_price)
+        if fault:
+            message = f"{self._name}: {fault}"
+            raise OrderNotSent(message, provider=self._name, code="terms")
+
+    def _check_id(self, broker_order_id: str) -> str:
+        if not _BROKER_ORDER_ID.match(broker_order_id):
+            message = f"{self._name}: {broker_order_id!r} is no order id of a broker"
+            raise OrderNotSent(message, provider=self._name, code="order_id")
+        return broker_order_id
+
+    async def _terms_of(
+        self,
+        broker_order_id: str,
+        *,
+        quantity: int | None,
+        order_type: OrderType | None,
+        price: Decimal | None,
+        trigger_price: Decimal | None,
+    ) -> tuple[OrderType, Decimal | None, Decimal | None]:
+        """All the terms that a modify must name. What the caller left out is read from the broker, never guessed."""
+        complete = (
+            order_type is not None
+            and (price is not None or order_type in {OrderType.MARKET, OrderType.SL_M})
+            and (trigger_price is not None or order_type in {OrderType.MARKET, OrderType.LIMIT})
+        )
+        if not complete:
+            present = await self.get_order(broker_order_id)
+            order_type = order_type or present.order_type
+            price = present.price if price is None else price
+            trigger_price = present.trigger_price if trigger_price is None else trigger_price
+        assert order_type is not None  # noqa: S101 - both branches have set it
+        instrument = self._instruments.find(self._symbol_of.get(broker_order_id, ""))
+        if instrument is not None:
+            self._check_terms(instrument, quantity=quantity, price=price, trigger_price=trigger_price)
+        return order_type, price, trigger_price
+
+    @abstractmethod
+    async def get_order(self, broker_order_id: str) -> BrokerOrder: ...
+
+    def _remember(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Which symbol an order is for, so that a later modify can be checked; the oldest are forgotten."""
+        self._symbol_of.update(rows)
+        while len(self._symbol_of) > SYMBOLS_REMEMBERED:
+            del self._symbol_of[next(iter(self._symbol_of))]
+
+    def _no_such_order(self, broker_order_id: str) -> OrderRefused:
+        message = f"{self._name}: no order {broker_order_id}"
+        return OrderRefused(message, provider=self._name, code=UNKNOWN_ORDER, status=200)
+
+
+def _check_address(name: str, config: APIConfig) -> None:
+    if not config.base_url:
+        return
+    parts = urlsplit(config.base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        message = f"{name}: base_url is {config.base_url!r}; give an address such as http://127.0.0.1:8770"
+        raise ConfigError(message)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname) and not config.simulated:
+        message = f"{name}: base_url {config.base_url} would send the access token unencrypted; use https"
+        raise ConfigError(message)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,181 @@
+"""The one way out: an aiohttp session that sends each request once, and knows whether it left.
+
+What aiohttp tells by its exceptions alone is not enough: a bare TimeoutError comes before a send as well as after it.
+Its trace hook `on_request_headers_sent` fires just before the first byte is handed to the socket; over 28 real network
+faults against a server that knows what it read (tests/brokers/test_http_faults.py) it never said "not sent" of a
+request that arrived. So the hook is asked first, and the exception only lends the words.
+"""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace, TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from ..clock import MILLISECOND, SECOND, Clock
+from ..errors import BrokerError, OrderNotSent, OrderOutcomeUnknown
+from .reply import Reply, clean_text
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["HTTPTransport"]
+
+CONNECT_WITHIN_NS: Final = 3 * SECOND
+BODY_BYTES_MAX: Final = 32 * 1024 * 1024
+# What a proxy on the way may still hold after our own kernel has given up: chosen, nobody publishes a figure.
+ON_THE_WAY_NS: Final = SECOND
+# Where the kernel cannot be told to give up with us, it repeats unacknowledged bytes for up to this long (chosen).
+KERNEL_REPEATS_NS: Final = 30 * SECOND
+_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+
+class _Sending:
+    """One request on its way; `begun_ns` is None until the first byte was about to leave."""
+
+    __slots__ = ("begun_ns",)
+
+    def __init__(self) -> None:
+        self.begun_ns: int | None = None
+
+
+class HTTPTransport:
+    """One session to one broker. Nothing is repeated, redirected or remembered between requests.
+
+    `timeout_ns` bounds a request from the wait for a connection to the last byte of the answer.
+    """
+
+    def __init__(self, name: str, *, timeout_ns: int, clock: Clock) -> None:
+        self._name = name
+        self._timeout_ns = timeout_ns
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        import aiohttp  # noqa: PLC0415 - 150 ms that a router of mock brokers need not pay
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(self._note_departure)
+        connector = aiohttp.TCPConnector(
+            limit=256,
+            ttl_dns_cache=60,
+            # Below the 60 s after which load balancers usually hang up: a connection found closed only at the send
+            # makes an order unknown for no good reason.
+            keepalive_timeout=30,
+            socket_factory=self._open_socket,
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeout_ns / SECOND,
+                connect=min(self._timeout_ns, CONNECT_WITHIN_NS) / SECOND,
+                ceil_threshold=float("inf"),  # without it 7 s may become 8
+            ),
+            trace_configs=[trace],
+            skip_auto_headers={"User-Agent"},
+            headers={"User-Agent": "headroom"},
+        )
+        # aiohttp repeats PUT, DELETE and GET by itself when a kept connection turns out closed: the server then reads
+        # a cancel twice. There is no public switch; tests/brokers/test_http_faults.py fails when this one goes.
+        session._retry_connection = False
+        self._session = session
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            with self._clock.outside():
+                await session.close()
+
+    async def request(self, method: str, url: str, *, headers: dict[str, str], body: bytes | None = None) -> Reply:
+        """Send once and read the whole answer. `url` is already encoded.
+
+        Raises OrderNotSent when no byte left, OrderOutcomeUnknown when one may have.
+        """
+        if self._session is None:
+            message = f"{self._name}: the connection is not open; use the adapter as an `async with` block"
+            raise OrderNotSent(message, provider=self._name)
+        from yarl import URL  # noqa: PLC0415 - as with aiohttp
+
+        sending = _Sending()
+        with self._clock.outside():
+            try:
+                async with self._session.request(
+                    method,
+                    URL(url, encoded=True),
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,  # a 307 would send an order a second time
+                    trace_request_ctx=sending,
+                ) as response:
+                    content = await self._read(response)
+                    return Reply(
+                        status=response.status,
+                        body=content,
+                        headers={key.lower(): value for key, value in response.headers.items()},
+                        begun_ns=sending.begun_ns or 0,
+                        done_ns=self._clock.now_ns(),
+                    )
+            except Exception as error:
+                raise self._sorted(error, sending) from error
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > BODY_BYTES_MAX:
+                message = f"the answer is longer than {BODY_BYTES_MAX} bytes"
+                raise ValueError(message)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _note_departure(self, _session: object, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.begun_ns = self._clock.now_ns()
+
+    def _open_socket(self, address: tuple[int, int, int, str, object]) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        opened = socket.socket(family, kind, protocol)
+        if _USER_TIMEOUT is not None:
+            # After this long without an acknowledgement the kernel drops what it holds: a request that we have given
+            # up cannot arrive minutes later.
+            opened.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, max(1, self._timeout_ns // MILLISECOND))
+        return opened
+
+    def _sorted(self, error: Exception, sending: _Sending) -> BrokerError:
+        what = self._in_words(error)
+        if sending.begun_ns is None:
+            message = f"{self._name}: the request never left: {what}"
+            return OrderNotSent(message, provider=self._name, evidence=type(error).__name__)
+        since_ns = self._clock.now_ns() - sending.begun_ns
+        holds_ns = self._timeout_ns if _USER_TIMEOUT is not None else KERNEL_REPEATS_NS
+        return OrderOutcomeUnknown(
+            f"{self._name}: the request left and {what}; look it up, never send it again",
+            provider=self._name,
+            evidence=type(error).__name__,
+            arrives_within_ns=max(0, holds_ns - since_ns) + ON_THE_WAY_NS,
+        )
+
+    def _in_words(self, error: Exception) -> str:
+        import aiohttp  # noqa: PLC0415 - loaded long ago, when the session was opened
+
+        words: tuple[tuple[type[Exception], str], ...] = (
+            (aiohttp.ClientConnectorDNSError, "the broker's name has no address"),
+            (aiohttp.ClientConnectorCertificateError, "the certificate is not the broker's"),
+            (aiohttp.ClientSSLError, "the encrypted connection could not be set up"),
+            (aiohttp.ClientConnectorError, "no connection could be made"),
+            (aiohttp.ConnectionTimeoutError, "no connection in time"),
+            (TimeoutError, f"no answer within {self._timeout_ns // MILLISECOND} ms"),
+            (aiohttp.ServerDisconnectedError, "the connection was closed before an answer"),
+            (aiohttp.ClientPayloadError, "the answer broke off"),
+            (aiohttp.ClientResponseError, "what came back is not HTTP"),
+            (OSError, "the connection was reset"),
+        )
+        for kind, text in words:
+            if isinstance(error, kind):
+                detail = clean_text(error.strerror or "", limit=80) if isinstance(error, OSError) else ""
+                return f"{text} ({detail})" if detail else text
+        return clean_text(f"{type(error).__name__}: {error}", limit=120)
