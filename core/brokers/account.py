@@ -69,6 +69,7 @@ class RESTAccount(ABC):
         self._date_seen = ""
         self._skew_ns: int | None = None
         self._symbol_of: dict[str, str] = {}
+        self._address(config.base_url.rstrip("/"))
         self._use(Token(access_token=config.access_token))
 
     @property
@@ -115,6 +116,10 @@ class RESTAccount(ABC):
         """The profile call: the cheapest that needs the token. HEALTHY, or raises what is the matter."""
         await self._profile()
         return HealthStatus.HEALTHY
+
+    @abstractmethod
+    def _address(self, base_url: str) -> None:
+        """Fix the addresses that calls go to; `base_url` without its last slash, empty for the broker's own hosts."""
 
     @abstractmethod
     async def _profile(self) -> str:

@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from ..clock import MINUTE, SECOND
+from ..clock import DAY, MINUTE, SECOND
 from ..errors import AuthenticationFailed, BlockedForDay, OrderOutcomeUnknown, RateLimited
 from ..models import (
     BrokerOrder,
@@ -96,12 +96,12 @@ class FyersAPI(RESTAccount):
     refusals: ClassVar[Mapping[str, Refusal]] = FYERS_REFUSALS
     quotes_per_request: ClassVar[int] = QUOTES_PER_REQUEST
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        host = self._config.base_url.rstrip("/") or TRADING_HOST
+    _closed_until_ns: int | None = None
+
+    def _address(self, base_url: str) -> None:
+        host = base_url or TRADING_HOST
         self._api, self._data = f"{host}/api/v3", f"{host}/data"
         self._order_url = f"{self._api}/orders/sync"
-        self._closed_until_ns: int | None = None
 
     def _authorization(self, token: str) -> dict[str, str]:
         return {"Authorization": f"{self._config.client_id}:{token}", "version": "3"}
@@ -241,22 +241,28 @@ class FyersAPI(RESTAccount):
 
     def _closing(self, refused: RateLimited, reply: Reply) -> RateLimited:
         """The same refusal with the time for which it closes this account."""
-        window_ns = SECOND if refused.retry_in_ns is not None and refused.retry_in_ns <= SECOND else MINUTE
-        retry_in_ns = MINUTE if refused.retry_in_ns is None else refused.retry_in_ns
-        details = {
-            "provider": self._name,
-            "code": refused.code,
-            "status": refused.status,
-            "evidence": refused.evidence,
-        }
+        advised_ns = refused.retry_in_ns
+        error: type[RateLimited] = RateLimited
+        message = str(refused)
         if self._closed_until_ns is not None and reply.begun_ns >= self._closed_until_ns:
             now_ns = self._clock.epoch_ns() + (self._skew_ns or 0)
-            left_ns = next_ist_ns(now_ns, hour=0) - now_ns
+            error, window_ns, retry_in_ns = BlockedForDay, DAY, next_ist_ns(now_ns, hour=0) - now_ns
             message = f"{self._name}: still refused after a whole closed minute: blocked until midnight in India"
-            return BlockedForDay(message, retry_in_ns=left_ns, **details)  # type: ignore[arg-type]
-        if self._closed_until_ns is None and window_ns >= MINUTE:
-            self._closed_until_ns = self._clock.now_ns() + max(retry_in_ns, MINUTE)
-        return RateLimited(str(refused), retry_in_ns=retry_in_ns, window_ns=window_ns, **details)  # type: ignore[arg-type]
+        elif advised_ns is not None and advised_ns <= SECOND:
+            window_ns, retry_in_ns = SECOND, advised_ns
+        else:
+            window_ns, retry_in_ns = MINUTE, MINUTE if advised_ns is None else advised_ns
+            if self._closed_until_ns is None:
+                self._closed_until_ns = self._clock.now_ns() + max(retry_in_ns, MINUTE)
+        return error(
+            message,
+            provider=self._name,
+            code=refused.code,
+            status=refused.status,
+            evidence=refused.evidence,
+            retry_in_ns=retry_in_ns,
+            window_ns=window_ns,
+        )
 
 
 # --- pure: our words to theirs, theirs to ours

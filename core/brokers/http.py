@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["HTTPTransport"]
 
 CONNECT_WITHIN_NS: Final = 3 * SECOND
+CONNECTIONS: Final = 256
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 # What a proxy on the way may still hold after our own kernel has given up: chosen, nobody publishes a figure.
 ON_THE_WAY_NS: Final = SECOND
@@ -42,12 +43,23 @@ class _Sending:
 class HTTPTransport:
     """One session to one broker. Nothing is repeated, redirected or remembered between requests.
 
-    `timeout_ns` bounds a request from the wait for a connection to the last byte of the answer.
+    `timeout_ns` bounds a request from the wait for a connection to the last byte of the answer, `connect_within_ns`
+    the wait for one of the `connections` and its making.
     """
 
-    def __init__(self, name: str, *, timeout_ns: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        timeout_ns: int,
+        clock: Clock,
+        connect_within_ns: int = CONNECT_WITHIN_NS,
+        connections: int = CONNECTIONS,
+    ) -> None:
         self._name = name
         self._timeout_ns = timeout_ns
+        self._connect_within_ns = min(timeout_ns, connect_within_ns)
+        self._connections = connections
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
@@ -57,7 +69,7 @@ class HTTPTransport:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(self._note_departure)
         connector = aiohttp.TCPConnector(
-            limit=256,
+            limit=self._connections,
             ttl_dns_cache=60,
             # Below the 60 s after which load balancers usually hang up: a connection found closed only at the send
             # makes an order unknown for no good reason.
@@ -69,7 +81,7 @@ class HTTPTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=self._timeout_ns / SECOND,
-                connect=min(self._timeout_ns, CONNECT_WITHIN_NS) / SECOND,
+                connect=self._connect_within_ns / SECOND,
                 ceil_threshold=float("inf"),  # without it 7 s may become 8
             ),
             trace_configs=[trace],

@@ -86,7 +86,7 @@ def judge(
     row = table.get(code)
 
     if reply.status >= 500:
-        message = f"{name}: its server failed ({reply.status}){_quoted(code, said)}; the order may be live: look it up"
+        message = f"{name}: its server failed ({reply.status}){_quoted(code, said)}; it may have been done: look it up"
         raise OrderOutcomeUnknown(
             message,
             provider=name,

@@ -132,10 +132,8 @@ class UpstoxAPI(RESTAccount):
     refusals: ClassVar[Mapping[str, Refusal]] = UPSTOX_REFUSALS
     quotes_per_request: ClassVar[int] = QUOTES_PER_REQUEST
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        base = self._config.base_url.rstrip("/")
-        self._host, orders = base or MAIN_HOST, base or ORDER_HOST
+    def _address(self, base_url: str) -> None:
+        self._host, orders = base_url or MAIN_HOST, base_url or ORDER_HOST
         self._place_url = f"{orders}/v3/order/place"
         self._modify_url = f"{orders}/v3/order/modify"
         self._cancel_url = f"{orders}/v3/order/cancel?order_id="
