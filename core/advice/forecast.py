@@ -1,8 +1,8 @@
 """When a window runs out, with an interval, and how often such forecasts came true.
 
-The arrival rate of a window is learned from its own counts: what is gone now, less what was gone before, plus what came
-back in between, smoothed with a trend (Holt). It is then played against the window's arithmetic: every permit comes back
-one window after its use. The interval is the 80 % one that the scatter of the recent seconds leaves open.
+The arrival rate of a window is learned from its own counts: what is gone now, less what was gone before, plus what
+came back in between, smoothed with a trend (Holt). It is then played against the window's arithmetic: every permit
+comes back one window after its use. The interval is the 80 % one that the scatter of the recent seconds leaves open.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _project(window: WindowHeadroom, arrivals: _Arrivals, now_ns: int) -> Window
         exhausted_in_ns=middle,
         earliest_in_ns=early,
         latest_in_ns=horizon_ns if middle is not None and late is None else late,
-        probability_60s=_within(window.free, mean, spread, coming, min(MINUTE, horizon_ns)),
+        probability_60s=_within_a_minute(window, mean, spread, coming),
         rate_per_s=mean,
     )
 
@@ -163,20 +163,28 @@ def _arrived(mean: float, spread: float, trend: float, seconds: float) -> float:
     return max(0.0, mean * seconds + growth) + spread * math.sqrt(seconds + seconds * seconds / 20)
 
 
-def _within(free: int, mean: float, spread: float, coming: Sequence[tuple[int, float]], horizon_ns: int) -> float:
-    """The chance that the permits are gone at some step within the horizon."""
+def _within_a_minute(window: WindowHeadroom, mean: float, spread: float, coming: Sequence[tuple[int, float]]) -> float:
+    """The chance that the permits are gone at some step of the next 60 s."""
     chance, back, returned = 0.0, 0.0, 0
+    span_ns = min(MINUTE, window.rate.window_ns)
     for part in range(1, 13):
-        at_ns = horizon_ns * part // 12
+        at_ns = span_ns * part // 12
         while returned < len(coming) and coming[returned][0] <= at_ns:
             back += coming[returned][1]
             returned += 1
-        seconds = at_ns / SECOND
-        deviation = spread * math.sqrt(seconds + seconds * seconds / 20)
-        # Half a request below: arrivals are whole, and the permit that is the last one already counts.
-        above = (free + back - 0.5 - mean * seconds) / deviation
-        chance = max(chance, 0.5 * math.erfc(above / math.sqrt(2)))
+        chance = max(chance, _chance(window.free + back, mean, spread, at_ns / SECOND))
+    if window.rate.window_ns < MINUTE:
+        # Several windows pass within the minute, each with a chance of its own.
+        each = _chance(window.rate.permits, mean, spread, window.rate.window_ns / SECOND)
+        chance = 1.0 - (1.0 - chance) * (1.0 - each) ** (MINUTE / window.rate.window_ns - 1)
     return chance
+
+
+def _chance(room: float, mean: float, spread: float, seconds: float) -> float:
+    """The chance that `room` requests come within `seconds`."""
+    deviation = spread * math.sqrt(seconds + seconds * seconds / 20)
+    # Half a request below: arrivals are whole, and the permit that is the last one already counts.
+    return 0.5 * math.erfc((room - 0.5 - mean * seconds) / deviation / math.sqrt(2))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,49 @@
+"""The forecasts of one broker as plain values, for `get_rate_limit_analytics`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..clock import SECOND
+from ..models import WindowHeadroom
+
+__all__ = ["predictive_analytics"]
+
+
+def predictive_analytics(windows: Sequence[WindowHeadroom]) -> dict[str, Any]:
+    """Per window when it runs out, in seconds, and how such forecasts did so far; the soonest one by name.
+
+    `forecast_hit_rate` and `forecast_brier_60s` are None until enough forecasts have come due.
+    """
+    plain = {
+        f"{window.budget} {window.rate}": {
+            "free": window.free,
+            "usage_percentage": 100.0 * window.fraction,
+            "rate_per_s": window.forecast.rate_per_s,
+            "exhausted_in_s": _seconds(window.forecast.exhausted_in_ns),
+            "earliest_in_s": _seconds(window.forecast.earliest_in_ns),
+            "latest_in_s": _seconds(window.forecast.latest_in_ns),
+            "probability_60s": window.forecast.probability_60s,
+            "forecast_hit_rate": window.forecast.hit_rate,
+            "forecast_brier_60s": window.forecast.brier_60s,
+        }
+        for window in windows
+    }
+    soonest = min(
+        ((window.forecast.exhausted_in_ns, f"{window.budget} {window.rate}") for window in windows
+         if window.forecast.exhausted_in_ns is not None),
+        default=(None, ""),
+    )  # fmt: skip
+    return {
+        "windows": plain,
+        "exhausted_in_s": _seconds(soonest[0]),
+        "exhausted_window": soonest[1],
+        "recommended_rate_per_s": min(
+            (window.rate.permits * SECOND / window.rate.window_ns for window in windows), default=0.0
+        ),
+    }
+
+
+def _seconds(span_ns: int | None) -> float | None:
+    return None if span_ns is None else span_ns / SECOND

@@ -1,0 +1,392 @@
+"""Suggestions about permits: which windows run out, and how to spend fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..clock import MINUTE, SECOND
+from ..models import (
+    BrokerSnapshot,
+    Category,
+    Command,
+    DrainProvider,
+    Operation,
+    ResumeProvider,
+    SetRateCap,
+    SetReadCache,
+    SetRouteWeight,
+    Severity,
+    WindowHeadroom,
+)
+from .context import Context, Finding, counting, percent, seconds
+from .whatif import what_if
+
+__all__ = [
+    "batch_quotes",
+    "cache_reads",
+    "day_budget",
+    "headroom_unused",
+    "limit_above_broker",
+    "limit_below_published",
+    "one_carries_all",
+    "orders_squeezed",
+    "resume_drained",
+    "stagger_users",
+    "usage_spike",
+    "window_exhausting",
+]
+
+_CACHEABLE = (Operation.GET_PORTFOLIO, Operation.GET_POSITIONS, Operation.GET_ORDERS)
+_LONG_NS = 10 * MINUTE
+
+
+def _lighter(context: Context, broker: BrokerSnapshot, weight: float) -> tuple[str, Command | None, Command | None]:
+    """Action, command and undo that send fewer reads to a broker; all empty where the router cannot."""
+    if not context.can(SetRouteWeight):
+        return "", None, None
+    before = context.levers.weights.get((broker.name, Category.READS), 1.0)
+    if before <= weight:
+        return "", None, None
+    return (
+        f"weigh {broker.name} {weight:g} instead of {before:g} for reads",
+        SetRouteWeight(broker.name, Category.READS, weight),
+        SetRouteWeight(broker.name, Category.READS, before),
+    )
+
+
+def _tightest(broker: BrokerSnapshot, *, short: bool) -> WindowHeadroom | None:
+    """The window that runs out first; `short` tells windows that pass while one watches from those of a session."""
+    windows = [
+        window
+        for window in broker.windows
+        if window.forecast.exhausted_in_ns is not None and (window.rate.window_ns < _LONG_NS) is short
+    ]
+    return min(windows, key=lambda window: window.forecast.exhausted_in_ns or 0, default=None)
+
+
+def window_exhausting(context: Context) -> Iterator[Finding]:
+    """A window of more than a second runs out within 60 s with a chance of at least one half, and another has room."""
+    settings = context.settings
+    for broker in context.usable:
+        window = _tightest(broker, short=True)
+        if window is None or window.rate.window_ns <= SECOND or not context.others(broker):
+            continue
+        forecast = window.forecast
+        within = (forecast.exhausted_in_ns or 0) <= settings.exhausts_within_ns
+        if not within or not context.over(
+            f"window_exhausting:{broker.name}", forecast.probability_60s, settings.exhausts_chance
+        ):
+            continue
+        now, then = context.as_now(), context.what_if()
+        takers = [other for other in context.others(broker) if then.fullest[other.name] < 0.9]
+        if not takers:
+            continue
+        to = max(takers, key=lambda other: then.shares[other.name] - other.traffic_share)
+        action, command, undo = _lighter(context, broker, 0.5)
+        yield Finding(
+            kind="window_exhausting",
+            severity=Severity.WARNING,
+            provider=broker.name,
+            title=f"Move reads from {broker.name} to {to.name} before {window.rate} empties in "
+            f"{seconds(forecast.exhausted_in_ns)}",
+            evidence=f"{window.free} of {window.rate.permits} permits left at {forecast.rate_per_s:.1f}/s; runs out in "
+            f"{seconds(forecast.earliest_in_ns)} to {seconds(forecast.latest_in_ns)}, "
+            f"{percent(forecast.probability_60s)} within 60 s",
+            effect=f"at {context.demand_per_s():.1f}/s, {broker.name} carrying {percent(then.shares[broker.name])} "
+            f"instead of {percent(broker.traffic_share)}: a window is full {seconds(then.exhausted_in_ns[broker.name])}"
+            f" instead of {seconds(now.exhausted_in_ns[broker.name])} from now; served {percent(then.served)} "
+            f"instead of {percent(now.served)}",
+            action=action,
+            command=command,
+            undo=undo,
+        )
+
+
+def day_budget(context: Context) -> Iterator[Finding]:
+    """A window of 10 minutes or longer runs out, at this pace, before its permits come back."""
+    for broker in context.usable:
+        window = _tightest(broker, short=False)
+        if window is None or not context.over(f"day_budget:{broker.name}", window.fraction, 0.1):
+            continue
+        forecast = window.forecast
+        sustained = window.rate.permits * SECOND / window.rate.window_ns
+        critical = window.fraction >= 0.9
+        action, command, undo = _lighter(context, broker, 0.5)
+        yield Finding(
+            kind="day_budget",
+            severity=Severity.CRITICAL if critical else Severity.WARNING,
+            provider=broker.name,
+            title=f"{broker.name} spends its {window.rate} budget too fast",
+            evidence=f"{percent(window.fraction)} gone; at {forecast.rate_per_s:.2f}/s it is empty in "
+            f"{seconds(forecast.exhausted_in_ns)} ({seconds(forecast.earliest_in_ns)} to "
+            f"{seconds(forecast.latest_in_ns)})",
+            effect=f"it lasts at {sustained:.2f}/s: {forecast.rate_per_s - sustained:.2f}/s must go elsewhere or wait, "
+            f"{max(0.0, (forecast.rate_per_s - sustained) * 60):.0f} requests a minute",
+            action=action,
+            command=command,
+            undo=undo,
+        )
+
+
+def limit_above_broker(context: Context) -> Iterator[Finding]:
+    """The broker refused us for its limit at least twice in 5 minutes: our picture of its limit is too high."""
+    for broker in context.snapshot.brokers:
+        refusals = context.of(broker).gained("refusals", 5 * MINUTE)
+        if not context.over(f"limit_above_broker:{broker.name}", refusals, context.settings.refusals):
+            continue
+        before = context.levers.caps.get(broker.name, 1.0)
+        after = round(max(0.1, before * 0.9), 3)
+        then = context.what_if(caps={broker.name: 0.9}) if context.usable else None
+        can = context.can(SetRateCap) and after < before
+        yield Finding(
+            kind="limit_above_broker",
+            severity=Severity.WARNING,
+            provider=broker.name,
+            title=f"Lower the limit of {broker.name}: it refuses what we believe allowed",
+            evidence=f"{refusals} refusals in the last 5 min, {broker.refusals} in all; cap {percent(before)}",
+            effect=f"with {percent(after)} of each window the same demand is served {percent(then.served)}"
+            if then
+            else "no broker is usable until the refusals end",
+            action=f"use at most {percent(after)} of {broker.name}'s windows" if can else "",
+            command=SetRateCap(broker.name, after) if can else None,
+            undo=SetRateCap(broker.name, before) if can else None,
+        )
+
+
+def limit_below_published(context: Context) -> Iterator[Finding]:
+    """We use less than the broker publishes (by a cap or a lower limit), a window is 80 % full, nothing was refused."""
+    for broker in context.usable:
+        if context.of(broker).gained("refusals", 15 * MINUTE):
+            continue
+        cap = context.levers.caps.get(broker.name, 1.0)
+        published = {
+            (budget.name, rate.window_ns): rate.permits
+            for budget in context.levers.published.get(broker.name, ())
+            for rate in budget.rates
+        }
+        for window in broker.windows:
+            allowed = published.get((window.budget, window.rate.window_ns), window.rate.permits)
+            tight = context.over(f"limit_below_published:{broker.name}", window.fraction, 0.8)
+            if not tight or (allowed <= window.rate.permits and cap >= 1.0):
+                continue
+            can = cap < 1.0 and context.can(SetRateCap)
+            more = round(max(allowed, window.rate.permits / cap) - window.rate.permits)
+            yield Finding(
+                kind="limit_below_published",
+                severity=Severity.INFO,
+                provider=broker.name,
+                title=f"Raise the limit of {broker.name}: it allows more than we use",
+                evidence=f"{window.rate} in force, {allowed} published, cap {percent(cap)}; "
+                f"{percent(window.fraction)} gone, no refusal in 15 min",
+                effect=f"{more} more requests in each window of that length",
+                action=f"use {broker.name}'s windows in full" if can else "",
+                command=SetRateCap(broker.name, 1.0) if can else None,
+                undo=SetRateCap(broker.name, cap) if can else None,
+            )
+            break
+
+
+def cache_reads(context: Context) -> Iterator[Finding]:
+    """Portfolio, positions or order book are asked for at least 12 times a minute, and no cache is set."""
+    asked = context.history.operations_per_min(context.snapshot.at_ns)
+    hold_s = context.settings.cache_s
+    for operation in _CACHEABLE:
+        count = asked.get(operation, 0)
+        before = context.levers.caches.get(operation, 0.0)
+        if before or not context.over(f"cache_reads:{operation.value}", count, context.settings.cacheable_per_min):
+            continue
+        saved = max(0, count - round(60 / hold_s))
+        if not saved:
+            continue
+        can = context.can(SetReadCache)
+        yield Finding(
+            kind="cache_reads",
+            severity=Severity.INFO,
+            provider=operation.value,
+            title=f"Cache {operation.value} for {hold_s:g} s: saves {saved} permits/min",
+            evidence=f"asked {count} times in the last minute; it changes only when an order fills",
+            effect=f"at most {60 / hold_s:.0f} of them would go out: {saved} permits a minute are free for others, "
+            f"{percent(saved / max(1, sum(asked.values())))} of the traffic",
+            action=f"answer {operation.value} from memory for {hold_s:g} s" if can else "",
+            command=SetReadCache(operation.value, hold_s) if can else None,
+            undo=SetReadCache(operation.value, before) if can else None,
+        )
+
+
+def batch_quotes(context: Context) -> Iterator[Finding]:
+    """Quotes are asked for at least 60 times a minute: several symbols fit into one request."""
+    asked = context.history.operations_per_min(context.snapshot.at_ns)
+    count = asked.get(Operation.GET_MARKET_DATA, 0)
+    if not context.over("batch_quotes", count, 60):
+        return
+    saved = count - 60
+    before = context.levers.caches.get(Operation.GET_MARKET_DATA, 0.0)
+    can = context.can(SetReadCache) and not before and saved > 0
+    yield Finding(
+        kind="batch_quotes",
+        severity=Severity.INFO,
+        title=f"Batch the quotes: saves up to {saved} permits/min",
+        evidence=f"{count} quote requests in the last minute, {count / 60:.1f} a second",
+        effect=f"one request a second for all symbols together: 60 instead of {count} a minute",
+        action="answer the same quote from memory for 1 s" if can else "",
+        command=SetReadCache(Operation.GET_MARKET_DATA.value, 1.0) if can else None,
+        undo=SetReadCache(Operation.GET_MARKET_DATA.value, before) if can else None,
+    )
+
+
+def stagger_users(context: Context) -> Iterator[Finding]:
+    """A one-second window was full in a quarter of the last 30 seconds, while its mean use stays below one half."""
+    for broker in context.usable:
+        short = next((window for window in broker.windows if window.rate.window_ns == SECOND), None)
+        seen = context.of(broker).last(30 * SECOND)
+        if short is None or len(seen) < 15:
+            continue
+        full = sum(sample.burst_full for sample in seen) / len(seen)
+        mean = context.of(broker).per_s(30 * SECOND)
+        if not context.over(f"stagger_users:{broker.name}", full, 0.25) or mean >= short.rate.permits / 2:
+            continue
+        peak = context.of(broker).peak_per_s(30 * SECOND)
+        yield Finding(
+            kind="stagger_users",
+            severity=Severity.INFO,
+            provider=broker.name,
+            title=f"Stagger the callers of {broker.name}: they come in bursts",
+            evidence=f"{short.rate} full in {percent(full)} of the last 30 s, busiest second {peak:.0f}, mean "
+            f"{mean:.1f}/s",
+            effect=f"spread evenly, {mean:.1f}/s fill {percent(mean / short.rate.permits)} of the window and nobody "
+            "waits",
+        )
+
+
+def usage_spike(context: Context) -> Iterator[Finding]:
+    """The demand of the last 10 seconds is three times that of the 5 minutes before, and above 2 a second."""
+    histories = context.history.brokers.values()
+    now = sum(history.per_s(10 * SECOND) for history in histories)
+    usual = sum(history.per_s(5 * MINUTE, until_ns=20 * SECOND) for history in histories)
+    settings = context.settings
+    known = any(len(history.last(5 * MINUTE, until_ns=20 * SECOND)) >= 30 for history in histories)
+    if not known or now < settings.spike_floor_per_s or not context.over("usage_spike", now, settings.spike * usual):
+        return
+    windows = context.windows()
+    then = what_if(windows, now)
+    first = min((at for at in then.exhausted_in_ns.values() if at is not None), default=None)
+    yield Finding(
+        kind="usage_spike",
+        severity=Severity.WARNING,
+        title=f"Usage spike: {now:.1f} requests a second instead of {usual:.1f}",
+        evidence=f"{now:.1f}/s over 10 s, {usual:.1f}/s over the 5 min before",
+        effect=f"if it lasts 2 min, the first broker is full {seconds(first)} from now" + " and "
+        f"{percent(then.served)} of it finds a permit",
+    )
+
+
+def one_carries_all(context: Context) -> Iterator[Finding]:
+    """One broker had 90 % of the last minute's traffic and less than 60 % of the capacity, others being usable."""
+    for broker in context.usable:
+        busy = context.demand_per_s() >= 0.5
+        if not busy or not context.others(broker) or broker.capacity_share >= 0.6:
+            continue
+        if not context.over(f"one_carries_all:{broker.name}", broker.traffic_share, context.settings.one_carries):
+            continue
+        then = context.what_if()
+        action, command, undo = _lighter(context, broker, 0.5)
+        yield Finding(
+            kind="one_carries_all",
+            severity=Severity.INFO,
+            provider=broker.name,
+            title=f"{broker.name} carries everything",
+            evidence=f"{percent(broker.traffic_share)} of the traffic with {percent(broker.capacity_share)} of the "
+            "capacity",
+            effect=f"levelled by headroom it would carry {percent(then.shares[broker.name])}, its fullest window "
+            f"{percent(then.fullest[broker.name])} full",
+            action=action,
+            command=command,
+            undo=undo,
+        )
+
+
+def headroom_unused(context: Context) -> Iterator[Finding]:
+    """A usable broker got less than 2 % of the traffic for 5 minutes while a window elsewhere passed 80 %."""
+    for broker in context.usable:
+        history = context.of(broker)
+        gained = history.gained("requests", 5 * MINUTE)
+        total = sum(other.gained("requests", 5 * MINUTE) for other in context.history.brokers.values())
+        tight = [other for other in context.others(broker) if any(window.soft for window in other.windows)]
+        if len(history.last(5 * MINUTE)) < 120 or not tight or total < 60:
+            continue
+        if gained > context.settings.unused_share * total:
+            continue
+        then = context.what_if()
+        weight = context.levers.weights.get((broker.name, Category.READS), 1.0)
+        can = context.can(SetRouteWeight)
+        yield Finding(
+            kind="headroom_unused",
+            severity=Severity.INFO,
+            provider=broker.name,
+            title=f"{broker.name} is hardly used while {tight[0].name} runs short",
+            evidence=f"{gained} of {total} requests in 5 min; {tight[0].name} is past 80 %",
+            effect=f"levelled by headroom it would take {percent(then.shares[broker.name])} of the demand; look at the "
+            "routing rules, or weigh it heavier",
+            action=f"weigh {broker.name} {2 * weight:g} instead of {weight:g} for reads" if can else "",
+            command=SetRouteWeight(broker.name, Category.READS, 2 * weight) if can else None,
+            undo=SetRouteWeight(broker.name, Category.READS, weight) if can else None,
+        )
+
+
+def orders_squeezed(context: Context) -> Iterator[Finding]:
+    """Reads fill more than 80 % of a window that orders need too, and make up most of the traffic."""
+    asked = context.history.operations_per_min(context.snapshot.at_ns)
+    orders = sum(asked.get(op, 0) for op in (Operation.PLACE_ORDER, Operation.MODIFY_ORDER, Operation.CANCEL_ORDER))
+    total = sum(asked.values())
+    if not orders or total < 30 or orders > 0.2 * total:
+        return
+    for broker in context.usable:
+        shared = [
+            window
+            for window in counting(broker, Category.ORDERS)
+            if window.budget != Category.ORDERS and window.rate.window_ns > SECOND
+        ]
+        window = max(shared, key=lambda one: one.fraction, default=None)
+        if window is None or not context.over(f"orders_squeezed:{broker.name}", window.fraction, 0.8):
+            continue
+        action, command, undo = _lighter(context, broker, 0.25)
+        yield Finding(
+            kind="orders_squeezed",
+            severity=Severity.WARNING,
+            provider=broker.name,
+            title=f"Reads leave orders little room at {broker.name}",
+            evidence=f"{window.rate} is {percent(window.fraction)} gone, {total - orders} of {total} requests a minute "
+            "are reads",
+            effect=f"without the reads the same orders would fill "
+            f"{percent(window.fraction * orders / total)} of that window",
+            action=action,
+            command=command,
+            undo=undo,
+        )
+
+
+def resume_drained(context: Context) -> Iterator[Finding]:
+    """A broker is drained although its breaker is closed, while the others' windows pass 80 % or requests wait."""
+    for broker in context.snapshot.brokers:
+        if not broker.drained or broker.breaker.value != "closed" or not context.usable:
+            continue
+        tight = [other for other in context.usable if other.queued or any(window.soft for window in other.windows)]
+        if not tight:
+            continue
+        now = context.what_if()
+        windows = {**context.windows(), broker.name: counting(broker, None)}
+        then = what_if(windows, context.demand_per_s())
+        can = context.can(ResumeProvider)
+        yield Finding(
+            kind="resume_drained",
+            severity=Severity.INFO,
+            provider=broker.name,
+            title=f"Take {broker.name} back: the others run short",
+            evidence=f"{tight[0].name} is past 80 % with {sum(other.queued for other in tight)} waiting; "
+            f"{broker.name} is drained and sound",
+            effect=f"it would carry {percent(then.shares[broker.name])}; served {percent(then.served)} instead of "
+            f"{percent(now.served)}",
+            action=f"resume {broker.name}" if can else "",
+            command=ResumeProvider(broker.name) if can else None,
+            undo=DrainProvider(broker.name) if can else None,
+        )
