@@ -11,7 +11,7 @@ import inspect
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -53,13 +53,20 @@ from .models import (
     RouterSnapshot,
     WindowHeadroom,
 )
+from .reads import SharedReads
 
-__all__ = ["AuditLogger", "ManagerConfig", "MultiAPIManager", "Reservation", "RoutingRule"]
+__all__ = ["SHARED_READS", "AuditLogger", "ManagerConfig", "MultiAPIManager", "Reservation", "RoutingRule"]
 
 T = TypeVar("T")
 
 # An audit log that hangs must not hold an order longer than this.
 AUDIT_PATIENCE_S = 1.0
+MAX_WEIGHT = 100.0
+MAX_CACHE_S = 60.0
+# Reads of the account's own state or of the market: the same question at the same moment has the same answer.
+SHARED_READS = frozenset(
+    {Operation.GET_ORDERS, Operation.GET_POSITIONS, Operation.GET_PORTFOLIO, Operation.GET_MARKET_DATA}
+)
 
 
 class AuditLogger(Protocol):
@@ -109,6 +116,7 @@ class _Account:
     requests: int = 0
     errors: int = 0
     refusals: int = 0
+    weights: dict[Category, float] = field(default_factory=dict)
 
     def windows(self, category: Category) -> tuple[WindowHeadroom, ...]:
         """The windows of the budgets that count this category."""
@@ -165,6 +173,8 @@ class MultiAPIManager:
         self._accounts: dict[str, _Account] = {}
         self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
         self.advisor = Advisor()
+        self._reads_shared = SharedReads(self.clock)
+        self._read_max_age_ns: dict[Operation, int] = {}
         self._no_rule = RoutingRules(chain=self.config.fallback_chain)
         self._rules = {
             operation: rule.compiled(self.config.fallback_chain)
@@ -208,6 +218,23 @@ class MultiAPIManager:
         self._account(name).drained = False
         self.balancer.reset(name)
 
+    def set_weight(self, name: str, category: str, weight: float) -> None:
+        """Count `name` as `1 / weight` times as costly for a category; 1 is neutral, 0 takes nothing."""
+        if not 0 <= weight <= MAX_WEIGHT:
+            message = f"the weight of {name} is {weight!r}; give 0 to {MAX_WEIGHT}"
+            raise ConfigError(message)
+        self._account(name).weights[Category(category)] = weight
+
+    def set_read_cache(self, operation: str, seconds: float) -> None:
+        """Answer an identical read from memory for `seconds`; 0 asks the broker every time."""
+        kind = parse_operation(operation)
+        if kind not in SHARED_READS or not 0 <= seconds <= MAX_CACHE_S:
+            known = ", ".join(sorted(SHARED_READS))
+            message = f"cannot keep {kind.value} for {seconds!r} s; give 0 to {MAX_CACHE_S} s and one of {known}"
+            raise ConfigError(message)
+        self._read_max_age_ns[kind] = round(seconds * SECOND)
+        self._reads_shared.forget()
+
     def _account(self, name: str) -> _Account:
         try:
             return self._accounts[name]
@@ -228,6 +255,18 @@ class MultiAPIManager:
         kind = parse_operation(operation)
         send, symbols = self._sender(kind, arguments)
         deadline_ns = self._deadline(deadline_ns)
+        if kind not in SHARED_READS:
+            return await self._with_fallback(kind, send, symbols, deadline_ns)
+        return await self._reads_shared.get(
+            (kind, repr(sorted(arguments.items()))),
+            lambda: self._with_fallback(kind, send, symbols, deadline_ns),
+            deadline_ns=deadline_ns,
+            max_age_ns=self._read_max_age_ns.get(kind, 0),
+        )
+
+    async def _with_fallback(
+        self, kind: Operation, send: Callable[[TradingAPI], Awaitable[T]], symbols: int, deadline_ns: int
+    ) -> T:
         tried: set[str] = set()
         last_error: BrokerError | None = None
         for _ in range(2 * len(self._accounts) + 1):
@@ -354,7 +393,7 @@ class MultiAPIManager:
         except BrokerError as error:
             error.provider = name  # adapters know their broker, only the manager knows the account's name
             outcome, fault = _outcome_of(error), error
-            self._settle(account, place.permit, error)
+            self._settle(account, place.permit, operation, error)
             raise
         except BaseException as error:
             # Cancelled, or a bug of an adapter: either way it may have left.
@@ -366,6 +405,8 @@ class MultiAPIManager:
             place.permit.done()
             return result
         finally:
+            if CATEGORY_OF[operation] is Category.ORDERS:
+                self._reads_shared.forget()
             latency_ns = self.clock.now_ns() - sent_ns
             self.balancer.finished(name, operation, latency_ns, outcome)
             self.balancer.resolve(place.decision.serial, outcome)
@@ -382,7 +423,7 @@ class MultiAPIManager:
             )
             await self._audit(name, operation, latency_ns, fault)
 
-    def _settle(self, account: _Account, permit: Permit, error: BrokerError) -> None:
+    def _settle(self, account: _Account, permit: Permit, operation: Operation, error: BrokerError) -> None:
         """Do with the permit what is known of the request."""
         if isinstance(error, OrderNotSent):
             permit.give_back()
@@ -392,10 +433,10 @@ class MultiAPIManager:
             permit.done()
         if isinstance(error, RateLimited):
             account.refusals += 1
-            account.limiter.refused(error)
+            account.limiter.refused(error, category=CATEGORY_OF[operation])
+            self.bus.publish(account.limiter.incidents[-1])
             if isinstance(error, BlockedForDay):
                 account.blocked_until_ns = self.clock.now_ns() + account.limiter.limited_for_ns
-            self.incident("refused", error.provider, str(error), error.evidence)
 
     def incident(self, kind: str, provider: str, message: str, evidence: str = "") -> None:
         """Tell the operator of something that should not have happened."""
@@ -439,6 +480,7 @@ class MultiAPIManager:
                     health=HealthStatus.LIMITED if limited else HealthStatus.UNKNOWN,
                     drained=account.drained,
                     blocked=account.blocked_until_ns > now_ns,
+                    weight=account.weights.get(category, 1.0),
                 )
             )
         return tuple(candidates)

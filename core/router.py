@@ -27,6 +27,7 @@ from .config import Settings, simulated_settings
 from .engine import GuardSettings, TradingEngine
 from .errors import ConfigError, HeadroomError
 from .feed import MarketDataFeed
+from .limiter import LimiterState
 from .manager import MultiAPIManager
 from .models import (
     APIConfig,
@@ -52,6 +53,8 @@ from .models import (
     ResumeTrading,
     RouterSnapshot,
     SetRateCap,
+    SetReadCache,
+    SetRouteWeight,
     StartScenario,
     StopScenario,
     SubmitOrder,
@@ -257,6 +260,12 @@ class LocalRouter:
             case SetRateCap(provider, share):
                 self.manager.limiter(provider).set_cap(share)
                 return f"{provider} uses at most {share:.0%} of each window"
+            case SetRouteWeight(provider, category, weight):
+                self.manager.set_weight(provider, category, weight)
+                return f"{provider} now weighs {weight:g} for {category}"
+            case SetReadCache(operation, seconds):
+                self.manager.set_read_cache(operation, seconds)
+                return f"{operation} is answered from memory for {seconds:g} s"
             case ApplySuggestion(suggestion_id):
                 return self._apply(suggestion_id)
             case UndoSuggestion(suggestion_id):
@@ -368,12 +377,14 @@ class LocalRouter:
         states = await self.store.journal.limiter_states()
         for name, state in states.items():
             if name in self.manager.apis:
-                self.manager.limiter(name).load_state(state, epoch_now_ns=self.clock.epoch_ns())
+                self.manager.limiter(name).load_state(LimiterState.from_json(state), epoch_now_ns=self.clock.epoch_ns())
 
     async def _save_limits(self) -> None:
         entries = [
             LimiterSaved(
-                provider=name, state_json=self.manager.limiter(name).save_state(), epoch_ns=self.clock.epoch_ns()
+                provider=name,
+                state_json=self.manager.limiter(name).save_state().to_json(),
+                epoch_ns=self.clock.epoch_ns(),
             )
             for name in self.manager.apis
         ]
