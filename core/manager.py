@@ -18,9 +18,10 @@ from typing import Any, Protocol, TypeVar
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .advice import Advisor
+from .advice import Advisor, Levers
 from .balancer import Candidate, IntelligentLoadBalancer, RoutingRules
 from .brokers.base import TradingAPI
+from .brokers.limits import published_limits
 from .bus import EventBus
 from .clock import MILLISECOND, SECOND, Clock, SystemClock
 from .errors import (
@@ -44,13 +45,19 @@ from .models import (
     Category,
     Counters,
     Decision,
+    DrainProvider,
     HealthStatus,
     Incident,
     Operation,
     Order,
     Priority,
     RequestDone,
+    ResumeProvider,
     RouterSnapshot,
+    SetRateCap,
+    SetReadCache,
+    SetRouteWeight,
+    Suggestion,
     WindowHeadroom,
 )
 from .reads import SharedReads
@@ -67,6 +74,7 @@ MAX_CACHE_S = 60.0
 SHARED_READS = frozenset(
     {Operation.GET_ORDERS, Operation.GET_POSITIONS, Operation.GET_PORTFOLIO, Operation.GET_MARKET_DATA}
 )
+OF_ONE_BROKER = frozenset({Operation.MODIFY_ORDER, Operation.CANCEL_ORDER, Operation.GET_ORDER})
 
 
 class AuditLogger(Protocol):
@@ -245,33 +253,48 @@ class MultiAPIManager:
 
     # -- one request --------------------------------------------------------------------------------------------------
 
-    async def execute_with_fallback(self, operation: str, *, deadline_ns: int | None = None, **arguments: Any) -> Any:
+    async def execute_with_fallback(
+        self, operation: str, *, deadline_ns: int | None = None, only: str | None = None, **arguments: Any
+    ) -> Any:
         """Run `operation` at the broker that will finish it soonest; at another when that is safe.
 
         `arguments` are those of the TradingAPI method; `place_order` also takes the fields of an Order, and
-        `get_market_data` one `symbol`. `deadline_ns` is an instant of the clock. Raises PermitTimeout or
-        NoBrokerAvailable (nothing was sent), or the last BrokerError.
+        `get_market_data` one `symbol`. `deadline_ns` is an instant of the clock. `only` names the one broker to use; an
+        operation on a known order needs it, because its id is that broker's. Raises PermitTimeout or NoBrokerAvailable
+        (nothing was sent), ConfigError for a call that makes no sense, or the last BrokerError.
         """
         kind = parse_operation(operation)
         send, symbols = self._sender(kind, arguments)
+        if only is not None:
+            self._account(only)
+        elif kind in OF_ONE_BROKER and len(self._accounts) > 1:
+            message = f"{kind.value} is about an order of one broker; say which one with only=NAME"
+            raise ConfigError(message)
         deadline_ns = self._deadline(deadline_ns)
         if kind not in SHARED_READS:
-            return await self._with_fallback(kind, send, symbols, deadline_ns)
+            return await self._with_fallback(kind, send, symbols, deadline_ns, only)
         return await self._reads_shared.get(
-            (kind, repr(sorted(arguments.items()))),
-            lambda: self._with_fallback(kind, send, symbols, deadline_ns),
+            (kind, only, repr(sorted(arguments.items()))),
+            lambda: self._with_fallback(kind, send, symbols, deadline_ns, only),
             deadline_ns=deadline_ns,
             max_age_ns=self._read_max_age_ns.get(kind, 0),
         )
 
     async def _with_fallback(
-        self, kind: Operation, send: Callable[[TradingAPI], Awaitable[T]], symbols: int, deadline_ns: int
+        self,
+        kind: Operation,
+        send: Callable[[TradingAPI], Awaitable[T]],
+        symbols: int,
+        deadline_ns: int,
+        only: str | None,
     ) -> T:
         tried: set[str] = set()
         last_error: BrokerError | None = None
         for _ in range(2 * len(self._accounts) + 1):
             try:
-                async with self.reserve(kind, deadline_ns=deadline_ns, symbols=symbols, exclude=tried) as place:
+                async with self.reserve(
+                    kind, deadline_ns=deadline_ns, symbols=symbols, only=only, exclude=tried
+                ) as place:
                     return await place.call(send)
             except (NoBrokerAvailable, PermitTimeout):
                 if last_error is None:
@@ -350,7 +373,7 @@ class MultiAPIManager:
                     continue
                 taken = decision.chosen
                 waited_ns = self.clock.now_ns() - started_ns
-                self._waited += waited_ns > 0
+                self._waited += waited_ns > MILLISECOND
                 return Reservation(self, account, permit, decision, operation, waited_ns)
         finally:
             if taken:
@@ -513,6 +536,25 @@ class MultiAPIManager:
             message = f"place_order: {error}"
             raise ConfigError(message) from None
 
+    def levers(self) -> Levers:
+        """What the advisor may propose to move, and how it stands now."""
+        return Levers(
+            commands=frozenset({DrainProvider, ResumeProvider, SetRateCap, SetRouteWeight, SetReadCache}),
+            caps={name: account.limiter.cap for name, account in self._accounts.items()},
+            weights={
+                (name, category): weight
+                for name, account in self._accounts.items()
+                for category, weight in account.weights.items()
+            },
+            caches={operation: age_ns / SECOND for operation, age_ns in self._read_max_age_ns.items()},
+            published={name: published_limits(account.api.config.provider) for name, account in self._accounts.items()},
+        )
+
+    def advise(self) -> tuple[Suggestion, ...]:
+        """What the advisor makes of the present figures, most urgent first; about once a second is enough."""
+        self.advisor.levers = self.levers()
+        return self.advisor.observe(self.snapshot())
+
     # -- figures ------------------------------------------------------------------------------------------------------
 
     @property
@@ -621,7 +663,7 @@ class MultiAPIManager:
                 "action": suggestion.action,
                 "provider": suggestion.provider,
             }
-            for suggestion in self.advisor.observe(self.snapshot())
+            for suggestion in self.advise()
         ]
 
     def snapshot(self) -> RouterSnapshot:

@@ -10,13 +10,14 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
 import psutil
+from pydantic import TypeAdapter, ValidationError
 
 from . import brokers
 from .brokers.base import TradingAPI
@@ -31,6 +32,7 @@ from .limiter import LimiterState
 from .manager import MultiAPIManager
 from .models import (
     APIConfig,
+    APIProvider,
     ApplySuggestion,
     BrokerOrder,
     BrokerSnapshot,
@@ -137,6 +139,7 @@ async def open_router(
         store = await stack.enter_async_context(TradeStore(path, clock=clock))
         bus = EventBus()
         manager = MultiAPIManager(settings.routing, clock=clock, rng=random.Random(rng.random()), bus=bus)
+        feed = MarketDataFeed(clock=clock)
         apis: dict[str, TradingAPI] = {}
         for name, config in settings.brokers.items():
             apis[name] = await stack.enter_async_context(_connect(name, config, clock, random.Random(rng.random())))
@@ -146,9 +149,10 @@ async def open_router(
             store,
             clock=clock,
             rng=random.Random(rng.random()),
-            guards=GuardSettings.model_validate(settings.guards),
+            guards=_guards(settings),
+            quotes=feed.latest,
         )
-        router = LocalRouter(settings, clock, manager, engine, store)
+        router = LocalRouter(settings, clock, manager, engine, store, feed)
         await router.load_limits()
         await engine.start()
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -164,22 +168,49 @@ async def _connect(name: str, config: APIConfig, clock: Clock, rng: random.Rando
     if config.simulated and not config.base_url:
         yield MockTradingAPI(name, config, response_time=0.05, clock=clock, rng=rng)
         return
-    async with brokers.adapter(name, config, clock=clock) as api:
+    adapters = {APIProvider.FYERS: brokers.FyersAPI, APIProvider.UPSTOX: brokers.UpstoxAPI}
+    adapter = adapters.get(config.provider)
+    if adapter is None:
+        known = ", ".join(sorted(adapters))
+        message = f"brokers.{name}: there is no adapter for {config.provider.value} yet; known: {known}"
+        raise ConfigError(message)
+    async with adapter(name, config, clock=clock) as api:
         yield api
+
+
+def _guards(settings: Settings) -> GuardSettings:
+    """The [guards] table as values. Raises ConfigError with the key."""
+    unknown = settings.guards.keys() - {field.name for field in fields(GuardSettings)}
+    if unknown:
+        known = ", ".join(field.name for field in fields(GuardSettings))
+        message = f"guards.{min(unknown)} is not known; known: {known}"
+        raise ConfigError(message)
+    try:
+        return TypeAdapter(GuardSettings).validate_python(settings.guards)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in ("guards", *first["loc"]))
+        raise ConfigError(f"{where}: {first['msg']}") from None
 
 
 class LocalRouter:
     """The Router of this process, made by `open_router`."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, manager: MultiAPIManager, engine: TradingEngine, store: TradeStore
+        self,
+        settings: Settings,
+        clock: Clock,
+        manager: MultiAPIManager,
+        engine: TradingEngine,
+        store: TradeStore,
+        feed: MarketDataFeed,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.manager = manager
         self.engine = engine
         self.store = store
-        self.feed = MarketDataFeed()
+        self.feed = feed
         self._news = manager.bus.subscribe()
         self._incidents: deque[IncidentRow] = deque(maxlen=INCIDENTS_KEPT)
         self._throughput: deque[float] = deque(maxlen=HISTORY_S)
@@ -248,7 +279,7 @@ class LocalRouter:
             case _:
                 return self._adjust(command)
 
-    def _adjust(self, command: Command) -> str:
+    def _adjust(self, command: Command) -> str:  # noqa: PLR0911 - a table, one row per command
         """The commands that change how we route, and touch no order."""
         match command:
             case DrainProvider(provider):
@@ -291,7 +322,9 @@ class LocalRouter:
         if command is None:
             message = "there is nothing to undo"
             raise ConfigError(message)
-        return self._adjust(command)
+        answer = self._adjust(command)
+        self.manager.advisor.mark_undone(suggestion_id)
+        return answer
 
     # -- simulated brokers --------------------------------------------------------------------------------------------
 
@@ -329,7 +362,7 @@ class LocalRouter:
                 cpu_percent=process.cpu_percent(), rss_bytes=process.memory_info().rss, loop_lag_ns=lag_ns
             )
             self._close_second()
-            self.manager.advisor.observe(self.snapshot())
+            self.manager.advise()
             beat += 1
             if beat % SAVE_LIMITS_EVERY_S == 0:
                 await self._save_limits()

@@ -41,9 +41,11 @@ client_id = ""                   # the API key
 # prefer = ["upstox"]            # or: pin = "upstox", exclude = ["fyers"], weights = { upstox = 2.0 }
 
 # [guards]                       # our own checks, before anything is sent
-# max_quantity = 1000
-# max_value = 500000
-# allowed_symbols = ["NSE:SBIN-EQ"]
+# quantity_max = 1000
+# value_max = 500000             # rupees
+# price_band = 0.05              # of the last quote
+# symbols = ["NSE:SBIN-EQ"]
+# orders_per_second = 10         # over all brokers together
 """
 
 
