@@ -1,0 +1,210 @@
+"""The orders in memory: every open one, and the last that ended, for the screen and for late news."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+import anyio
+
+from ..models import OPEN, Order, OrderOutcome, OrderRow, OrderStatus
+from ..store import JournaledOrder
+
+__all__ = ["AT_BROKER", "LOST", "LiveOrder", "OrderBook"]
+
+_S = OrderStatus
+# Sent, and no answer that tells whether it is live.
+LOST: Final = frozenset({_S.SUBMITTING, _S.UNKNOWN, _S.QUARANTINED})
+# Known to rest at a broker.
+AT_BROKER: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.CANCEL_REQUESTED, _S.MODIFY_REQUESTED})
+
+
+@dataclass(slots=True, eq=False)
+class LiveOrder:
+    """One order as this process knows it. Changed only by the Recorder, after the journal has it.
+
+    `order` is what the caller asked for, `terms` what is in force after changes. Times named `_ns` are monotonic, those
+    named `epoch_ns` of the wall clock. The fields below the line are this process's own and are never stored.
+    """
+
+    order: Order
+    created_epoch_ns: int
+    terms: Order
+    status: OrderStatus = OrderStatus.NEW
+    provider: str = ""
+    broker_order_id: str = ""
+    tag: str = ""
+    attempt: int = 0
+    filled_quantity: int = 0
+    average_price: Decimal = Decimal(0)
+    message: str = ""
+    simulated: bool = True
+    updated_epoch_ns: int = 0
+    # ------------------------------------------------------------------------------------------------------------------
+    lock: anyio.Lock = field(default_factory=anyio.Lock, repr=False)  # held from reading the state to journaling a step
+    in_doubt: bool = False  # a write ended without an answer: the journal may hold more than we know
+    told: dict[str, str] = field(default_factory=dict)  # the last incident of each kind
+    settled: anyio.Event | None = None  # a placement is under way in this process; set when it has ended
+    give_up: anyio.CancelScope | None = None  # cancels the wait for a permit; None once something may have left
+    give_up_because: str = ""
+    fault: str = ""  # why the last attempt did not become live
+    lost_ns: int = 0  # since when nobody knows
+    absent_from_ns: int = 0  # a question put from then on that does not find it proves that it was never placed
+    asked_ns: int | None = None  # when the last question about it was put that the broker answered
+    ask_next_ns: int = 0
+    ask_pause_ns: int = 0
+    cancel_wanted: bool = False
+    cancels_sent: int = 0
+    is_changing: bool = False  # a task of this process waits for the answer to a cancel or change
+    changed_ns: int = 0  # when the last cancel or change was sent
+    moved_ns: int = 0  # when this process took the last step
+    wanted: Order | None = None  # the terms that an unanswered change asks for
+
+    @classmethod
+    def of(cls, known: JournaledOrder) -> LiveOrder:
+        """An order of the journal."""
+        live = cls(known.order, known.epoch_ns, known.order)
+        live.know(known)
+        return live
+
+    @property
+    def id(self) -> str:
+        return self.order.client_order_id
+
+    def stands(self, status: OrderStatus) -> bool:
+        """Whether this is its status now; a question, so that no type checker takes the answer for lasting."""
+        return self.status is status
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @property
+    def is_placing(self) -> bool:
+        """A task of this process is about to send it, or waits for the answer."""
+        return self.settled is not None
+
+    @property
+    def resting_status(self) -> OrderStatus:
+        """What it is while it rests at the broker untouched."""
+        return OrderStatus.PARTIALLY_FILLED if self.filled_quantity else OrderStatus.ACCEPTED
+
+    def lost(self, now_ns: int, horizon_ns: int) -> None:
+        """From now on nobody knows; it may turn up for `horizon_ns` more."""
+        self.lost_ns = self.ask_next_ns = now_ns
+        self.absent_from_ns = now_ns + horizon_ns
+        self.asked_ns, self.ask_pause_ns = None, 0
+
+    def know(self, known: JournaledOrder) -> None:
+        """Take over what the journal holds."""
+        self.status = known.status
+        self.provider, self.tag, self.attempt = known.provider, known.tag, known.attempt
+        self.broker_order_id = known.broker_order_id
+        self.filled_quantity, self.average_price = known.filled_quantity, known.average_price
+        self.message, self.simulated = known.message, known.simulated
+        self.updated_epoch_ns = known.updated_ns
+
+    def outcome(self) -> OrderOutcome:
+        return OrderOutcome(
+            order_id=self.id,
+            status=self.status,
+            provider=self.provider,
+            broker_order_id=self.broker_order_id,
+            tag=self.tag,
+            attempt=max(1, self.attempt),
+            filled_quantity=self.filled_quantity,
+            average_price=self.average_price,
+            message=self.message,
+            epoch_ns=self.updated_epoch_ns,
+        )
+
+    def row(self, *, epoch_ns: int) -> OrderRow:
+        price = self.average_price if self.filled_quantity else (self.terms.price or Decimal(0))
+        return OrderRow(
+            order_id=self.id,
+            symbol=self.order.symbol,
+            side=self.order.side.value,
+            quantity=self.terms.quantity,
+            filled_quantity=self.filled_quantity,
+            price=price,
+            status=self.status.value,
+            provider=self.provider,
+            broker_order_id=self.broker_order_id,
+            tag=self.tag,
+            simulated=self.simulated,
+            epoch_ns=self.created_epoch_ns,
+            age_ns=max(0, epoch_ns - self.created_epoch_ns),
+            message=self.message,
+        )
+
+
+class OrderBook:
+    """Orders by id and by tag, in the order in which they came. Every open one is kept; of the ended ones the last."""
+
+    def __init__(self, *, recent_max: int) -> None:
+        self._recent_max = recent_max
+        self._orders: dict[str, LiveOrder] = {}
+        self._by_tag: dict[str, LiveOrder] = {}
+        self._open: dict[str, LiveOrder] = {}
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def get(self, order_id: str) -> LiveOrder | None:
+        return self._orders.get(order_id)
+
+    def by_tag(self, tag: str) -> LiveOrder | None:
+        return self._by_tag.get(tag)
+
+    def add(self, live: LiveOrder) -> None:
+        self._orders[live.id] = live
+        self.reindex(live)
+
+    def drop(self, live: LiveOrder) -> None:
+        """Forget an order that never came to be."""
+        self._orders.pop(live.id, None)
+        self._open.pop(live.id, None)
+        self._by_tag.pop(live.tag, None)
+
+    def reindex(self, live: LiveOrder) -> None:
+        """After every step: tag and openness may have changed."""
+        if live.tag:
+            self._by_tag[live.tag] = live
+        if live.is_open:
+            self._open[live.id] = live
+        elif self._open.pop(live.id, None) is not None:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        excess = len(self._orders) - len(self._open) - self._recent_max
+        if excess <= 0:
+            return
+        ended = [live for live in self._orders.values() if not live.is_open and not live.is_placing]
+        # A tenth at once, so that the walk over all of them is rare.
+        for live in ended[: excess + self._recent_max // 10]:
+            self.drop(live)
+
+    def open(self) -> Iterator[LiveOrder]:
+        """Every open order, as of now: steps may be taken while the caller goes through them."""
+        return iter(tuple(self._open.values()))
+
+    def open_at(self, provider: str) -> tuple[LiveOrder, ...]:
+        return tuple(live for live in self._open.values() if live.provider == provider)
+
+    def count_open(self) -> int:
+        return len(self._open)
+
+    def count(self, statuses: Iterable[OrderStatus]) -> int:
+        wanted = frozenset(statuses)
+        return sum(live.status in wanted for live in self._open.values())
+
+    def recent(self, limit: int) -> tuple[LiveOrder, ...]:
+        """The newest `limit` orders, newest first."""
+        newest: list[LiveOrder] = []
+        for live in reversed(self._orders.values()):
+            if len(newest) >= limit:
+                break
+            newest.append(live)
+        return tuple(newest)

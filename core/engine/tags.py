@@ -1,0 +1,58 @@
+"""Order tags: what a lost order is found by. Made before sending, never twice, the same at every broker."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from ..clock import MILLISECOND, Clock
+
+__all__ = ["TAG_LENGTH", "TagMaker"]
+
+TAG_LENGTH: Final = 19  # the shortest limit among the brokers; letters and digits only
+_TIME_LENGTH: Final = 8  # base 36 milliseconds reach the year 2059
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class TagMaker:
+    """Makes tags of 19 lower-case letters and digits: `h`, eight for the millisecond, ten from `rng`.
+
+    Unique across restarts and processes without a file to remember them by: two tags of one millisecond agree with a
+    chance of one in 3.6e15. Within one maker never, whatever the clock and the generator do.
+    """
+
+    def __init__(self, *, clock: Clock, rng: random.Random) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._millisecond = -1
+        self._made: set[str] = set()  # of this millisecond
+
+    def order_tag(self) -> str:
+        """A tag for one attempt of one order."""
+        return self._fresh("h")
+
+    def order_id(self) -> str:
+        """A client order id for a caller who gave none."""
+        return self._fresh("o")
+
+    def _fresh(self, prefix: str) -> str:
+        # Never back to an earlier millisecond: the tags made in it are forgotten.
+        millisecond = max(self._millisecond, self._clock.epoch_ns() // MILLISECOND)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            self._made.clear()
+        stamp = _base36(millisecond, _TIME_LENGTH)
+        while True:
+            tag = prefix + stamp + _base36(self._rng.getrandbits(52), TAG_LENGTH - _TIME_LENGTH - 1)
+            if tag not in self._made:
+                self._made.add(tag)
+                return tag
+
+
+def _base36(number: int, length: int) -> str:
+    """The last `length` base 36 digits of `number`."""
+    digits = [""] * length
+    for place in range(length - 1, -1, -1):
+        number, digit = divmod(number, 36)
+        digits[place] = _DIGITS[digit]
+    return "".join(digits)

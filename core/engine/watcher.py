@@ -1,0 +1,164 @@
+"""What goes on in the background: lost orders are asked for, open ones read, wanted cancels sent until they land.
+
+One round looks at what is due and visits each broker that has something due, brokers side by side, so that a silent one
+holds up no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from anyio.abc import TaskGroup
+
+from ..clock import SECOND, Clock
+from ..errors import StoreError
+from ..models import OrderStatus, Priority
+from .asker import Asker
+from .changer import Changer
+from .orders import AT_BROKER, LOST, LiveOrder, OrderBook
+from .recorder import Recorder
+from .settings import EngineSettings
+
+__all__ = ["Watcher"]
+
+_S = OrderStatus
+_RESTING: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED})
+_CANCEL_MOST_NS: Final = 5 * SECOND  # how long a cancel may wait for its permit before the next round
+FOREVER_NS: Final = 2**63
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How often one broker's book is read."""
+
+    read_ns: int = 0  # when it was read last
+    pause_ns: int = 0
+    moved_ns: int = 0  # the newest step of its orders at that time
+    visiting: bool = False
+
+
+class Watcher:
+    """Keeps asking. Used by one background task, and by the start, which waits for what it finds."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        asker: Asker,
+        changer: Changer,
+        book: OrderBook,
+        *,
+        clock: Clock,
+        settings: EngineSettings,
+    ) -> None:
+        self._recorder = recorder
+        self._asker = asker
+        self._changer = changer
+        self._book = book
+        self._clock = clock
+        self._settings = settings
+        self._paces: dict[str, _Pace] = {}
+
+    async def watch(self, tasks: TaskGroup) -> None:
+        """Start what is due now in `tasks`; does not wait for it."""
+        now_ns = self._clock.now_ns()
+        for live in self._book.open():
+            if not live.is_placing and live.status in {_S.NEW, _S.SUBMITTING}:
+                tasks.start_soon(self._safely, partial(self.adopt, live))
+        for provider, orders in self._by_provider().items():
+            pace = self._paces.setdefault(provider, _Pace())
+            if not pace.visiting and self._due_ns(pace, orders) <= now_ns:
+                pace.visiting = True
+                tasks.start_soon(self._safely, partial(self.visit, provider))
+
+    async def adopt(self, live: LiveOrder) -> None:
+        """Take on an order that no task of this process is placing: its process, or its task, has ended."""
+        if live.status is _S.NEW:
+            why = "nothing was sent: whoever placed it ended before it left"
+            await self._recorder.move(live, {_S.NEW}, _S.DENIED, message=why)
+        elif live.status is _S.SUBMITTING:
+            live.lost(self._clock.now_ns(), self._asker.orphan_horizon_ns(live.provider))
+            why = "whoever placed it ended before the answer came"
+            await self._recorder.move(live, {_S.SUBMITTING}, _S.UNKNOWN, message=why)
+
+    async def visit(self, provider: str) -> None:
+        """Ask one broker what is due, and send the cancels that are wanted there."""
+        pace = self._paces.setdefault(provider, _Pace())
+        pace.visiting = True
+        try:
+            await self._ask(provider, pace)
+            await self._cancel_wanted(provider)
+        finally:
+            pace.visiting = False
+
+    async def _ask(self, provider: str, pace: _Pace) -> None:
+        now_ns = self._clock.now_ns()
+        orders = self._book.open_at(provider)
+        resting = [live for live in orders if live.status in AT_BROKER]
+        lost = [live for live in orders if live.status in LOST and not live.is_placing]
+        if resting and self._book_due_ns(pace, resting) <= now_ns:
+            newest_ns = max(live.moved_ns for live in resting)
+            await self._asker.ask(provider, since_ns=now_ns, priority=Priority.MODIFY if lost else None)
+            is_quiet = newest_ns <= pace.moved_ns
+            pace.pause_ns = min(2 * pace.pause_ns, self._settings.poll_most_ns) if is_quiet else 0
+            pace.pause_ns = max(pace.pause_ns, self._settings.poll_least_ns)
+            pace.read_ns, pace.moved_ns = self._clock.now_ns(), newest_ns
+        elif lost:
+            await self._asker.ask_about(lost[0], since_ns=now_ns)
+        for live in lost:
+            if live.status in LOST:
+                await self._still_lost(live)
+
+    async def _still_lost(self, live: LiveOrder) -> None:
+        now_ns = self._clock.now_ns()
+        live.ask_pause_ns = min(max(2 * live.ask_pause_ns, self._settings.ask_first_ns), self._settings.ask_most_ns)
+        live.ask_next_ns = now_ns + live.ask_pause_ns
+        if now_ns < live.absent_from_ns:
+            live.ask_next_ns = min(live.ask_next_ns, live.absent_from_ns)
+        silent_since_ns = self._asker.silent_since_ns(live.provider)
+        if live.status is _S.UNKNOWN and silent_since_ns is not None:
+            silent_ns = now_ns - max(silent_since_ns, live.lost_ns)
+            if silent_ns >= self._settings.quarantine_after_ns:
+                await self._asker.quarantine(live)
+
+    async def _cancel_wanted(self, provider: str) -> None:
+        for live in self._book.open_at(provider):
+            if not live.cancel_wanted or live.status not in _RESTING:
+                continue
+            if live.cancels_sent >= self._settings.cancels_max:
+                live.cancel_wanted = False
+                message = f"still rests at {provider} after {live.cancels_sent} cancels: {live.message}"
+                await self._recorder.incident("cannot_cancel", provider, message, live=live)
+            elif fault := await self._changer.cancel(live, deadline_ns=self._clock.now_ns() + _CANCEL_MOST_NS):
+                await self._recorder.incident("cancel", provider, fault, live=live)
+
+    async def _safely(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except StoreError as error:
+            # What was not written is asked for again in the next round.
+            self._recorder.tell("store", "", str(error))
+
+    def _by_provider(self) -> dict[str, list[LiveOrder]]:
+        grouped: dict[str, list[LiveOrder]] = {}
+        for live in self._book.open():
+            if live.provider and not (live.is_placing and live.status in LOST):
+                grouped.setdefault(live.provider, []).append(live)
+        return grouped
+
+    def _due_ns(self, pace: _Pace, orders: Sequence[LiveOrder]) -> int:
+        """When this broker has to be visited."""
+        if any(live.cancel_wanted and live.status in _RESTING for live in orders):
+            return 0
+        lost_ns = min((live.ask_next_ns for live in orders if live.status in LOST), default=FOREVER_NS)
+        resting = [live for live in orders if live.status in AT_BROKER]
+        return min(lost_ns, self._book_due_ns(pace, resting)) if resting else lost_ns
+
+    def _book_due_ns(self, pace: _Pace, resting: Sequence[LiveOrder]) -> int:
+        newest_ns = max(live.moved_ns for live in resting)
+        if newest_ns <= pace.moved_ns:
+            return pace.read_ns + pace.pause_ns
+        # Something moved: look soon, however long the pauses have become, but a fill takes a moment too.
+        return max(pace.read_ns + self._settings.poll_least_ns, newest_ns + self._settings.ask_first_ns)
