@@ -1,1 +1,8 @@
-"""Being built."""
+"""Widgets that paint themselves line by line and know nothing but what they are shown."""
+
+from __future__ import annotations
+
+from .painted import Painted
+from .table import Table
+
+__all__ = ["Painted", "Table"]

@@ -1,0 +1,313 @@
+"""The operator's screen: asks the port for a snapshot at each tick, shows it, passes commands on. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from textual.app import App
+from textual.timer import Timer
+
+from core.clock import SECOND
+from core.errors import ConfigError, HeadroomError
+from core.models import Command, HaltTrading, ResumeTrading, RouterSnapshot
+
+from .keys import EVERYWHERE, KEYS, SCREENS, bindings, check_keymap
+from .palette import KeyCommands
+from .port import RouterPort
+from .screens.advice import AdviceScreen
+from .screens.base import RouterScreen
+from .screens.broker import BrokerScreen
+from .screens.dialogs import Ask, typed
+from .screens.help import HelpScreen
+from .screens.orders import OrdersScreen
+from .screens.overview import OverviewScreen
+from .screens.routing import RoutingScreen
+from .screens.stress import StressScreen
+from .theme import DARK, THEMES
+from .view.export import to_csv, to_json
+from .view.frame import Frame
+from .view.help import HelpEntry
+from .view.stress import Scenarios
+from .view.text import Role
+
+__all__ = ["HeadroomApp"]
+
+_UNFOCUSED_HZ: Final = 1.0
+
+
+class HeadroomApp(App[None]):
+    """One app over one port.
+
+    `hz` pictures a second, once a second while the terminal is not looked at; `hz=0` waits for `tick()` by hand.
+    `keymap` maps ids of the key table to other keys. `scenarios` are the names and descriptions the stress screen
+    offers. `after_first_paint` is called once. `stopwatch` gives nanoseconds for the app's own cost.
+
+    Raises ConfigError for a theme or a key id that does not exist.
+    """
+
+    TITLE = "headroom"
+    CSS_PATH = Path(__file__).with_name("headroom.tcss")
+    MODES: ClassVar[dict[str, Callable[[], RouterScreen]]] = {  # type: ignore[assignment]
+        "overview": OverviewScreen,
+        "broker": BrokerScreen,
+        "routing": RoutingScreen,
+        "orders": OrdersScreen,
+        "stress": StressScreen,
+        "advice": AdviceScreen,
+    }
+    DEFAULT_MODE = "overview"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual
+        (0, "-narrow"),
+        (80, "-normal"),
+        (120, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-short"),
+        (22, "-middling"),
+        (34, "-tall"),
+    ]
+    BINDINGS: ClassVar = bindings(EVERYWHERE)
+    COMMANDS: ClassVar = {KeyCommands}
+    COMMAND_PALETTE_DISPLAY = None
+
+    def __init__(
+        self,
+        port: RouterPort,
+        *,
+        hz: float = 10,
+        read_only: bool = False,
+        theme: str | None = None,
+        keymap: Mapping[str, str] | None = None,
+        scenarios: Scenarios = (),
+        exports: Path | None = None,
+        after_first_paint: Callable[[], None] | None = None,
+        stopwatch: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        super().__init__()
+        for known in THEMES:
+            self.register_theme(known)
+        wanted = theme or DARK.name
+        if wanted not in self.available_themes:
+            message = f"theme: there is no theme {wanted!r}; there are {', '.join(sorted(self.available_themes))}"
+            raise ConfigError(message)
+        check_keymap(keymap or {})
+        self.theme = wanted
+        self.set_keymap(keymap or {})
+        self.read_only = read_only
+        self.scenarios = scenarios
+        self.broker = ""
+        self._port = port
+        self._hz = hz
+        self._exports = exports or Path.cwd()
+        self._after_first_paint = after_first_paint
+        self._stopwatch = stopwatch
+        self._timer: Timer | None = None
+        self._snapshot: RouterSnapshot | None = None
+        self._newest_at_ns = 0
+        self._frame_ns = 0
+        self._frozen = False
+        self._bell_on = False
+        self._answer = ""
+        self._answer_level = Role.OK
+
+    def on_mount(self) -> None:
+        self.tick()
+        self._beat(self._hz)
+        if self._after_first_paint is not None:
+            self.call_after_refresh(self._after_first_paint)
+        if not self.is_headless:
+            self._watch_the_terminal()
+
+    def _beat(self, hz: float) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        if hz > 0:
+            self._timer = self.set_interval(1 / hz, self.tick)
+
+    def on_app_blur(self) -> None:
+        self._beat(min(self._hz, _UNFOCUSED_HZ))
+
+    def on_app_focus(self) -> None:
+        self._beat(self._hz)
+        self.tick()
+
+    def tick(self) -> None:
+        """Ask for a snapshot, unless the picture is frozen, and show it."""
+        if not self._frozen:
+            snapshot = self._port.snapshot()
+            if self._snapshot is None or snapshot.sequence != self._snapshot.sequence:
+                self._newest_at_ns = self._stopwatch()
+                self._ring(snapshot)
+            self._snapshot = snapshot
+        self.show_now()
+
+    def show_now(self) -> None:
+        """Show the present snapshot on the screen that is up, dialogues above it or not."""
+        if self._snapshot is None:
+            return
+        begun_ns = self._stopwatch()
+        frame = Frame(
+            snapshot=self._snapshot,
+            frozen=self._frozen,
+            read_only=self.read_only,
+            answer=self._answer,
+            answer_level=self._answer_level,
+            age_ns=begun_ns - self._newest_at_ns,
+            frame_ns=self._frame_ns,
+        )
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, RouterScreen):
+                if screen.is_mounted and screen.query("#status"):
+                    screen.show(frame)
+                break
+        self._frame_ns = self._stopwatch() - begun_ns
+
+    def _ring(self, snapshot: RouterSnapshot) -> None:
+        if self._bell_on and self._snapshot is not None:
+            known = max((incident.at_ns for incident in self._snapshot.incidents), default=-1)
+            if any(incident.at_ns > known for incident in snapshot.incidents):
+                self.bell()
+
+    def say(self, text: str, *, failed: bool = False) -> None:
+        """Put one line before the operator."""
+        self._answer = text
+        self._answer_level = Role.CRIT if failed else Role.OK
+        self.show_now()
+
+    def send(self, command: Command) -> None:
+        """Pass a command on and say what came of it."""
+        if self.read_only:
+            self.say("read only: nothing was sent", failed=True)
+            return
+        self.run_worker(self._send(command), group="commands")
+
+    async def _send(self, command: Command) -> None:
+        try:
+            self.say(await self._port.send(command))
+        except HeadroomError as error:
+            self.say(str(error), failed=True)
+        except Exception as error:  # noqa: BLE001 - a command that fails must not take the screen away
+            self.say(f"{type(command).__name__} failed: {type(error).__name__}: {error}", failed=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        return None if self.read_only and action == "kill_switch" else True
+
+    def action_show_screen(self, name: str) -> None:
+        self.switch_mode(name)
+
+    def action_freeze(self) -> None:
+        self._frozen = not self._frozen
+        self.tick()
+
+    def action_kill_switch(self) -> None:
+        """Halt at once; LIVE asks for a typed word first. A halt is lifted by name."""
+        if self._snapshot is None:
+            return
+        if self._snapshot.halted:
+            self.push_screen(
+                Ask(
+                    "Lift the kill switch?",
+                    "Orders go out again. Type your name; it goes into the journal.",
+                    accepts=lambda answer: len(answer) > 1,
+                    fault="your name",
+                ),
+                lambda name: self.send(ResumeTrading(name)) if name else None,
+            )
+        elif self._snapshot.simulated:
+            self.send(HaltTrading("kill switch"))
+        else:
+            self.push_screen(
+                Ask(
+                    "Stop all new orders and cancel what rests?",
+                    f"{self._snapshot.open_orders:,} LIVE orders are open. Type HALT.",
+                    accepts=typed("HALT"),
+                    fault="HALT",
+                ),
+                lambda word: self.send(HaltTrading("kill switch")) if word else None,
+            )
+
+    def action_help(self) -> None:
+        mode = self.current_mode
+        title = dict(SCREENS)[mode]
+        places = {mode: f"on {title.lower()}", EVERYWHERE: "everywhere"}
+        entries = [
+            HelpEntry(place, self._pressed(key.id, key.keys), key.help)
+            for where, place in places.items()
+            for key in KEYS
+            if key.where == where
+        ]
+        self.push_screen(HelpScreen(title.lower(), entries))
+
+    def _pressed(self, key_id: str, default: str) -> str:
+        keys = self._keymap.get(key_id, default)
+        names = {"question_mark": "?", "slash": "/", "colon": ":", "escape": "Esc", "enter": "Enter"}
+        return " ".join(names.get(key.strip(), key.strip()) for key in keys.split(","))
+
+    def action_maximise(self) -> None:
+        if self.screen.maximized is not None:
+            self.screen.minimize()
+        elif self.screen.focused is not None:
+            self.screen.maximize(self.screen.focused)
+
+    def action_next_theme(self) -> None:
+        names = [known.name for known in THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+        self.say(f"theme {self.theme}")
+
+    def action_bell_switch(self) -> None:
+        self._bell_on = not self._bell_on
+        self.say("the bell rings at new incidents" if self._bell_on else "the bell is off")
+
+    def action_export(self, form: str) -> None:
+        screen = self.screen
+        if isinstance(screen, RouterScreen):
+            sheet = screen.sheet()
+            text = to_csv(sheet) if form == "csv" else to_json(sheet)
+            self._write(f"{sheet.name}.{form}", text, f"{len(sheet.rows):,} rows")
+
+    def action_picture(self) -> None:
+        self._write(f"{self.current_mode}.svg", self.export_screenshot(), "this screen")
+
+    def _write(self, name: str, text: str, what: str) -> None:
+        at_s = (self._snapshot.epoch_ns if self._snapshot else 0) // SECOND
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(at_s))
+        path = self._exports / f"headroom-{stamp}Z-{name}"
+
+        async def write() -> None:
+            try:
+                await asyncio.to_thread(path.write_text, text, encoding="utf-8", newline="")
+            except OSError as error:
+                self.say(f"{path} was not written: {error.strerror}; start headroom in a folder of yours", failed=True)
+            else:
+                self.say(f"{what} written to {path}")
+
+        self.run_worker(write(), group="exports")
+
+    def _watch_the_terminal(self) -> None:
+        """End in order when told to, and when the terminal is gone: Textual alone does neither.
+
+        Without this a signal leaves the terminal in the alternate screen, and a closed one leaves a process that
+        takes half a core for ever.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._end_by, number)
+        self.set_interval(1.0, self._check_terminal)
+
+    def _end_by(self, number: int) -> None:
+        self.exit(None, 128 + number)
+
+    def _check_terminal(self) -> None:
+        stdin: Any = sys.__stdin__
+        try:
+            termios.tcgetattr(stdin.fileno())
+        except (termios.error, OSError, ValueError):
+            self.exit(None, 128 + signal.SIGHUP)

@@ -1,0 +1,193 @@
+"""Every key, once. Footer, help, command palette and remapping all read this table.
+
+A keymap from the configuration maps an id of this table to other keys: `{"app.freeze": "f5"}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from textual.binding import Binding, BindingType
+
+from core.errors import ConfigError
+
+__all__ = ["EVERYWHERE", "KEYS", "SCREENS", "Key", "bindings", "check_keymap", "keys_of"]
+
+EVERYWHERE: Final = "everywhere"
+
+# Name, title and number of each screen, in the order of their numbers.
+SCREENS: Final = (
+    ("overview", "Overview"),
+    ("broker", "Broker"),
+    ("routing", "Routing"),
+    ("orders", "Orders"),
+    ("stress", "Stress"),
+    ("advice", "Advice"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing that a key does. `where` is a screen's name or EVERYWHERE; `keys` are alternatives, apart by commas.
+
+    `action` belongs to the app where it begins with `app.`, to the screen otherwise. `acts` marks what reaches the
+    engine: a read-only screen does not do it.
+    """
+
+    id: str
+    keys: str
+    action: str
+    label: str
+    help: str
+    where: str = EVERYWHERE
+    footer: bool = False
+    acts: bool = False
+    urgent: bool = False
+
+
+def _table(where: str, *rows: Key) -> tuple[Key, ...]:
+    return tuple(
+        Key(f"{where}.{row.id}", row.keys, row.action, row.label, row.help, where, row.footer, row.acts, row.urgent)
+        for row in rows
+    )
+
+
+_BROKER_KEYS: Final = (
+    Key(
+        "drain",
+        "d",
+        "drain",
+        "drain/resume",
+        "Drain the broker, or take it back when it is drained",
+        acts=True,
+        footer=True,
+    ),
+    Key("cap", "c", "cap", "cap rate", "Use only a share of each of the broker's limits", acts=True, footer=True),
+)
+
+KEYS: Final[tuple[Key, ...]] = (
+    *(
+        Key(
+            f"app.{name}",
+            str(number),
+            f"app.show_screen('{name}')",
+            title.lower(),
+            f"Go to the {title.lower()} screen",
+        )
+        for number, (name, title) in enumerate(SCREENS, 1)
+    ),
+    Key("app.help", "question_mark,f1", "app.help", "help", "Every key of this screen", footer=True),
+    Key("app.palette", "colon,ctrl+p", "app.command_palette", "commands", "Find any command by its name", footer=True),
+    Key("app.freeze", "space", "app.freeze", "freeze", "Hold the picture or let it go on; the engine never waits",
+        footer=True),
+    Key("app.kill", "K", "app.kill_switch", "kill switch",
+        "Halt new orders and cancel what rests; again to lift it", acts=True, footer=True),
+    Key("app.maximise", "m", "app.maximise", "maximise", "Give the focused pane the whole screen, or take it back"),
+    Key("app.next_pane", "tab", "app.focus_next", "next pane", "Go to the next pane"),
+    Key("app.previous_pane", "shift+tab", "app.focus_previous", "previous pane", "Go to the previous pane"),
+    Key("app.theme", "T", "app.next_theme", "theme", "Change between the dark and the light theme"),
+    Key("app.csv", "e", "app.export('csv')", "export CSV", "Write the table of this screen to a CSV file"),
+    Key("app.json", "E", "app.export('json')", "export JSON", "Write the table of this screen to a JSON file"),
+    Key("app.svg", "S", "app.picture", "picture", "Write this screen to an SVG file"),
+    Key("app.bell", "b", "app.bell_switch", "bell", "Ring the bell at new incidents, or stop ringing"),
+    Key("app.quit", "q", "app.quit", "quit", "Leave; the engine closes in order", footer=True),
+    Key("app.quit_now", "ctrl+c", "app.quit", "quit", "Leave from anywhere, out of a dialogue too", urgent=True),
+    *_table(
+        "overview",
+        Key("previous", "up,k", "move(-1)", "previous", "Choose the broker above"),
+        Key("next", "down,j", "move(1)", "next", "Choose the broker below"),
+        Key("open", "enter", "open", "open", "Look at the chosen broker in depth", footer=True),
+        *_BROKER_KEYS,
+    ),
+    *_table(
+        "broker",
+        Key("previous", "up,k", "move(-1)", "previous", "The broker before this one", footer=True),
+        Key("next", "down,j", "move(1)", "next", "The broker after this one", footer=True),
+        *_BROKER_KEYS,
+        Key("back", "escape", "app.show_screen('overview')", "back", "Back to the overview"),
+    ),
+    *_table(
+        "routing",
+        Key("why", "enter", "open", "why", "Show or hide why this broker was chosen", footer=True),
+        Key("filter", "slash", "filter", "filter", "Filter: words, !without, operation=place_order", footer=True),
+        Key("sort", "o", "sort", "sort", "Sort by the next column", footer=True),
+        Key("reverse", "O", "reverse", "reverse", "Sort the other way round"),
+        Key("clear", "escape", "clear", "clear", "Drop filter and sorting"),
+        Key("copy", "y", "copy", "copy", "Copy the row"),
+    ),
+    *_table(
+        "orders",
+        Key("detail", "enter", "open", "detail", "Show or hide all that is known of the order", footer=True),
+        Key("filter", "slash", "filter", "filter", "Filter: words, !without, status=unknown, broker!=fyers",
+            footer=True),
+        Key("sort", "o", "sort", "sort", "Sort by the next column", footer=True),
+        Key("reverse", "O", "reverse", "reverse", "Sort the other way round"),
+        Key("clear", "escape", "clear", "clear", "Drop filter and sorting"),
+        Key("cancel", "c", "cancel", "cancel", "Cancel the order that the cursor is on", acts=True, footer=True),
+        Key("cancel_all", "C", "cancel_all", "cancel all", "Cancel every open order", acts=True, footer=True),
+        Key("copy", "y", "copy", "copy", "Copy the row"),
+    ),
+    *_table(
+        "stress",
+        Key("previous", "up,k", "move(-1)", "previous", "Choose the scenario above"),
+        Key("next", "down,j", "move(1)", "next", "Choose the scenario below"),
+        Key("start", "s,enter", "start", "start", "Start the chosen scenario with these sizes", acts=True, footer=True),
+        Key("stop", "x", "stop", "stop", "Stop the run; what it measured is kept", acts=True, footer=True),
+        Key("sizes", "i,slash", "sizes", "sizes", "Type the number and the rate; Enter or Escape comes back",
+            footer=True),
+    ),
+    *_table(
+        "advice",
+        Key("apply", "a", "apply", "apply", "Do what the suggestion proposes", acts=True, footer=True),
+        Key("undo", "u", "undo", "undo", "Take an applied suggestion back", acts=True, footer=True),
+        Key("dismiss", "x", "hide", "dismiss", "Hide it until its cause has gone and come back", acts=True,
+            footer=True),
+        Key("copy", "y", "copy", "copy", "Copy the row"),
+    ),
+    *_table(
+        "confirm",
+        Key("yes", "y", "answer(1)", "do it", "Do what the question asks"),
+        Key("no", "n,escape", "answer(0)", "leave it", "Do nothing"),
+        Key("quit", "q", "app.quit", "quit", "Leave the program"),
+    ),
+    *_table("ask", Key("leave", "escape", "leave", "leave it", "Do nothing")),
+    *_table(
+        "help",
+        Key("back", "escape,question_mark,f1", "back", "back", "Close the help", footer=True),
+        Key("quit", "q", "app.quit", "quit", "Leave the program"),
+    ),
+)  # fmt: skip
+
+
+def keys_of(where: str) -> tuple[Key, ...]:
+    """The keys of one screen, or those that hold everywhere."""
+    return tuple(key for key in KEYS if key.where == where)
+
+
+def bindings(where: str) -> list[BindingType]:
+    """The same for Textual."""
+    return [
+        Binding(key.keys, key.action, key.label, show=key.footer, id=key.id, priority=key.urgent, tooltip=key.help)
+        for key in keys_of(where)
+    ]
+
+
+def check_keymap(keymap: Mapping[str, str]) -> None:
+    """Raise ConfigError for an id that this table does not have, or for two ids of one place on one key."""
+    known = {key.id for key in KEYS}
+    for id_ in keymap:
+        if id_ not in known:
+            message = f"keys: there is no command {id_!r}; `headroom` shows all of them under ? and :"
+            raise ConfigError(message)
+    for where in {key.where for key in KEYS}:
+        taken: dict[str, str] = {}
+        for key in KEYS:
+            if key.where not in {where, EVERYWHERE}:
+                continue
+            for pressed in keymap.get(key.id, key.keys).split(","):
+                other = taken.setdefault(pressed.strip(), key.id)
+                if other != key.id and (key.id in keymap or other in keymap):
+                    message = f"keys: {pressed.strip()!r} would mean both {other} and {key.id}; choose another for one"
+                    raise ConfigError(message)

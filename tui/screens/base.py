@@ -1,0 +1,86 @@
+"""What every screen has: the header on top, the news and the keys below."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from core.models import Command
+
+from ..keys import KEYS
+from ..view.export import Sheet
+from ..view.frame import Frame, banner_lines, header_lines, status_lines
+from ..widgets import Painted
+
+if TYPE_CHECKING:
+    from ..app import HeadroomApp
+
+__all__ = ["RouterScreen"]
+
+_ACTING = frozenset(key.action.partition("(")[0] for key in KEYS if key.acts)
+
+
+class RouterScreen(Screen[None]):
+    """A screen that shows frames."""
+
+    AUTO_FOCUS = ".first"
+
+    frame: Frame | None = None
+
+    @property
+    def headroom(self) -> HeadroomApp:
+        """The app, by its own type."""
+        return cast("HeadroomApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield Painted(header_lines, id="header", natural_height=lambda _frame, _width: 1)
+        yield Painted(banner_lines, id="banner")
+        yield from self.compose_body()
+        yield Painted(status_lines, id="status", natural_height=lambda _frame, _width: 1)
+        yield Footer(show_command_palette=False)
+
+    @abstractmethod
+    def compose_body(self) -> ComposeResult:
+        """What stands between the header and the status line."""
+
+    @abstractmethod
+    def show_body(self, frame: Frame) -> None:
+        """Hand each widget of the body its part."""
+
+    @abstractmethod
+    def sheet(self) -> Sheet:
+        """The table of this screen, for an export: as sorted and filtered."""
+
+    def show(self, frame: Frame) -> None:
+        """Show this frame from now on."""
+        self.frame = frame
+        for name in ("#header", "#banner", "#status"):
+            self.painted(name).show(frame)
+        self.show_body(frame)
+
+    def painted(self, selector: str) -> Painted[object]:
+        """One painted panel of this screen."""
+        return cast("Painted[object]", self.query_one(selector, Painted))
+
+    def on_screen_resume(self) -> None:
+        self.headroom.show_now()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Grey out what would reach the engine while the screen may only look."""
+        return None if self.headroom.read_only and action in _ACTING else True
+
+    def send(self, command: Command) -> None:
+        """Pass a command on; its answer comes in the status line, its effect in a later snapshot."""
+        self.headroom.send(command)
+
+    @staticmethod
+    def after(names: Sequence[str], name: str, by: int) -> str:
+        """The neighbour of `name` in a ring of names; the first for a name that is not there."""
+        if not names:
+            return ""
+        return names[(names.index(name) + by) % len(names)] if name in names else names[0]
