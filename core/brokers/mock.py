@@ -45,6 +45,7 @@ from ..models import (
     Session,
 )
 from .simulator.accounts import Refusal, SimOrder
+from .simulator.books import average_price, broker_order
 from .simulator.exchange import Exchange, rupees
 from .simulator.faults import ACCEPTED_KINDS, Fault, FaultKind, Faults
 from .simulator.referee import Breach, DayBlock, Referee
@@ -63,6 +64,7 @@ _LOST: Final = {
     FaultKind.ERROR_AFTER_ACCEPT: "HTTP 500",
     FaultKind.BAD_JSON: "the answer is no JSON",
     FaultKind.WRONG_TYPE: "the answer is text/html",
+    FaultKind.UNACKNOWLEDGED: "sent on, and not acknowledged",
 }
 _STATUS_500: Final = {FaultKind.ERROR_BEFORE_ACCEPT, FaultKind.ERROR_AFTER_ACCEPT}
 
@@ -287,7 +289,7 @@ class MockTradingAPI:
         kind = None if fault is None else fault.kind
         if kind in {FaultKind.RESET_BEFORE_READ, FaultKind.ERROR_BEFORE_ACCEPT}:
             raise self._lost(kind)
-        if kind in {FaultKind.STORM_429, FaultKind.FIREWALL_429}:
+        if kind in {FaultKind.STORM_429, FaultKind.SOFT_429, FaultKind.FIREWALL_429}:
             raise RateLimited(f"{self._name}: too many requests", provider=self._name, code="429", status=429)
         self._judge(operation, cost, now_ns)
         if kind is FaultKind.TOKEN_EXPIRED:
@@ -375,22 +377,7 @@ class MockTradingAPI:
         return OrderAck(provider=self._name, broker_order_id=order.order_id, status=status)
 
     def _row(self, order: SimOrder) -> BrokerOrder:
-        return BrokerOrder(
-            provider=self._name,
-            broker_order_id=order.order_id,
-            tag=order.tag,
-            symbol=order.listing.symbol,
-            side=order.side,
-            quantity=order.quantity,
-            filled_quantity=order.filled,
-            average_price=_average(order.value_paise, order.filled),
-            status=order.status,
-            message=order.message,
-            epoch_ns=order.epoch_ns,
-            order_type=order.order_type,
-            price=rupees(order.price_paise) if order.price_paise else None,
-            trigger_price=rupees(order.trigger_paise) if order.trigger_paise else None,
-        )
+        return broker_order(self._name, order)
 
     def _positions(self) -> tuple[Position, ...]:
         self.exchange.advance()
@@ -398,7 +385,7 @@ class MockTradingAPI:
             Position(
                 symbol=book.listing.symbol,
                 quantity=book.quantity,
-                average_price=_average(abs(book.cost_paise), abs(book.quantity)),
+                average_price=average_price(abs(book.cost_paise), abs(book.quantity)),
                 last_price=self._last(book.listing.symbol),
                 realised=rupees(book.realised_paise),
                 product=book.product,
@@ -421,8 +408,3 @@ class MockTradingAPI:
     def _last(self, symbol: str) -> Decimal:
         walk = self.exchange.walk(symbol)
         return Decimal(0) if walk is None else rupees(walk.price_paise)
-
-
-def _average(value_paise: int, quantity: int) -> Decimal:
-    """Rupees to four places, as the brokers give averages."""
-    return (rupees(value_paise) / quantity).quantize(Decimal("0.0001")) if quantity else Decimal(0)

@@ -184,8 +184,9 @@ class PositionBook:
 class Account:
     """One client of the exchange."""
 
-    def __init__(self, name: str, *, opening_paise: int) -> None:
+    def __init__(self, name: str, *, opening_paise: int, serial_digits: int = 8) -> None:
         self.name = name
+        self.serial_digits = serial_digits
         self.opening_paise = opening_paise
         self.cash_paise = opening_paise
         self.fees_paise = 0

@@ -69,12 +69,15 @@ class Exchange:
 
     # -- accounts ------------------------------------------------------------------------------------------------
 
-    def open_account(self, name: str) -> Account:
-        """The account of that name, opened with the settings' cash and a holding of each share if it is new."""
+    def open_account(self, name: str, *, serial_digits: int = 8) -> Account:
+        """The account of that name, opened with the settings' cash and a holding of each share if it is new.
+
+        Its order ids are the date, YYMMDD, and a serial number of that many digits.
+        """
         account = self.accounts.get(name)
         if account is None:
             settings = self.settings
-            account = Account(name, opening_paise=int(settings.opening_cash * 100))
+            account = Account(name, opening_paise=int(settings.opening_cash * 100), serial_digits=serial_digits)
             if settings.opening_holding:
                 for listing in settings.listings:
                     if listing.segment == "NSE_EQ":
@@ -108,7 +111,7 @@ class Exchange:
         now_ns, epoch_ns = self._now_ns, self.clock.epoch_ns()
         self._orders += 1
         placed = SimOrder(
-            order_id=f"{_ist(epoch_ns):%y%m%d}{self._orders:08d}",
+            order_id=f"{_ist(epoch_ns):%y%m%d}{self._orders:0{account.serial_digits}d}",
             serial=self._orders,
             account=account.name,
             tag=tag,

@@ -6,22 +6,25 @@ what a client cannot see: it must call each of the middle group unknown.
     never reached the broker   down
     unknown to the client      reset_before_read, error_before_accept, late (nothing done, or not yet)
                                reset_after_accept, error_after_accept, hang, bad_json, wrong_type (done)
-    answered with a no         storm_429, firewall_429, token_expired, maintenance
+                               unacknowledged (done; the broker itself says that it does not know yet)
+    answered with a no         storm_429, soft_429 (under HTTP 200), firewall_429 (no JSON), token_expired, maintenance
     a nuisance                 slow, slow_body, clock_skew
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
-from ...clock import SECOND
+from ...clock import MILLISECOND, SECOND
 from ...errors import ConfigError
 
-__all__ = ["ACCEPTED_KINDS", "Fault", "FaultKind", "Faults"]
+__all__ = ["ACCEPTED_KINDS", "Fault", "FaultKind", "FaultPlan", "Faults", "Latency", "read_fault_file", "read_plan"]
 
 
 class FaultKind(StrEnum):
@@ -38,8 +41,10 @@ class FaultKind(StrEnum):
     LATE = "late"
     BAD_JSON = "bad_json"
     WRONG_TYPE = "wrong_type"
+    UNACKNOWLEDGED = "unacknowledged"
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - the name of a fault
     STORM_429 = "storm_429"
+    SOFT_429 = "soft_429"
     FIREWALL_429 = "firewall_429"
     MAINTENANCE = "maintenance"
     CLOCK_SKEW = "clock_skew"
@@ -52,6 +57,7 @@ ACCEPTED_KINDS: Final = frozenset(
         FaultKind.HANG,
         FaultKind.BAD_JSON,
         FaultKind.WRONG_TYPE,
+        FaultKind.UNACKNOWLEDGED,
     }
 )
 
@@ -85,6 +91,32 @@ class Fault:
             raise ConfigError(f"fault {self.kind.value}: it would end before it begins")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How long an answer takes: `floor_ms`, and above it a lognormal tail of median `median_ms - floor_ms`.
+
+    `sigma` is the shape of the tail; 0 makes every answer take `median_ms`. Raises ConfigError.
+    """
+
+    floor_ms: float = 0.0
+    median_ms: float = 0.0
+    sigma: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("floor_ms", "median_ms", "sigma"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+                raise ConfigError(f"latency.{name} is {value!r}; give a number of at least 0")
+        if self.median_ms < self.floor_ms:
+            raise ConfigError(f"latency.median_ms is {self.median_ms:g}, below floor_ms of {self.floor_ms:g}")
+
+    def draw_ns(self, rng: Random) -> int:
+        above_ms = self.median_ms - self.floor_ms
+        if above_ms and self.sigma:
+            above_ms *= rng.lognormvariate(0.0, self.sigma)
+        return round((self.floor_ms + above_ms) * MILLISECOND)
+
+
 class Faults:
     """The faults in force at one broker. `start_ns` is what schedules are counted from."""
 
@@ -97,17 +129,17 @@ class Faults:
     def add(self, fault: Fault) -> None:
         self._faults.append(fault)
 
-    def set(self, kind: FaultKind | str, amount: float, *, operations: Iterable[str] = (), **more: int) -> None:
-        """Replace the faults of `kind`: a float is a rate, an int a count, 0 takes the fault away.
+    def set(self, kind: FaultKind | str, amount: float, *, operations: Iterable[str] = (), broker: str = "") -> None:
+        """Replace the faults of `kind` at `broker` (empty: at both): a float is a rate, an int a count, 0 ends it.
 
         1 strikes once, 1.0 every time. Raises ConfigError for an unknown kind or a bad amount.
         """
         kind = fault_kind(kind)
-        self._faults = [fault for fault in self._faults if fault.kind is not kind]
+        self._faults = [fault for fault in self._faults if fault.kind is not kind or broker not in {"", fault.broker}]
         if amount == 0 and not isinstance(amount, bool):
             return
         which: Mapping[str, float] = {"rate": amount} if isinstance(amount, float) else {"count": amount}
-        self.add(Fault(kind=kind, operations=frozenset(operations), **which, **more))  # type: ignore[arg-type]
+        self.add(Fault(kind=kind, operations=frozenset(operations), broker=broker, **which))  # type: ignore[arg-type]
 
     def clear(self) -> None:
         self._faults.clear()
@@ -138,6 +170,97 @@ class Faults:
             self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
             return fault
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultPlan:
+    """What a fault file says."""
+
+    faults: tuple[Fault, ...] = ()
+    latency: Latency = field(default_factory=Latency)
+
+
+_FAULT_KEYS: Final = ("kind", "rate", "count", "operations", "broker", "from_s", "until_s", "delay_ms")
+_LATENCY_KEYS: Final = ("floor_ms", "median_ms", "sigma")
+_BROKERS: Final = ("upstox", "fyers")
+
+
+def read_fault_file(path: Path) -> FaultPlan:
+    """Read a TOML file of `[[fault]]` tables and one `[latency]`. Raises ConfigError, in one line.
+
+    [latency]
+    floor_ms = 5
+    median_ms = 20
+    sigma = 0.5
+
+    [[fault]]
+    kind = "reset_after_accept"
+    broker = "upstox"             # both when left out
+    operations = ["place_order"]  # all when left out
+    rate = 0.01                   # or count = 3; neither: every request
+    from_s = 10                   # after the start; until_s: until then
+    delay_ms = 1000               # of slow, hang, late, slow_body; of clock_skew, how far off
+    """
+    try:
+        plan = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        return read_plan(plan)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def read_plan(plan: object) -> FaultPlan:
+    """The plan that a parsed file (or a JSON body of the same shape) describes. Raises ConfigError."""
+    known = _only(plan, ("fault", "latency"), "the file")
+    tables = known.get("fault", [])
+    if not isinstance(tables, list):
+        raise ConfigError("fault is no list of tables; write [[fault]]")
+    latency = _only(known.get("latency", {}), _LATENCY_KEYS, "latency")
+    return FaultPlan(
+        faults=tuple(_read_fault(table, f"fault {number}") for number, table in enumerate(tables, 1)),
+        latency=Latency(**latency),
+    )
+
+
+def _read_fault(table: object, where: str) -> Fault:
+    known = _only(table, _FAULT_KEYS, where)
+    if "kind" not in known:
+        raise ConfigError(f"{where} has no kind; known: {', '.join(FaultKind)}")
+    operations = known.get("operations", [])
+    if not isinstance(operations, list) or not all(isinstance(name, str) for name in operations):
+        raise ConfigError(f"{where}: operations is {operations!r}; give a list of names")
+    broker = known.get("broker", "")
+    if broker not in {"", *_BROKERS}:
+        raise ConfigError(f"{where}: broker is {broker!r}; known: {', '.join(_BROKERS)}")
+    return Fault(
+        kind=fault_kind(str(known["kind"])),
+        rate=_number(known.get("rate", 0.0 if "count" in known else 1.0), f"{where}: rate"),
+        count=known.get("count", 0),
+        operations=frozenset(operations),
+        broker=broker,
+        from_ns=round(_number(known.get("from_s", 0), f"{where}: from_s") * SECOND),
+        until_ns=round(_number(known["until_s"], f"{where}: until_s") * SECOND) if "until_s" in known else None,
+        delay_ns=round(_number(known.get("delay_ms", 1000), f"{where}: delay_ms") * MILLISECOND),
+    )
+
+
+def _only(table: object, keys: tuple[str, ...], where: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} is no table")
+    for key in table:
+        if key not in keys:
+            raise ConfigError(f"{where}: unknown key {key!r}; known: {', '.join(keys)}")
+    return table
+
+
+def _number(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{where} is {value!r}; give a number")
+    return value
 
 
 def fault_kind(name: str) -> FaultKind:

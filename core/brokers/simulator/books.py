@@ -1,0 +1,36 @@
+"""The simulated books in headroom's own words: the proof that no order was doubled or lost."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from ...models import BrokerOrder
+from .accounts import SimOrder
+from .exchange import rupees
+
+__all__ = ["average_price", "broker_order"]
+
+
+def broker_order(provider: str, order: SimOrder) -> BrokerOrder:
+    """One row of the book."""
+    return BrokerOrder(
+        provider=provider,
+        broker_order_id=order.order_id,
+        tag=order.tag,
+        symbol=order.listing.symbol,
+        side=order.side,
+        quantity=order.quantity,
+        filled_quantity=order.filled,
+        average_price=average_price(order.value_paise, order.filled),
+        status=order.status,
+        message=order.message,
+        epoch_ns=order.epoch_ns,
+        order_type=order.order_type,
+        price=rupees(order.price_paise) if order.price_paise else None,
+        trigger_price=rupees(order.trigger_paise) if order.trigger_paise else None,
+    )
+
+
+def average_price(value_paise: int, quantity: int) -> Decimal:
+    """Rupees to four places, as the brokers give averages; 0 without a fill."""
+    return (rupees(value_paise) / quantity).quantize(Decimal("0.0001")) if quantity else Decimal(0)

@@ -1,0 +1,109 @@
+"""What both brokers' wires are made of: a call comes in, an answer goes out, a route says what it counts as."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+from .accounts import Account
+from .exchange import IST
+from .referee import Breach, Referee
+
+__all__ = ["Answer", "Call", "Route", "Wire", "answer_json", "ist", "parse_json", "rupees_float"]
+
+JSON_TYPE: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it was read. `skew_ns` is how far the dates of its answer are to be off."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    epoch_ns: int
+    skew_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, ready to be written."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path does. `category` is None for the log-in calls, which need no token and count nowhere.
+
+    `cost` tells how many requests the broker counts for a call.
+    """
+
+    operation: str
+    category: str | None
+    do: Callable[[Call], Answer]
+    cost: Callable[[Call], int] = lambda _call: 1
+
+
+class Wire(Protocol):
+    """One broker's side of the server."""
+
+    name: str
+    account: Account
+    referee: Referee
+
+    def route(self, method: str, path: str) -> Route | None:
+        """The route of a path; None when the path is not this broker's at all."""
+        ...
+
+    def authorise(self, call: Call) -> Answer | None:
+        """None for a good token, the broker's 401 for another."""
+        ...
+
+    def judge(self, route: Route, cost: int, now_ns: int, epoch_ns: int) -> Answer | None:
+        """None within the limits, the broker's 429 above them."""
+        ...
+
+    def too_many(self, breach: Breach | None, *, status: int = 429) -> Answer: ...
+
+    def expired(self, call: Call) -> Answer: ...
+
+    def maintenance(self) -> Answer: ...
+
+    def server_error(self) -> Answer: ...
+
+    def unacknowledged(self, answer: Answer) -> Answer: ...
+
+
+def answer_json(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer with `payload` as compact JSON."""
+    return Answer(status, json.dumps(payload, separators=(",", ":")).encode(), JSON_TYPE, headers or {})
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON with its decimal numbers exact. Raises ValueError for anything else."""
+    return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> Any:
+    message = f"{name} is no JSON"
+    raise ValueError(message)
+
+
+def ist(epoch_ns: int) -> datetime:
+    """The wall clock in India at that instant, without a zone."""
+    return (datetime.fromtimestamp(epoch_ns // 1_000_000_000, UTC) + IST).replace(tzinfo=None)
+
+
+def rupees_float(paise: int) -> float:
+    """Paise as the JSON number that the brokers send."""
+    return paise / 100

@@ -1,0 +1,579 @@
+"""Fyers' wire, API v3, as its documentation and its own Python SDK have it.
+
+Sources: myapi.fyers.in/docsv3 (Request & Response Structure, Rate Limit, User blocking, Order Placement, Transaction
+Info, Data Api, Appendix), read January 2026; paths and bodies of fyers-apiv3 3.2.0; the test record of the official
+Go SDK of February 2026 for the answers to a stale token. Where they leave room:
+- A rejected order (risk, margin, circuit, market closed) is answered -99 under HTTP 200, and stands in the book as 5.
+- `/orders??order_tag=`, as one page and the Go SDK write it, names no parameter that is known: the whole book comes.
+- One unknown symbol among many fails alone. A request of several orders costs one for each.
+- 429 carries `Retry-After` and `X-Retry-After-Ms`, as the pages of mid 2026 promise; none while blocked for the day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
+
+from ...clock import MILLISECOND, SECOND
+from ...models import Order, OrderType, Product, Side, Validity
+from .accounts import Account, Refusal, RefusalReason, SimOrder, Stage
+from .exchange import Exchange
+from .logins import Logins
+from .referee import Breach, DayBlock, Referee
+from .rows_fyers import (
+    PRODUCT_NAME,
+    TYPE_NUMBER,
+    depth_row,
+    fyers_id,
+    holding_row,
+    order_row,
+    position_row,
+    quote_row,
+    stored_tag,
+    trade_row,
+)
+from .walk import Walk
+from .wire import Answer, Call, Route, answer_json, parse_json, rupees_float
+
+__all__ = ["FyersWire"]
+
+T = TypeVar("T")
+
+ORDERS_PER_CALL: Final = 10
+SYMBOLS_PER_CALL: Final = 50
+_TAG: Final = re.compile(r"[0-9A-Za-z]{1,30}")
+_TYPES: Final = {number: order_type for order_type, number in TYPE_NUMBER.items()}
+_PRODUCTS: Final = {name: product for product, name in PRODUCT_NAME.items()} | {"MTF": Product.DELIVERY}
+_REJECTED: Final = frozenset(
+    {
+        RefusalReason.PRICE_BAND,
+        RefusalReason.MARKET_CLOSED,
+        RefusalReason.FUNDS,
+        RefusalReason.HOLDINGS,
+        RefusalReason.KILL_SWITCH,
+    }
+)
+
+
+class _Bad(Exception):
+    """An error answer on its way up."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status = code, message, status
+
+    def body(self) -> dict[str, Any]:
+        return {"s": "error", "code": self.code, "message": self.message}
+
+
+class FyersWire:
+    """One Fyers user, served from an account at the exchange."""
+
+    name = "fyers"
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        referee: Referee,
+        logins: Logins,
+        day_block: DayBlock,
+        *,
+        retry_after: bool = True,
+    ) -> None:
+        self.exchange = exchange
+        self.referee = referee
+        self.logins = logins
+        self.day_block = day_block
+        self.account: Account = exchange.open_account(self.name)
+        self._retry_after = retry_after
+        self._refresh_token = "demo-refresh-token"  # noqa: S105 - a simulated one
+        self._routes = self._build_routes()
+
+    # -- what every wire answers ---------------------------------------------------------------------------------
+
+    def route(self, method: str, path: str) -> Route | None:
+        found = self._routes.get((method, path))
+        if found is None and path.startswith(("/api/v3/", "/data/")):
+            return Route("unknown", None, lambda _call: _answer(_Bad(-99, "Not found", 404)))
+        return found
+
+    def authorise(self, call: Call) -> Answer | None:
+        app, _, token = call.headers.get("Authorization", "").partition(":")
+        if app == self.logins.client_id and self.logins.accepts(token, call.epoch_ns):
+            return None
+        return self.expired(call)
+
+    def judge(self, route: Route, cost: int, now_ns: int, epoch_ns: int) -> Answer | None:
+        if self.day_block.blocked_for_ns(epoch_ns):
+            self.referee.refused += 1
+            return self.too_many(None)
+        breach = self.referee.arrive(str(route.category), now_ns, cost=cost)
+        if breach is None:
+            return None
+        self.day_block.breached(breach, epoch_ns)
+        return self.too_many(breach)
+
+    def too_many(self, breach: Breach | None, *, status: int = 429) -> Answer:
+        headers = {}
+        if breach is not None and self._retry_after:
+            headers = {
+                "Retry-After": str(-(-breach.retry_in_ns // SECOND)),
+                "X-Retry-After-Ms": str(-(-breach.retry_in_ns // MILLISECOND)),
+            }
+        return answer_json(_Bad(-429, "request limit reached").body(), status, headers)
+
+    def expired(self, call: Call) -> Answer:
+        if call.path.startswith("/data/"):
+            return _answer(_Bad(-15, "Please provide valid token", 401))
+        return _answer(_Bad(-16, "Could not authenticate the user", 401))
+
+    def maintenance(self) -> Answer:
+        return _answer(_Bad(-99, "The service is under maintenance, please try again later", 503))
+
+    def server_error(self) -> Answer:
+        return _answer(_Bad(-99, "Something went wrong", 500))
+
+    def unacknowledged(self, answer: Answer) -> Answer:  # noqa: ARG002 - Upstox keeps the status
+        """Code 201: look in the order book before placing it again."""
+        return answer_json({"s": "ok", "code": 201, "message": "Request made but no acknowledgement received"})
+
+    # -- log-in --------------------------------------------------------------------------------------------------
+
+    def _dialog(self, call: Call) -> Answer:
+        """The consent page; nobody has to click here."""
+        query = call.query
+        if query.get("client_id") != self.logins.client_id:
+            raise _Bad(-352, "Please provide a valid app id")
+        back = {"s": "ok", "code": "200", "message": "", "auth_code": self.logins.new_code()}
+        if "state" in query:
+            back["state"] = query["state"]
+        target = query.get("redirect_uri", "http://127.0.0.1/")
+        return Answer(302, b"", headers={"Location": f"{target}{'&' if '?' in target else '?'}{urlencode(back)}"})
+
+    def _validate_code(self, call: Call) -> Answer:
+        body = _object(call.body)
+        self._check_hash(body)
+        token = self.logins.redeem(str(body.get("code", "")), call.epoch_ns)
+        if token is None:
+            raise _Bad(-437, "invalid auth code")
+        return _ok({"access_token": token, "refresh_token": self._refresh_token})
+
+    def _validate_refresh(self, call: Call) -> Answer:
+        body = _object(call.body)
+        self._check_hash(body)
+        if body.get("refresh_token") != self._refresh_token or not body.get("pin"):
+            raise _Bad(-501, "invalid refresh token")
+        token = self.logins.redeem(self.logins.new_code(), call.epoch_ns)
+        return _ok({"access_token": token})
+
+    def _check_hash(self, body: dict[str, Any]) -> None:
+        wanted = hashlib.sha256(f"{self.logins.client_id}:{self.logins.secret}".encode()).hexdigest()
+        if body.get("appIdHash") != wanted:
+            raise _Bad(-437, "invalid app id hash")
+
+    def _logout(self, call: Call) -> Answer:
+        self.logins.revoke(call.headers.get("Authorization", "").partition(":")[2])
+        return _ok({}, "you are successfully logged out")
+
+    # -- reads ---------------------------------------------------------------------------------------------------
+
+    def _profile(self, _call: Call) -> Answer:
+        return _ok({"data": _PROFILE})
+
+    def _funds(self, _call: Call) -> Answer:
+        self.exchange.advance()
+        free, used = rupees_float(self.account.available_paise), rupees_float(self.account.used_paise)
+        realised = rupees_float(sum(book.realised_paise for book in self.account.positions.values()))
+        opening = rupees_float(self.account.opening_paise)
+        amounts = (
+            (1, "Total Balance", free + used),
+            (2, "Utilized Amount", used),
+            (3, "Clear Balance", free + used),
+            (4, "Realized Profit and Loss", realised),
+            (5, "Collaterals", 0.0),
+            (6, "Fund Transfer", 0.0),
+            (7, "Receivables", 0.0),
+            (8, "Adhoc Limit", 0.0),
+            (9, "Limit at start of the day", opening),
+            (10, "Available Balance", free),
+        )
+        rows = [
+            {"id": number, "title": title, "equityAmount": amount, "commodityAmount": 0.0}
+            for number, title, amount in amounts
+        ]
+        return _ok({"fund_limit": rows})
+
+    def _holdings(self, _call: Call) -> Answer:
+        self.exchange.advance()
+        held = self.account.holdings.items()
+        rows = [holding_row(n, self._walk(symbol), *holding) for n, (symbol, holding) in enumerate(held, 1)]
+        invested = sum(quantity * average for quantity, average in self.account.holdings.values())
+        worth = sum(row["marketVal"] for row in rows)
+        total_pl = worth - rupees_float(invested)
+        overall = {
+            "count_total": len(rows),
+            "total_investment": rupees_float(invested),
+            "total_current_value": round(worth, 2),
+            "total_pl": round(total_pl, 2),
+            "pnl_perc": round(100 * total_pl / rupees_float(invested), 4) if invested else 0.0,
+        }
+        return _ok({"holdings": rows, "overall": overall})
+
+    def _positions(self, _call: Call) -> Answer:
+        self.exchange.advance()
+        books = self.account.positions.values()
+        rows = [position_row(book, n, self._walk(book.listing.symbol)) for n, book in enumerate(books, 1)]
+        overall = {
+            "count_total": len(rows),
+            "count_open": sum(1 for row in rows if row["netQty"]),
+            "pl_total": round(sum(row["pl"] for row in rows), 2),
+            "pl_realized": round(sum(row["realized_profit"] for row in rows), 2),
+            "pl_unrealized": round(sum(row["unrealized_profit"] for row in rows), 2),
+        }
+        return _ok({"netPositions": rows, "overall": overall})
+
+    def _orders(self, call: Call) -> Answer:
+        order_id, tag = call.query.get("id"), call.query.get("order_tag")
+        if order_id:
+            orders = [self._order(order_id)]
+        elif tag is not None:
+            self.exchange.advance()
+            orders = self.account.by_tag.get(tag[2:], []) if tag.startswith("1:") else []
+        else:
+            orders = self.exchange.orders(self.account)
+        rows = [order_row(order, n, self._walk(order.listing.symbol), call) for n, order in enumerate(orders, 1)]
+        return _ok({"orderBook": rows})
+
+    def _trades(self, call: Call) -> Answer:
+        tag = call.query.get("order_tag")
+        parts = [
+            (order, part)
+            for order in self.exchange.orders(self.account)
+            if tag in {None, stored_tag(order.tag)}
+            for part in order.executions
+        ]
+        return _ok({"tradeBook": [trade_row(order, part, n, call) for n, (order, part) in enumerate(parts, 1)]})
+
+    def _quotes(self, call: Call) -> Answer:
+        symbols = [symbol for symbol in call.query.get("symbols", "").split(",") if symbol]
+        if call.method == "POST":
+            asked = _object(call.body).get("symbols", [])
+            symbols = asked if isinstance(asked, list) else str(asked).split(",")
+        if not symbols:
+            raise _Bad(-50, "symbols: please provide a valid value")
+        if len(symbols) > SYMBOLS_PER_CALL:
+            raise _Bad(-50, f"symbols: at most {SYMBOLS_PER_CALL} symbols fit a request")
+        rows = []
+        for symbol in symbols:
+            walk = self.exchange.walk(str(symbol))
+            if walk is None:
+                rows.append({"n": symbol, "s": "error", "v": {"code": -300, "errmsg": "invalid symbol"}})
+            else:
+                rows.append(quote_row(walk, call))
+        return _ok({"d": rows})
+
+    def _depth(self, call: Call) -> Answer:
+        symbol = call.query.get("symbol", "")
+        walk = self.exchange.walk(symbol)
+        if walk is None:
+            raise _Bad(-300, "Please provide a valid symbol")
+        return _ok({"d": {symbol: depth_row(walk, call)}})
+
+    def _market_status(self, _call: Call) -> Answer:
+        status = "OPEN" if self.exchange.is_open else "CLOSED"
+        rows = [{"exchange": 10, "segment": segment, "market_type": "NORMAL", "status": status} for segment in (10, 11)]
+        return _ok({"marketStatus": rows})
+
+    # -- orders --------------------------------------------------------------------------------------------------
+
+    def _place(self, call: Call) -> Answer:
+        return answer_json(self._place_one(_object(call.body)))
+
+    def _place_queued(self, call: Call) -> Answer:
+        placed = self._place_one(_object(call.body))
+        order = self._order(placed["id"])
+        return _ok({"id_fyers": fyers_id(order)}, "Order request queued")
+
+    def _place_one(self, body: dict[str, Any]) -> dict[str, Any]:
+        order, tag = _read_order(body)
+        placed = self.exchange.place(self.account, order, tag=tag)
+        self.referee.saw_tag(tag)
+        if placed.stage is Stage.REJECTED:
+            raise _Bad(-99, f"RED:{placed.message}", 200)
+        text = f"Order submitted successfully. Your Order Ref. No.{placed.order_id}"
+        return {"s": "ok", "code": 1101, "message": text, "id": placed.order_id}
+
+    def _modify_one(self, body: dict[str, Any]) -> dict[str, Any]:
+        order = self._order(body.get("id"))
+        number = body.get("type", TYPE_NUMBER[order.order_type])
+        if number not in _TYPES:
+            raise _Bad(-50, "type: please provide a valid value")
+        quantity = body.get("qty")
+        if quantity is not None:
+            quantity = _whole(body, "qty")
+        price, trigger = _price(body, "limitPrice"), _price(body, "stopPrice")
+        self.exchange.modify(
+            self.account,
+            order.order_id,
+            quantity=quantity,
+            order_type=_TYPES[number],
+            price=price,
+            trigger_price=trigger,
+        )
+        return {"s": "ok", "code": 1102, "message": "Successfully modified order", "id": order.order_id}
+
+    def _cancel_one(self, body: dict[str, Any]) -> dict[str, Any]:
+        order = self._order(body.get("id"))
+        self.exchange.cancel(self.account, order.order_id)
+        return {"s": "ok", "code": 1103, "message": "Successfully cancelled order", "id": order.order_id}
+
+    def _one(self, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Call], Answer]:
+        return lambda call: answer_json(act(_object(call.body)))
+
+    def _many(self, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Call], Answer]:
+        """At most ten; each succeeds or fails by itself, in the order sent."""
+
+        def do(call: Call) -> Answer:
+            lines = _lines(call.body)
+            if lines is None or len(lines) > ORDERS_PER_CALL:
+                raise _Bad(400, f"Please provide a list of 1 to {ORDERS_PER_CALL} orders")
+            data = []
+            for line in lines:
+                try:
+                    body, status = _translated(partial(act, line if isinstance(line, dict) else {})), 200
+                except _Bad as bad:
+                    body, status = bad.body(), bad.status
+                words = "HTTP OK" if status == 200 else "HTTP BAD REQUEST"
+                data.append({"statusCode": status, "statusDescription": words, "body": body})
+            return _ok({"data": data})
+
+        return do
+
+    def _exit(self, call: Call) -> Answer:
+        """Close positions: all, or those of the ids given."""
+        self.exchange.advance()
+        body = _object(call.body)
+        ids = body.get("id")
+        books = {
+            f"{book.listing.symbol}-{PRODUCT_NAME[book.product]}": book
+            for book in self.account.positions.values()
+            if book.quantity
+        }
+        wanted = [ids] if isinstance(ids, str) else ids
+        if wanted is not None and any(name not in books for name in wanted):
+            raise _Bad(-53, "Please provide a valid position id")
+        if not books:
+            raise _Bad(-352, "Looks like you have no open positions")
+        for name in books if wanted is None else wanted:
+            book = books[name]
+            side = Side.SELL if book.quantity > 0 else Side.BUY
+            self.exchange.place(
+                self.account,
+                Order(symbol=book.listing.symbol, quantity=abs(book.quantity), side=side, product=book.product),
+            )
+        return _ok({}, "The position is closed.")
+
+    def _margin(self, call: Call) -> Answer:
+        self.exchange.advance()
+        lines = _object(call.body).get("data")
+        if not isinstance(lines, list) or not lines:
+            raise _Bad(-50, "data: please provide a list of orders")
+        need = 0
+        for line in lines:
+            order, _ = _read_order(line if isinstance(line, dict) else {})
+            walk = self.exchange.walk(order.symbol)
+            if walk is None:
+                raise _Bad(-300, "Please provide a valid symbol")
+            price = int(order.price * 100) if order.price else walk.price_paise
+            need += price * order.quantity // (1 if order.product is Product.DELIVERY else 5)
+        used = self.account.used_paise
+        return _ok(
+            {
+                "data": {
+                    "margin_total": rupees_float(used + need),
+                    "margin_new_order": rupees_float(need),
+                    "margin_avail": rupees_float(self.account.available_paise),
+                }
+            }
+        )
+
+    # -- helpers -------------------------------------------------------------------------------------------------
+
+    def _walk(self, symbol: str) -> Walk:
+        walk = self.exchange.walk(symbol)
+        assert walk is not None  # noqa: S101 - callers have the listing in hand
+        return walk
+
+    def _order(self, order_id: object) -> SimOrder:
+        if not isinstance(order_id, str) or not order_id:
+            raise _Bad(-50, "id: please provide a valid value")
+        return self.exchange.find(self.account, order_id)
+
+    @staticmethod
+    def _checked(do: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+        def checked(call: Call) -> Answer:
+            try:
+                return _translated(lambda: do(call))
+            except _Bad as bad:
+                return _answer(bad)
+
+        return checked
+
+    def _build_routes(self) -> dict[tuple[str, str], Route]:
+        routes = {
+            (verb, path): Route("login" if verb == "GET" else "authenticate", None, self._checked(do))
+            for verb, path, do in (
+                ("GET", "/api/v3/generate-authcode", self._dialog),
+                ("POST", "/api/v3/validate-authcode", self._validate_code),
+                ("POST", "/api/v3/validate-refresh-token", self._validate_refresh),
+            )
+        }
+        for verb, operation, act in (
+            ("POST", "place_order", self._place_one),
+            ("PATCH", "modify_order", self._modify_one),
+            ("DELETE", "cancel_order", self._cancel_one),
+        ):
+            routes[verb, "/api/v3/orders/sync"] = Route(operation, "orders", self._checked(self._one(act)))
+            routes[verb, "/api/v3/multi-order/sync"] = Route(
+                f"multi_{operation.removesuffix('_order')}", "orders", self._checked(self._many(act)), _count_lines
+            )
+        for verb, path, operation, category, do in (
+            ("POST", "/api/v3/orders/async", "place_order", "orders", self._place_queued),
+            ("DELETE", "/api/v3/positions", "exit_all", "orders", self._exit),
+            ("POST", "/api/v3/multiorder/margin", "margin", "reads", self._margin),
+            ("POST", "/api/v3/logout", "logout", "reads", self._logout),
+            ("GET", "/api/v3/profile", "get_profile", "reads", self._profile),
+            ("GET", "/api/v3/funds", "get_portfolio", "reads", self._funds),
+            ("GET", "/api/v3/holdings", "get_portfolio", "reads", self._holdings),
+            ("GET", "/api/v3/positions", "get_positions", "reads", self._positions),
+            ("GET", "/api/v3/orders", "get_orders", "reads", self._orders),
+            ("GET", "/api/v3/tradebook", "get_trades", "reads", self._trades),
+            ("GET", "/data/quotes", "get_market_data", "reads", self._quotes),
+            ("POST", "/data/quotes", "get_market_data", "reads", self._quotes),
+            ("GET", "/data/depth", "get_depth", "reads", self._depth),
+            ("GET", "/data/marketStatus", "market_status", "reads", self._market_status),
+        ):
+            routes[verb, path] = Route(operation, category, self._checked(do))
+        return routes
+
+
+_PROFILE: Final[dict[str, Any]] = {
+    "fy_id": "XS00001",
+    "name": "SIMULATED USER",
+    "display_name": None,
+    "image": None,
+    "email_id": "*****@example.com",
+    "PAN": "*****0000X",
+    "pin_change_date": "01-01-2026 00:00:00",
+    "pwd_change_date": None,
+    "mobile_number": "*******000",
+    "totp": True,
+    "pwd_to_expire": 42,
+    "ddpi_enabled": False,
+    "mtf_enabled": False,
+}
+
+
+def _ok(more: dict[str, Any], message: str = "") -> Answer:
+    return answer_json({"s": "ok", "code": 200, "message": message, **more})
+
+
+def _answer(bad: _Bad) -> Answer:
+    return answer_json(bad.body(), bad.status)
+
+
+def _translated(act: Callable[[], T]) -> T:
+    """The exchange's no in Fyers' codes."""
+    try:
+        return act()
+    except Refusal as no:
+        if no.reason in {RefusalReason.UNKNOWN_SYMBOL, RefusalReason.NOT_TRADABLE}:
+            raise _Bad(-300, "Please provide a valid symbol") from no
+        if no.reason is RefusalReason.UNKNOWN_ORDER:
+            raise _Bad(-51, "Please provide a valid order id") from no
+        if no.reason in _REJECTED:
+            raise _Bad(-99, f"RED:{no}", 200) from no
+        if no.reason in {RefusalReason.FINISHED, RefusalReason.PENDING}:
+            raise _Bad(-99, str(no)) from no
+        raise _Bad(-50, str(no)) from no
+
+
+def _read_order(body: dict[str, Any]) -> tuple[Order, str]:
+    """The order that a place body describes; each field that is wrong is named."""
+    symbol = body.get("symbol")
+    if not isinstance(symbol, str) or not symbol:
+        raise _Bad(-50, "symbol: please provide a valid value")
+    _one_of(body, "type", _TYPES)
+    _one_of(body, "side", (1, -1))
+    _one_of(body, "productType", _PRODUCTS)
+    _one_of(body, "validity", ("DAY", "IOC"))
+    if not isinstance(body.get("offlineOrder", False), bool):
+        raise _Bad(-50, "offlineOrder: please provide a valid value")
+    tag = body.get("orderTag") or ""
+    if tag and (not isinstance(tag, str) or not _TAG.fullmatch(tag) or tag == "Untagged"):
+        raise _Bad(-50, "orderTag: only letters and digits, at most 30")
+    order_type = _TYPES[body["type"]]
+    price, trigger = _price(body, "limitPrice"), _price(body, "stopPrice")
+    if order_type in {OrderType.LIMIT, OrderType.SL} and price is None:
+        raise _Bad(-50, "limitPrice: please provide a valid value")
+    if order_type in {OrderType.SL, OrderType.SL_M} and trigger is None:
+        raise _Bad(-50, "stopPrice: please provide a valid value")
+    order = Order(
+        symbol=symbol,
+        quantity=_whole(body, "qty"),
+        side=Side.BUY if body["side"] == 1 else Side.SELL,
+        order_type=order_type,
+        price=price if order_type in {OrderType.LIMIT, OrderType.SL} else None,
+        trigger_price=trigger if order_type in {OrderType.SL, OrderType.SL_M} else None,
+        product=_PRODUCTS[body["productType"]],
+        validity=Validity(body["validity"]),
+    )
+    return order, tag
+
+
+def _one_of(body: dict[str, Any], name: str, known: Any) -> None:
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | str) or value not in known:
+        raise _Bad(-50, f"{name}: please provide a valid value")
+
+
+def _whole(body: dict[str, Any], name: str) -> int:
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _Bad(-50, f"{name}: please provide a valid value")
+    return value
+
+
+def _price(body: dict[str, Any], name: str) -> Decimal | None:
+    """A price, None where it is left out or 0."""
+    value = body.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or value < 0:
+        raise _Bad(-50, f"{name}: please provide a valid value")
+    return Decimal(value) if value else None
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = parse_json(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise _Bad(-50, "Please provide a valid JSON body")
+    return value
+
+
+def _lines(body: bytes) -> list[Any] | None:
+    try:
+        value = parse_json(body)
+    except ValueError:
+        return None
+    return value if isinstance(value, list) and value else None
+
+
+def _count_lines(call: Call) -> int:
+    return min(len(_lines(call.body) or [None]), ORDERS_PER_CALL)
