@@ -1,0 +1,80 @@
+"""What the limits alone allow: the yardstick for a router that should waste none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..clock import SECOND
+from ..models import Budget, Category
+
+__all__ = ["capacity_per_s", "limits_alone_ns", "most_within"]
+
+
+def most_within(budget: Budget, horizon_ns: int, *, at_most: int) -> int:
+    """How many requests one budget lets pass from time 0 up to and including `horizon_ns`, counted up to `at_most`.
+
+    Each goes as early as every window allows: with `permits` in any half-open window, request n may go once request
+    n - permits is a whole window old. To go earlier never helps a later one, so the greedy schedule is the best one.
+    """
+    times: list[int] = []
+    while len(times) < at_most:
+        number = len(times)
+        at_ns = max(
+            (times[number - rate.permits] + rate.window_ns for rate in budget.rates if number >= rate.permits),
+            default=0,
+        )
+        if at_ns > horizon_ns:
+            break
+        times.append(at_ns)
+    return len(times)
+
+
+def limits_alone_ns(brokers: Mapping[str, Iterable[Budget]], demand: Mapping[Category, int]) -> int:
+    """The shortest time in which the brokers' budgets together let `demand` pass, answers taking no time.
+
+    For each broker, the orders and reads it can pass within a time form a polymatroid (bounds on orders, on reads, and
+    on both together); a sum of polymatroids is one again, whose bounds are the sums. So the demand fits exactly when
+    orders, reads and both together fit the summed bounds; the time is found by bisection.
+    """
+    budgets = [tuple(each) for each in brokers.values()]
+    orders, reads = demand.get(Category.ORDERS, 0), demand.get(Category.READS, 0)
+
+    def fits(horizon_ns: int) -> bool:
+        room = [_room(each, horizon_ns, orders, reads) for each in budgets]
+        return (
+            sum(row[0] for row in room) >= orders
+            and sum(row[1] for row in room) >= reads
+            and sum(row[2] for row in room) >= orders + reads
+        )
+
+    if fits(0):
+        return 0
+    high_ns = SECOND
+    while not fits(high_ns):
+        high_ns *= 2
+    low_ns = 0
+    while high_ns - low_ns > 1:
+        middle_ns = (low_ns + high_ns) // 2
+        low_ns, high_ns = (low_ns, middle_ns) if fits(middle_ns) else (middle_ns, high_ns)
+    return high_ns
+
+
+def _room(budgets: tuple[Budget, ...], horizon_ns: int, orders: int, reads: int) -> tuple[int, int, int]:
+    """The most orders, the most reads, and the most of both together that one broker passes within the time."""
+    most_orders, most_reads, most_both = orders, reads, orders + reads
+    for budget in budgets:
+        counts_orders, counts_reads = Category.ORDERS in budget.categories, Category.READS in budget.categories
+        room = most_within(budget, horizon_ns, at_most=orders + reads)
+        if counts_orders:
+            most_orders = min(most_orders, room)
+        if counts_reads:
+            most_reads = min(most_reads, room)
+        if counts_orders and counts_reads:
+            most_both = min(most_both, room)
+    return most_orders, most_reads, min(most_both, most_orders + most_reads)
+
+
+def capacity_per_s(budgets: Iterable[Budget], category: Category) -> float:
+    """The steady rate that the budgets of one broker allow to a category, if it had the broker to itself."""
+    rates = [rate for budget in budgets if category in budget.categories for rate in budget.rates]
+    return min((rate.permits * SECOND / rate.window_ns for rate in rates), default=float("inf"))

@@ -1,0 +1,145 @@
+"""A stress run in a process of its own, for a screen that must stay fast while 2000 orders a second are played.
+
+The child is `headroom stress --stream`: it writes a StressSnapshot a line on its stdout, takes words on its stdin, and
+ends when that is closed. So nothing is left behind, even when this process is killed before it can say goodbye.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from .. import wire
+from ..errors import ConfigError
+from ..models import StressSnapshot
+from .scenarios import load_scenario
+
+__all__ = ["ChildStress"]
+
+_FLAGS: Final = {"rate": "--rate", "duration": "--duration", "users": "--users", "seed": "--seed"}
+_LONGEST_LINE: Final = 1 << 20
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_STDERR_KEPT: Final = 4000
+
+
+class ChildStress:
+    """At most one run at a time. Every call must come from one event loop; `snapshot` may be read from any thread.
+
+    `grace_s`: how long a run that is told to stop may take for its last figures before it is killed.
+    """
+
+    def __init__(self, *, grace_s: float = 10.0) -> None:
+        self._grace_s = grace_s
+        self._process: Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._snapshot = StressSnapshot()
+
+    @property
+    def snapshot(self) -> StressSnapshot:
+        """The latest figures; after the run, the last ones."""
+        return self._snapshot
+
+    @property
+    def running(self) -> bool:
+        return self._reading is not None and not self._reading.done()
+
+    async def start(self, name: str, overrides: Mapping[str, float | int | str | bool] | None = None) -> None:
+        """Start a built-in scenario or a file; `overrides` are flags of `headroom stress` by name.
+
+        Raises ConfigError for a scenario that cannot be read, for an unknown flag, and while another run is under way.
+        """
+        if self.running:
+            message = f"{self._snapshot.scenario} is under way; stop it first"
+            raise ConfigError(message)
+        overrides = dict(overrides or {})
+        virtual = bool(overrides.pop("virtual", False))
+        if unknown := sorted(overrides.keys() - _FLAGS.keys()):
+            message = f"{unknown[0]} is no flag of a stress run; known: {', '.join(_FLAGS)}, virtual"
+            raise ConfigError(message)
+        load_scenario(name)  # here, so that a mistake is told to whoever made it and not found in a dead child
+        flags = [f"{_FLAGS[flag]}={value}" for flag, value in overrides.items()]
+        await self.stop()
+        self._snapshot = StressSnapshot(state="running", scenario=name, virtual=virtual)
+        # Its own session, so that Ctrl-C at the terminal reaches the screen alone. -P: what lies in the working folder
+        # must not be imported in place of our own packages.
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "tui", "stress", "--stream", *flags, *(["--virtual"] if virtual else []),
+            "--", name,
+            stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=_LONGEST_LINE, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))},
+        )  # fmt: skip
+        self._reading = asyncio.create_task(self._read(self._process), name="stress child")
+
+    async def pause(self) -> None:
+        """Hold the schedule."""
+        await self._say("pause")
+
+    async def resume(self) -> None:
+        """Go on with it."""
+        await self._say("resume")
+
+    async def set_rate(self, factor: float) -> None:
+        """Play the scenario `factor` times as fast as it is written."""
+        await self._say(f"rate {float(factor)!r}")
+
+    async def stop(self) -> None:
+        """End the run and its process, kindly at first; returns when both are gone. Does nothing without a run."""
+        process, reading = self._process, self._reading
+        if process is None or reading is None:
+            return
+        try:
+            if process.stdin is not None:
+                process.stdin.close()  # the end of its input tells the child to stop
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._grace_s):
+                    await asyncio.shield(reading)
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+            await reading
+            self._process = self._reading = None
+
+    async def _say(self, words: str) -> None:
+        process = self._process
+        if process is None or process.stdin is None or not self.running:
+            return
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has just ended; the reader tells how
+            process.stdin.write(f"{words}\n".encode())
+            await process.stdin.drain()
+
+    async def _read(self, process: Process) -> None:
+        errors = asyncio.create_task(_tail(process))
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        trouble = ""
+        try:
+            async for line in process.stdout:
+                value = wire.decode(line, source="stress child")
+                if isinstance(value, StressSnapshot):
+                    self._snapshot = value
+        except (ConfigError, ValueError) as error:
+            trouble = str(error)
+            with suppress(ProcessLookupError):
+                process.kill()
+        code = await process.wait()
+        said = await errors
+        if self._snapshot.state == "running":
+            last = said.strip().rpartition("\n")[2]
+            message = trouble or last or f"the run ended with code {code} and no word"
+            self._snapshot = replace(self._snapshot, state="broken", message=message)
+
+
+async def _tail(process: Process) -> str:
+    """The end of what the child wrote on stderr; read all the time, or a full pipe would stop it."""
+    assert process.stderr is not None  # noqa: S101 - it was asked for
+    kept = b""
+    while chunk := await process.stderr.read(4096):
+        kept = (kept + chunk)[-_STDERR_KEPT:]
+    return kept.decode(errors="replace")

@@ -1,0 +1,212 @@
+"""The lab's own books: every order it gave out, told apart without trusting anybody's tag.
+
+Each order is made unlike every other in symbol, side, quantity and price, so that a broker's book shows by itself which
+order it holds, and how often. Tags, ids and the store belong to what is being tested; they are checked, not believed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import IntEnum
+from typing import Final
+
+from ..brokers.simulator.listings import LISTINGS, Listing
+from ..models import BrokerOrder, Order, OrderOutcome, OrderStatus, OrderType, Side, Trade
+
+__all__ = ["Audit", "Ledger", "tradable"]
+
+_NOT_LIVE: Final = frozenset({OrderStatus.DENIED, OrderStatus.REJECTED})
+_UNSETTLED: Final = frozenset({OrderStatus.UNKNOWN, OrderStatus.QUARANTINED, OrderStatus.SUBMITTING, OrderStatus.NEW})
+# Where, between the day's lowest and highest price, each kind of order stands, in hundredths of the last close: one
+# that trades at once beyond the market, a resting one far before it, with room above it for one change of price.
+_BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED, _WIDTH = 103, 95, 91, 93, 2
+
+
+class Told(IntEnum):
+    """What the caller was told of an order, as one byte each: a soak run gives out millions."""
+
+    PENDING = 0
+    LIVE = 1
+    NOT_LIVE = 2
+    UNSETTLED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What the brokers' books and the store say of the orders. All but `given_out`, `acknowledged` and `unsettled`: 0.
+
+    `lost`: acknowledged, and not exactly once at a broker and in the store. `duplicates`: live more than once.
+    `ghosts`: live at a broker although the caller was told that they are not. `unsettled`: the caller was told that
+    nobody knows yet. `strangers`: rows at a broker that nobody gave out.
+    """
+
+    given_out: int = 0
+    acknowledged: int = 0
+    unsettled: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    ghosts: int = 0
+    strangers: int = 0
+    examples: tuple[str, ...] = ()
+
+
+def tradable(symbol: str) -> bool:
+    """Whether the simulated exchange trades single shares of it."""
+    return any(listing.symbol == symbol and listing.tradable and listing.lot == 1 for listing in LISTINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prices:
+    """The prices of one symbol, in paise on its tick."""
+
+    listing: Listing
+
+    @property
+    def count(self) -> int:
+        return self.listing.close_paise * _WIDTH // 100 // self.listing.tick_paise
+
+    def at(self, hundredths: int, place: int) -> int:
+        tick = self.listing.tick_paise
+        return (self.listing.close_paise * hundredths // 100 // tick + place) * tick
+
+    def place_of(self, price_paise: int) -> int | None:
+        """The number that `at` was given, whichever kind of order it was; None for a price of no kind."""
+        for hundredths in (_BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED):
+            place = (price_paise - self.at(hundredths, 0)) // self.listing.tick_paise
+            if 0 <= place < self.count:
+                return place
+        return None
+
+
+class Ledger:
+    """Gives orders out and remembers what the caller was told of each. `prefix` makes the ids unique in the store."""
+
+    def __init__(self, symbols: Iterable[str], prefix: str) -> None:
+        by_symbol = {listing.symbol: listing for listing in LISTINGS}
+        self._prices = [_Prices(by_symbol[symbol]) for symbol in symbols]
+        self._lane_of = {prices.listing.symbol: lane for lane, prices in enumerate(self._prices)}
+        self._places = min(prices.count for prices in self._prices)
+        self._prefix = prefix
+        self._told = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def next_order(self, *, resting: bool) -> Order:
+        """An order unlike all before it; buys and sells alternate. A resting one is a buy far below the market."""
+        number = len(self._told)
+        self._told.append(Told.PENDING)
+        lane, side, place, quantity = self._coordinates(number)
+        prices = self._prices[lane]
+        if resting:
+            # Sides are part of what tells orders apart: a resting order takes its place by quantity instead.
+            side_offset = 0 if side is Side.BUY else 1
+            quantity, side, hundredths = 2 * quantity - 1 + side_offset, Side.BUY, _REST
+        else:
+            hundredths = _BUY_NOW if side is Side.BUY else _SELL_NOW
+        price = Decimal(prices.at(hundredths, place)) / 100
+        return Order(
+            symbol=prices.listing.symbol,
+            quantity=quantity,
+            side=side,
+            order_type=OrderType.LIMIT,
+            price=price,
+            client_order_id=self.order_id(number),
+        )
+
+    def changed_price(self, order: Order) -> Decimal:
+        """The one other price that a resting order may take without looking like another."""
+        assert order.price is not None  # noqa: S101 - every order of the ledger has one
+        prices = self._prices[self._lane_of[order.symbol]]
+        place = prices.place_of(int(order.price * 100))
+        assert place is not None  # noqa: S101 - the ledger made it
+        return Decimal(prices.at(_RESTED_THEN_CHANGED, place)) / 100
+
+    def order_id(self, number: int) -> str:
+        """The client order id of the order of that number."""
+        return f"{self._prefix}-{number}"
+
+    def _coordinates(self, number: int) -> tuple[int, Side, int, int]:
+        number, lane = divmod(number, len(self._prices))
+        number, side = divmod(number, 2)
+        turn, place = divmod(number, self._places)
+        return lane, Side.SELL if side else Side.BUY, place, turn + 1
+
+    def _number_of(self, row: BrokerOrder) -> int | None:
+        """Which order a row of a broker's book is; None for one that we did not give out."""
+        lane = self._lane_of.get(row.symbol)
+        if lane is None or row.price is None:
+            return None
+        prices = self._prices[lane]
+        price_paise = int(row.price * 100)
+        place = prices.place_of(price_paise)
+        if place is None or place >= self._places:
+            return None
+        quantity, side = row.quantity, row.side
+        if side is Side.BUY and price_paise < prices.at(_BUY_NOW, 0):
+            side = Side.BUY if quantity % 2 else Side.SELL
+            quantity = (quantity + 1) // 2
+        number = ((quantity - 1) * self._places + place) * 2 + (side is Side.SELL)
+        number = number * len(self._prices) + lane
+        return number if number < len(self._told) else None
+
+    # -- what the caller was told --------------------------------------------------------------------------------
+
+    def told(self, order_id: str, outcome: OrderOutcome) -> None:
+        if outcome.status in _NOT_LIVE:
+            verdict = Told.NOT_LIVE
+        elif outcome.status in _UNSETTLED:
+            verdict = Told.UNSETTLED
+        else:
+            verdict = Told.LIVE
+        self._told[self._number(order_id)] = verdict
+
+    def told_not_live(self, order_id: str) -> None:
+        self._told[self._number(order_id)] = Told.NOT_LIVE
+
+    def told_unsettled(self, order_id: str) -> None:
+        self._told[self._number(order_id)] = Told.UNSETTLED
+
+    def _number(self, order_id: str) -> int:
+        return int(order_id.rpartition("-")[2])
+
+    # -- the judgement -------------------------------------------------------------------------------------------
+
+    def audit(self, books: Mapping[str, Iterable[BrokerOrder]], trades: Iterable[Trade]) -> Audit:
+        """Hold the brokers' books and the rows of the store against what the callers were told."""
+        live: Counter[int] = Counter()
+        broker_ids: dict[int, tuple[str, str]] = {}
+        strangers: list[str] = []
+        for name, rows in books.items():
+            for row in rows:
+                number = self._number_of(row)
+                if number is None:
+                    strangers.append(f"{name}: {row.side.value} {row.quantity} {row.symbol} is nobody's")
+                elif row.status is not OrderStatus.REJECTED:
+                    live[number] += 1
+                    broker_ids[number] = (name, row.broker_order_id)
+        stored = {trade.order_id: (trade.provider, trade.broker_order_id) for trade in trades}
+        lost: list[str] = []
+        ghosts: list[str] = []
+        for number, told in enumerate(self._told):
+            order_id = self.order_id(number)
+            if told == Told.LIVE and live[number] == 0:
+                lost.append(f"{order_id}: acknowledged, at no broker")
+            elif told == Told.LIVE and stored.get(order_id) != broker_ids[number]:
+                lost.append(f"{order_id}: at {broker_ids[number][0]}, in the store {stored.get(order_id, 'absent')}")
+            elif told == Told.NOT_LIVE and live[number]:
+                ghosts.append(f"{order_id}: said not to be live, is at {broker_ids[number][0]}")
+        doubled = [f"{self.order_id(number)}: live {count} times" for number, count in live.items() if count > 1]
+        return Audit(
+            given_out=len(self._told),
+            acknowledged=self._told.count(Told.LIVE),
+            unsettled=self._told.count(Told.UNSETTLED) + self._told.count(Told.PENDING),
+            lost=len(lost),
+            duplicates=len(doubled),
+            ghosts=len(ghosts),
+            strangers=len(strangers),
+            examples=tuple((lost + doubled + ghosts + strangers)[:10]),
+        )
