@@ -106,7 +106,10 @@ class RESTAccount(ABC):
 
     async def authenticate(self) -> Session:
         """Read the token anew, where `headroom login` may have left a fresh one, and prove it by the profile call."""
-        await self._reload_token()
+        try:
+            await self._reload_token()
+        except ConfigError as error:
+            raise AuthenticationFailed(str(error), provider=self._name) from None
         user_id = await self._profile()
         return Session(
             provider=self._name, user_id=user_id or self._token.user_id, expires_epoch_ns=self._token.expires_epoch_ns
