@@ -1,0 +1,226 @@
+"""The store against the two usual ways to use aiosqlite, side by side on the same tables, all with synchronous=FULL.
+
+    pytest tests/bench/store --benchmark-enable -s                the first two rows
+    HEADROOM_BENCH_ROWS=1000000 pytest tests/bench/store ...      also the queries, over that many rows
+
+Without --benchmark-enable everything runs once and small, as a smoke test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import pytest
+
+from core.models import Trade
+from core.store import BlockingTradeStore, TradeStore
+from core.store.rows import TRADE_COLUMNS, trade_from_row, trade_row
+from core.store.schema import prepare
+
+_INSERT = f"INSERT INTO trades ({TRADE_COLUMNS}) VALUES ({', '.join('?' * 14)})"
+_RECENT = f"SELECT {TRADE_COLUMNS} FROM trades ORDER BY id DESC LIMIT 10"
+_UPDATE = "UPDATE trades SET status = ?, updated_ns = ? WHERE order_id = ?"
+SYMBOLS = [f"NSE:S{number:03d}-EQ" for number in range(200)]
+
+
+def trade(name: str, number: int) -> Trade:
+    return Trade(
+        order_id=f"{number:09d}-{name}",
+        symbol=SYMBOLS[number % len(SYMBOLS)],
+        quantity=10,
+        price=Decimal("652.50"),
+        epoch_ns=1_767_585_600_000_000_000 + number * 1_000_000,
+    )
+
+
+class CommitPerOperation:
+    """One aiosqlite connection for all; every write commits for itself."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def __aenter__(self) -> CommitPerOperation:
+        prepare(self._path)
+        self._db = await aiosqlite.connect(self._path)
+        await self._db.execute("PRAGMA synchronous = FULL")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._db.close()
+
+    async def store_trade(self, one: Trade) -> None:
+        await self._db.execute(_INSERT, trade_row(one, now_ns=1))
+        await self._db.commit()
+
+    async def get_recent_trades(self, limit: int) -> list[Trade]:
+        assert limit == 10
+        return [trade_from_row(row) for row in await self._db.execute_fetchall(_RECENT)]
+
+    async def update_trade_status(self, order_id: str, status: str) -> bool:
+        cursor = await self._db.execute(_UPDATE, (status, 1, order_id))
+        await self._db.commit()
+        return cursor.rowcount > 0
+
+
+class ConnectionPerOperation:
+    """Every operation opens the file, does its work and closes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def __aenter__(self) -> ConnectionPerOperation:
+        prepare(self._path)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+    async def _run(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        async with aiosqlite.connect(self._path, timeout=60) as db:
+            await db.execute("PRAGMA synchronous = FULL")
+            rows = list(await db.execute_fetchall(query, values))
+            await db.commit()
+            return rows
+
+    async def store_trade(self, one: Trade) -> None:
+        await self._run(_INSERT, trade_row(one, now_ns=1))
+
+    async def get_recent_trades(self, limit: int) -> list[Trade]:
+        assert limit == 10
+        return [trade_from_row(row) for row in await self._run(_RECENT)]
+
+    async def update_trade_status(self, order_id: str, status: str) -> bool:
+        await self._run(_UPDATE, (status, 1, order_id))
+        return True
+
+
+Opener = Callable[[Path], Any]
+PEERS: dict[str, tuple[Opener, float]] = {
+    "headroom": (TradeStore, 1.0),
+    "commit per operation": (CommitPerOperation, 1.0),
+    "connection per operation": (ConnectionPerOperation, 0.1),  # ten times slower: fewer operations say as much
+}
+
+
+class Measured:
+    """Wall and CPU time of some operations, and how long each one's caller waited."""
+
+    def __init__(self) -> None:
+        self.waits_ns: list[int] = []
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self.wall_s = self.cpu_s = 0.0
+
+    async def timed(self, operation: Awaitable[Any]) -> None:
+        begun = time.perf_counter_ns()
+        await operation
+        self.waits_ns.append(time.perf_counter_ns() - begun)
+
+    def stop(self) -> None:
+        self.wall_s, self.cpu_s = time.perf_counter() - self._wall, time.process_time() - self._cpu
+
+    def line(self) -> str:
+        count = len(self.waits_ns)
+        p99_ms = statistics.quantiles(self.waits_ns, n=100)[98] / 1e6
+        return f"{count / self.wall_s:8.0f} ops/s {self.cpu_s / count * 1e6:6.1f} us CPU an op, p99 {p99_ms:6.2f} ms"
+
+
+async def mixed(store: Any, *, workers: int, each: int) -> Measured:
+    async def worker(name: int) -> None:
+        for number in range(each):
+            match number % 3:
+                case 0:
+                    await measured.timed(store.store_trade(trade(str(name), number)))
+                case 1:
+                    await measured.timed(store.get_recent_trades(limit=10))
+                case _:
+                    order_id = f"{number - 2:09d}-{name}"
+                    await measured.timed(store.update_trade_status(order_id, "COMPLETE"))
+
+    measured = Measured()
+    async with asyncio.TaskGroup() as tasks:
+        for name in range(workers):
+            tasks.create_task(worker(name))
+    measured.stop()
+    return measured
+
+
+async def inserts(store: Any, *, workers: int, each: int) -> Measured:
+    async def worker(name: int) -> None:
+        for number in range(each):
+            await measured.timed(store.store_trade(trade(str(name), number)))
+
+    measured = Measured()
+    async with asyncio.TaskGroup() as tasks:
+        for name in range(workers):
+            tasks.create_task(worker(name))
+    measured.stop()
+    return measured
+
+
+def measure(opener: Opener, path: Path, load: Callable[..., Awaitable[Measured]], workers: int, each: int) -> Measured:
+    async def main() -> Measured:
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(opener(path))
+            await load(store, workers=workers, each=3)  # warm
+            path.with_name("warm").touch()
+            return await load(_Renamed(store), workers=workers, each=each)
+
+    return asyncio.run(main())
+
+
+class _Renamed:
+    """The same store, its ids set apart from those of the warming up."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.get_recent_trades = store.get_recent_trades
+
+    async def store_trade(self, one: Trade) -> None:
+        object.__setattr__(one, "order_id", f"{one.order_id}+")
+        await self._store.store_trade(one)
+
+    async def update_trade_status(self, order_id: str, status: str) -> bool:
+        return bool(await self._store.update_trade_status(f"{order_id}+", status))
+
+
+@pytest.fixture
+def busy(benchmark: Any) -> bool:
+    """Whether to measure, and not only to run once."""
+    return not benchmark.disabled
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_ten_workers_of_mixed_operations(benchmark: Any, busy: bool, tmp_path: Path, peer: str) -> None:
+    opener, share = PEERS[peer]
+    each = int(1000 * share) if busy else 6
+    found: list[Measured] = []
+    benchmark.pedantic(
+        lambda: found.append(measure(opener, tmp_path / f"{len(found)}.db", mixed, 10, each)), rounds=3 if busy else 1
+    )
+    print(f"\nmixed, 10 workers     {peer:<25}{min(found, key=lambda one: one.wall_s).line()}")
+    assert all(len(one.waits_ns) == 10 * each for one in found)
+
+
+@pytest.mark.parametrize("peer", list(PEERS)[:2])
+def test_a_hundred_tasks_that_insert(benchmark: Any, busy: bool, tmp_path: Path, peer: str) -> None:
+    opener, _ = PEERS[peer]
+    each = 200 if busy else 2
+    found: list[Measured] = []
+    benchmark.pedantic(
+        lambda: found.append(measure(opener, tmp_path / f"{len(found)}.db", inserts, 100, each)),
+        rounds=3 if busy else 1,
+    )
+    print(f"\ninserts, 100 tasks    {peer:<25}{min(found, key=lambda one: one.wall_s).line()}")
+    with sqlite3.connect(tmp_path / "0.db") as db:
+        assert db.execute("SELECT count(*) FROM trades").fetchone() == (100 * (each + 3),)
+    db.close()
