@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .advice import Advisor, Levers
+from .advice import Advisor, Levers, predictive_analytics
 from .balancer import Candidate, IntelligentLoadBalancer, RoutingRules
 from .brokers.base import TradingAPI
 from .brokers.limits import published_limits
@@ -95,11 +95,15 @@ class RoutingRule(BaseModel):
     exclude: tuple[str, ...] = ()
     weights: dict[str, float] = Field(default_factory=dict)
 
-    def compiled(self, chain: tuple[str, ...]) -> RoutingRules:
-        """The rule as the balancer takes it. Raises ValueError for rules that contradict each other."""
-        return RoutingRules(
-            pin=self.pin, prefer=self.prefer, exclude=frozenset(self.exclude), weights=self.weights, chain=chain
-        )
+    def compiled(self, operation: Operation, chain: tuple[str, ...]) -> RoutingRules:
+        """The rule as the balancer takes it. Raises ConfigError for one that contradicts itself."""
+        try:
+            return RoutingRules(
+                pin=self.pin, prefer=self.prefer, exclude=frozenset(self.exclude), weights=self.weights, chain=chain
+            )
+        except ValueError as error:
+            message = f"routing_rules.{operation.value}: {error}"
+            raise ConfigError(message) from None
 
 
 class ManagerConfig(BaseModel):
@@ -185,7 +189,7 @@ class MultiAPIManager:
         self._read_max_age_ns: dict[Operation, int] = {}
         self._no_rule = RoutingRules(chain=self.config.fallback_chain)
         self._rules = {
-            operation: rule.compiled(self.config.fallback_chain)
+            operation: rule.compiled(operation, self.config.fallback_chain)
             for operation, rule in self.config.routing_rules.items()
         }
         self._waited = self._timeouts = self._reads = self._orders = self._sequence = 0
@@ -550,10 +554,13 @@ class MultiAPIManager:
             published={name: published_limits(account.api.config.provider) for name, account in self._accounts.items()},
         )
 
-    def advise(self) -> tuple[Suggestion, ...]:
-        """What the advisor makes of the present figures, most urgent first; about once a second is enough."""
+    def advise(self, snapshot: RouterSnapshot | None = None) -> tuple[Suggestion, ...]:
+        """What the advisor makes of the present figures, most urgent first; about once a second is enough.
+
+        A router hands in its own snapshot, which knows of orders and incidents too.
+        """
         self.advisor.levers = self.levers()
-        return self.advisor.observe(self.snapshot())
+        return self.advisor.observe(snapshot or self.snapshot())
 
     # -- figures ------------------------------------------------------------------------------------------------------
 
@@ -622,8 +629,11 @@ class MultiAPIManager:
         """Per account `rate_limit_status` (how full each window is) and `predictive_analytics` (when it ends)."""
         return {
             name: {
-                "rate_limit_status": account.limiter.get_status(),
-                "predictive_analytics": account.limiter.get_analytics(),
+                "rate_limit_status": {
+                    **(status := account.limiter.get_status()),
+                    "usage_percentages": {window: row["usage_percentage"] for window, row in status["windows"].items()},
+                },
+                "predictive_analytics": predictive_analytics(account.limiter.headroom()),
             }
             for name, account in self._accounts.items()
         }

@@ -362,7 +362,7 @@ class LocalRouter:
                 cpu_percent=process.cpu_percent(), rss_bytes=process.memory_info().rss, loop_lag_ns=lag_ns
             )
             self._close_second()
-            self.manager.advise()
+            self.manager.advise(self.snapshot())
             beat += 1
             if beat % SAVE_LIMITS_EVERY_S == 0:
                 await self._save_limits()
