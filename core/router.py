@@ -168,7 +168,10 @@ async def _connect(name: str, config: APIConfig, clock: Clock, rng: random.Rando
     if config.simulated and not config.base_url:
         yield MockTradingAPI(name, config, response_time=0.05, clock=clock, rng=rng)
         return
-    adapters = {APIProvider.FYERS: brokers.FyersAPI, APIProvider.UPSTOX: brokers.UpstoxAPI}
+    adapters: dict[APIProvider, type[brokers.FyersAPI | brokers.UpstoxAPI]] = {
+        APIProvider.FYERS: brokers.FyersAPI,
+        APIProvider.UPSTOX: brokers.UpstoxAPI,
+    }
     adapter = adapters.get(config.provider)
     if adapter is None:
         known = ", ".join(sorted(adapters))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import stress
+from . import init, journal, simulate, stress
 
 __all__ = ["SUBCOMMANDS"]
 
-SUBCOMMANDS = (stress,)
+SUBCOMMANDS = (stress, simulate, journal, init)

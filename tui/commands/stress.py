@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "stress",
         help="play a stress scenario on simulated brokers and judge it",
-        description="Play a stress scenario and judge it by its thresholds. It brings its own simulated brokers with it: "
+        description="Play a stress scenario and judge it by its thresholds. It brings its own simulated brokers: "
         "no live account is ever loaded.",
         epilog="Exit codes: 0 passed, 1 a threshold failed, 2 usage, 130 interrupted (reports are written even so).",
     )
