@@ -45,7 +45,7 @@ from ..models import (
 from .account import RESTAccount
 from .instruments import priced
 from .jsontext import dump_json
-from .reply import UNKNOWN_ORDER, Fault, Refusal, Reply, money
+from .reply import UNKNOWN_ORDER, Fault, Refusal, Reply, money, rows_in
 from .tokens import IST, next_ist_ns
 
 __all__ = ["FYERS_REFUSALS", "FyersAPI"]
@@ -186,11 +186,11 @@ class FyersAPI(RESTAccount):
     async def get_fills(self) -> tuple[Fill, ...]:
         """The day's trades."""
         payload = await self._call("GET", f"{self._api}/tradebook")
-        return self._parsed(lambda: tuple(parse_fill(row) for row in payload["tradeBook"]))
+        return self._parsed(lambda: tuple(parse_fill(row) for row in rows_in(payload, "tradeBook")))
 
     async def _orders(self, query: str) -> tuple[BrokerOrder, ...]:
         payload = await self._call("GET", f"{self._api}/orders{query}")
-        rows = self._parsed(lambda: tuple(parse_order(row, self._name) for row in payload["orderBook"]))
+        rows = self._parsed(lambda: tuple(parse_order(row, self._name) for row in rows_in(payload, "orderBook")))
         self._remember((row.broker_order_id, row.symbol) for row in rows)
         return rows
 
@@ -198,7 +198,7 @@ class FyersAPI(RESTAccount):
 
     async def get_positions(self) -> tuple[Position, ...]:
         payload = await self._call("GET", f"{self._api}/positions")
-        return self._parsed(lambda: tuple(parse_position(row) for row in payload["netPositions"]))
+        return self._parsed(lambda: tuple(parse_position(row) for row in rows_in(payload, "netPositions")))
 
     async def get_portfolio(self) -> Portfolio:
         funds = await self._call("GET", f"{self._api}/funds")
@@ -207,7 +207,7 @@ class FyersAPI(RESTAccount):
             lambda: Portfolio(
                 provider=self._name,
                 funds=parse_funds(funds),
-                holdings=tuple(parse_holding(row) for row in holdings["holdings"]),
+                holdings=tuple(parse_holding(row) for row in rows_in(holdings, "holdings")),
             )
         )
 
@@ -360,7 +360,7 @@ def parse_holding(row: dict[str, Any]) -> Holding:
 
 def parse_funds(payload: dict[str, Any]) -> Funds:
     """Rows 10 (available) and 2 (utilised) of the fund list."""
-    amounts = {int(row["id"]): money(row["equityAmount"]) for row in payload["fund_limit"]}
+    amounts = {int(row["id"]): money(row["equityAmount"]) for row in rows_in(payload, "fund_limit")}
     return Funds(available=amounts[10], used=amounts.get(2, Decimal(0)))
 
 
@@ -373,7 +373,7 @@ def parse_quotes(payload: dict[str, Any]) -> dict[str, Quote]:
             volume=int(entry["v"].get("volume") or 0),
             epoch_ns=int(entry["v"].get("tt") or 0) * SECOND,
         )
-        for entry in payload["d"]
+        for entry in rows_in(payload, "d")
         if entry.get("s") == "ok"
     }
 

@@ -22,7 +22,18 @@ from ..clock import DAY, SECOND
 from ..errors import AuthenticationFailed, OrderOutcomeUnknown, OrderRefused, RateLimited
 from .jsontext import load_json
 
-__all__ = ["UNKNOWN_ORDER", "Fault", "Refusal", "Reply", "clean_text", "epoch_ns_of", "judge", "money", "unreadable"]
+__all__ = [
+    "UNKNOWN_ORDER",
+    "Fault",
+    "Refusal",
+    "Reply",
+    "clean_text",
+    "epoch_ns_of",
+    "judge",
+    "money",
+    "rows_in",
+    "unreadable",
+]
 
 UNKNOWN_ORDER: Final = "unknown_order"
 # A gateway that has answered 5xx may still have the request in a queue behind it: chosen, nobody publishes a figure.
@@ -188,6 +199,15 @@ def clean_text(text: object, secrets: Sequence[str] = (), *, limit: int = 200) -
         words = words.replace(secret, "***")
     words = " ".join("".join(char if char.isprintable() else " " for char in words).split())
     return words if len(words) <= limit else words[: limit - 3] + "..."
+
+
+def rows_in(payload: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The rows under `key`. Raises ValueError for anything but a list: an empty object is not an empty book."""
+    rows = payload[key]
+    if not isinstance(rows, list):
+        message = f"{key} is {type(rows).__name__}, not a list"
+        raise ValueError(message)
+    return rows
 
 
 def money(value: object) -> Decimal:

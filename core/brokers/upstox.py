@@ -44,7 +44,7 @@ from ..models import (
 from .account import RESTAccount
 from .instruments import Instrument, InstrumentTable, priced
 from .jsontext import dump_json
-from .reply import UNKNOWN_ORDER, Fault, Refusal, money
+from .reply import UNKNOWN_ORDER, Fault, Refusal, money, rows_in
 from .tokens import IST
 
 __all__ = ["UPSTOX_REFUSALS", "UpstoxAPI"]
@@ -221,7 +221,8 @@ class UpstoxAPI(RESTAccount):
 
     async def get_order(self, broker_order_id: str) -> BrokerOrder:
         payload = await self._call("GET", f"{self._host}/v2/order/details?order_id={self._check_id(broker_order_id)}")
-        rows = self._rows([payload["data"]] if isinstance(payload.get("data"), dict) else payload.get("data"))
+        data = payload.get("data")
+        rows = self._rows({"data": [data] if isinstance(data, dict) else data})
         for row in rows:
             if row.broker_order_id == broker_order_id:
                 return row
@@ -235,22 +236,24 @@ class UpstoxAPI(RESTAccount):
                 raise
             payload = {"data": []}
         # One row for each stage an order went through, oldest first: the last of each order is how it stands.
-        latest = {row.broker_order_id: row for row in self._rows(payload.get("data")) if row.tag == tag}
+        latest = {row.broker_order_id: row for row in self._rows(payload) if row.tag == tag}
         if latest:
             return tuple(latest.values())
         return tuple(row for row in await self.get_orders() if row.tag == tag)
 
     async def get_orders(self) -> tuple[BrokerOrder, ...]:
         payload = await self._call("GET", f"{self._host}/v2/order/retrieve-all")
-        return self._rows(payload.get("data"))
+        return self._rows(payload)
 
     async def get_fills(self) -> tuple[Fill, ...]:
         """The day's trades."""
         payload = await self._call("GET", f"{self._host}/v2/order/trades/get-trades-for-day")
-        return self._parsed(lambda: tuple(parse_fill(row) for row in payload["data"]))
+        return self._parsed(lambda: tuple(parse_fill(row) for row in rows_in(payload, "data")))
 
-    def _rows(self, data: Any) -> tuple[BrokerOrder, ...]:
-        rows = self._parsed(lambda: tuple(parse_order(row, self._name, self._instruments) for row in data))
+    def _rows(self, payload: dict[str, Any]) -> tuple[BrokerOrder, ...]:
+        rows = self._parsed(
+            lambda: tuple(parse_order(row, self._name, self._instruments) for row in rows_in(payload, "data"))
+        )
         self._remember((row.broker_order_id, row.symbol) for row in rows)
         return rows
 
@@ -258,7 +261,7 @@ class UpstoxAPI(RESTAccount):
 
     async def get_positions(self) -> tuple[Position, ...]:
         payload = await self._call("GET", f"{self._host}/v2/portfolio/short-term-positions")
-        return self._parsed(lambda: tuple(parse_position(row, self._instruments) for row in payload["data"]))
+        return self._parsed(lambda: tuple(parse_position(row, self._instruments) for row in rows_in(payload, "data")))
 
     async def get_portfolio(self) -> Portfolio:
         funds = await self._call("GET", f"{self._host}/v2/user/get-funds-and-margin")
@@ -267,7 +270,7 @@ class UpstoxAPI(RESTAccount):
             lambda: Portfolio(
                 provider=self._name,
                 funds=parse_funds(funds),
-                holdings=tuple(parse_holding(row, self._instruments) for row in holdings["data"]),
+                holdings=tuple(parse_holding(row, self._instruments) for row in rows_in(holdings, "data")),
             )
         )
 

@@ -197,7 +197,7 @@ async def test_an_order_id_that_could_change_the_request_is_not_sent(order_id: s
 
 
 async def test_a_modify_of_an_order_placed_here_is_checked_for_its_tick():
-    async with account({f"POST {SYNC}": PLACED}) as (api, _):
+    async with account({f"POST {SYNC}": PLACED}) as (api, server):
         await api.place_order(LIMIT, tag=TAG)
         with pytest.raises(OrderNotSent, match="tick size"):
             await api.modify_order("26010500004711", order_type=OrderType.LIMIT, price=Decimal("1.01"))
@@ -322,6 +322,7 @@ async def test_a_book_of_another_shape_is_unknown_and_not_an_empty_book():
     for payload in (
         OK,
         {**OK, "orderBook": None},
+        {**OK, "orderBook": {}},
         {**OK, "orderBook": [{}]},
         {**OK, "orderBook": [{**ROW, "qty": "x"}]},
     ):
@@ -431,7 +432,7 @@ async def test_without_a_token_nothing_is_sent_and_the_way_to_one_is_named():
 
 
 async def test_after_logout_the_token_is_gone():
-    async with account({"POST /api/v3/logout": Answer(payload=OK)}) as (api, _):
+    async with account({"POST /api/v3/logout": Answer(payload=OK)}) as (api, server):
         await api.logout()
         with pytest.raises(AuthenticationFailed, match="no access token"):
             await api.get_orders()
