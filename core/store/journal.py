@@ -104,16 +104,16 @@ class Journal:
 
     async def order(self, order_id: str) -> JournaledOrder | None:
         """The order as the journal knows it now."""
-        rows = await self._readers.read(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),))
+        rows = await self._readers.quick(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),))
         return order_from_row(rows[0]) if rows else None
 
     async def open_orders(self) -> tuple[JournaledOrder, ...]:
         """Every order that has not reached a final state, oldest first."""
-        return tuple(order_from_row(row) for row in await self._readers.read(_OPEN))
+        return tuple(order_from_row(row) for row in await self._readers.long(_OPEN))
 
     async def story(self, order_id: str) -> tuple[JournalRow, ...]:
         """All that was journaled about one order, oldest first."""
-        rows = await self._readers.read(
+        rows = await self._readers.long(
             "SELECT serial, epoch_ns, version, kind, body FROM journal WHERE order_id = ? ORDER BY serial",
             (clean(order_id),),
         )
@@ -138,7 +138,7 @@ class Journal:
 
     async def limiter_states(self) -> dict[str, str]:
         """The last saved state of each provider's limiter."""
-        return dict(await self._readers.read("SELECT provider, state FROM limiter_states ORDER BY provider"))
+        return dict(await self._readers.quick("SELECT provider, state FROM limiter_states ORDER BY provider"))
 
     # Proving.
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
-
 from ..clock import Clock
-from ..errors import StoreError
 from .faults import told
-from .schema import connect
+from .lane import Job, Lane, LaneConnection
+from .schema import configure, connect
 
 __all__ = ["Readers", "connect_reader"]
 
@@ -26,46 +23,57 @@ def connect_reader(path: Path, *, busy_ms: int, thread_bound: bool = True) -> sq
     return connection
 
 
-@dataclass(slots=True, eq=False)
-class _Reader:
-    db: aiosqlite.Connection
-    waiting: int = 0
-
-
 class Readers:
-    """A few reading connections; each query goes to the one with the fewest before it.
+    """Two lanes: one for queries of a few rows, one for those that may take long, so that they hold up only each other.
 
-    Every query is one statement and one transaction: a long one would keep the log from being reset.
+    Every query is one statement and one transaction: a long transaction would keep the log from being reset.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, busy_ms: int, count: int) -> None:
-        self._path = path
-        self._clock = clock
-        self._busy_ms = busy_ms
-        self._count = count
-        self._readers: list[_Reader] = []
+    def __init__(self, path: Path, *, clock: Clock, busy_ms: int) -> None:
+        connector = partial(_connect, path, busy_ms=busy_ms)
+        carry = partial(_read, path)
+        self._quick = Lane[sqlite3.Connection](path, clock=clock, connect=connector, carry=carry)
+        self._long = Lane[sqlite3.Connection](path, clock=clock, connect=connector, carry=carry)
 
     async def open(self) -> None:
-        for _ in range(self._count):
-            connector = partial(connect_reader, self._path, busy_ms=self._busy_ms)
-            with self._clock.outside():
-                self._readers.append(_Reader(await aiosqlite.Connection(connector, iter_chunk_size=64)))
+        await self._quick.open()
+        await self._long.open()
 
     async def close(self) -> None:
-        while self._readers:
-            with self._clock.outside():
-                await self._readers.pop().db.close()
-
-    async def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """The rows of one query."""
-        if not self._readers:
-            raise StoreError(f"{self._path}: the store is closed; read inside its `async with` block")
-        reader = min(self._readers, key=lambda each: each.waiting)
-        reader.waiting += 1
         try:
-            with self._clock.outside():
-                return list(await reader.db.execute_fetchall(query, values))
-        except sqlite3.Error as error:
-            raise told(error, self._path) from error
+            await self._quick.close()
         finally:
-            reader.waiting -= 1
+            await self._long.close()
+
+    async def quick(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query that finds a few at once."""
+        return await self._rows(self._quick, query, values)
+
+    async def long(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query that may find many."""
+        return await self._rows(self._long, query, values)
+
+    @staticmethod
+    async def _rows(lane: Lane[sqlite3.Connection], query: str, values: Sequence[Any]) -> list[Any]:
+        def work(db: sqlite3.Connection) -> list[Any]:
+            return db.execute(query, values).fetchall()
+
+        rows: list[Any] = await lane.do(work)
+        return rows
+
+
+def _connect(path: Path, *, busy_ms: int) -> LaneConnection:
+    raw = sqlite3.connect(path, isolation_level=None, factory=LaneConnection)
+    configure(raw, path, busy_ms=busy_ms)
+    raw.execute("PRAGMA query_only = ON")
+    return raw
+
+
+def _read(path: Path, connection: sqlite3.Connection, jobs: Sequence[Job[sqlite3.Connection]]) -> None:
+    for job in jobs:
+        try:
+            job.result = job.work(connection)
+        except sqlite3.Error as error:
+            job.error = told(error, path)
+        except (ValueError, ArithmeticError) as error:  # a value that SQLite cannot take: this caller's own matter
+            job.error = error

@@ -48,9 +48,8 @@ class TradeStore:
 
     Any number of tasks may use it at once, and any number of processes may open one file.
 
-    `max_bytes` bounds the file (StoreFull above it), `busy_ms` the wait for another process (StoreLocked after it),
-    `readers` is the number of reading threads. `check` reads every page once at the start, about 0.3 s a gigabyte from
-    memory; a damaged file is refused with StoreCorrupt.
+    `max_bytes` bounds the file (StoreFull above it), `busy_ms` the wait for another process (StoreLocked after it).
+    `check` reads every page once at the start; a damaged file is refused with StoreCorrupt.
     Opening raises StoreReadOnly, StoreLocked, StoreFull, StoreCorrupt, or StoreError for a file that is not a store.
     """
 
@@ -61,7 +60,6 @@ class TradeStore:
         clock: Clock | None = None,
         max_bytes: int | None = None,
         busy_ms: int = 5_000,
-        readers: int = 2,
         check: bool = True,
     ) -> None:
         if str(path) in {"", ":memory:"}:
@@ -72,7 +70,7 @@ class TradeStore:
         self._busy_ms = busy_ms
         self._check = check
         self._writer = Writer(self.path, clock=self._clock, busy_ms=busy_ms, max_bytes=max_bytes)
-        self._readers = Readers(self.path, clock=self._clock, busy_ms=busy_ms, count=readers)
+        self._readers = Readers(self.path, clock=self._clock, busy_ms=busy_ms)
         self.journal = Journal(
             self.path, writer=self._writer, readers=self._readers, clock=self._clock, busy_ms=busy_ms
         )
@@ -107,10 +105,10 @@ class TradeStore:
 
     async def get_recent_trades(self, limit: int = 100) -> list[Trade]:
         """The rows stored last, newest first."""
-        return [trade_from_row(row) for row in await self._readers.read(_RECENT, (_at_most(limit),))]
+        return [trade_from_row(row) for row in await self._readers.quick(_RECENT, (_at_most(limit),))]
 
     async def get_trade_by_order_id(self, order_id: str) -> Trade | None:
-        rows = await self._readers.read(_BY_ORDER, (clean(order_id),))
+        rows = await self._readers.quick(_BY_ORDER, (clean(order_id),))
         return trade_from_row(rows[0]) if rows else None
 
     async def get_trades(
@@ -128,9 +126,9 @@ class TradeStore:
             -1 if limit is None else _at_most(limit),
         )
         found = (
-            self._readers.read(_BY_TIME, values)
+            self._readers.long(_BY_TIME, values)
             if symbol is None
-            else (self._readers.read(_BY_SYMBOL, (*values, clean(symbol))))
+            else (self._readers.long(_BY_SYMBOL, (*values, clean(symbol))))
         )
         return [trade_from_row(row) for row in await found]
 

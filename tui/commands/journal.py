@@ -85,7 +85,7 @@ def _default_path() -> Path:
 
 
 async def _run(args: argparse.Namespace, path: Path) -> int:
-    async with TradeStore(path, readers=1) as store:
+    async with TradeStore(path) as store:
         if args.action == "verify":
             return await _verify(store)
         if args.action == "rebuild":

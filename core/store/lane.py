@@ -1,0 +1,159 @@
+"""One connection, its thread, and the one task that feeds it: all that waits goes over in one trip."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import aiosqlite
+
+from ..clock import Clock
+from ..errors import StoreError
+from .faults import told
+
+__all__ = ["BATCH_MAX", "Job", "Lane", "LaneConnection"]
+
+BATCH_MAX: Final = 1024
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Job(Generic[T]):
+    """One caller's share of a trip: what to do, and what came of it."""
+
+    work: Callable[[T], Any]
+    done: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class LaneConnection(sqlite3.Connection):
+    """A connection whose `commit` does a whole trip's work.
+
+    aiosqlite carries each call to its thread and back, and the trip costs more than most statements. Begin, statements
+    and commit as calls of their own are as many trips; inside one `commit` they are one.
+    """
+
+    trip: Callable[[], None]
+
+    def commit(self) -> None:
+        self.trip()
+
+
+class Lane(Generic[T]):
+    """What waits together travels together. `carry` does the jobs of one trip in the connection's own thread.
+
+    A job that is cancelled before its trip begins is not done; one that is cancelled later is done to its end, and its
+    caller, who was cancelled, cannot tell: he has to look.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        connect: Callable[[], LaneConnection],
+        carry: Callable[[LaneConnection, Sequence[Job[T]]], None],
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._connect = connect
+        self._carry = carry
+        self._waiting: list[Job[T]] = []  # as long as its callers are many: each waits for his own
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._closed = True
+        self._raw: LaneConnection | None = None
+        self._db: aiosqlite.Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        def connector() -> sqlite3.Connection:
+            self._raw = self._connect()
+            return self._raw
+
+        with self._clock.outside():
+            self._db = await aiosqlite.Connection(connector, iter_chunk_size=64)
+        self._closed = False
+        self._task = asyncio.create_task(self._work(self._db), name="store lane")
+
+    async def close(self) -> None:
+        """Do what waits, then end."""
+        self._closed = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        if self._db is not None:
+            with self._clock.outside():
+                await self._db.close()
+
+    async def do(self, work: Callable[[T], Any]) -> Any:
+        """Do `work` on the next trip and return its result. Raises what it raised."""
+        self._check_open()
+        job = Job(work, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        self._wake.set()
+        return await job.done
+
+    async def alone(self, statement: str) -> None:
+        """Run one statement outside any transaction, between two trips."""
+        self._check_open()
+        assert self._db is not None  # noqa: S101 - an open lane has one
+        async with self._turn:
+            with self._clock.outside():
+                try:
+                    await self._db.execute_fetchall(statement)
+                except sqlite3.Error as error:
+                    raise told(error, self._path) from error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"{self._path}: the store is closed; use it inside its `with` block")
+
+    async def _work(self, db: aiosqlite.Connection) -> None:
+        try:
+            while self._waiting or not self._closed:
+                batch = [job for job in self._waiting[:BATCH_MAX] if not job.done.done()]
+                del self._waiting[:BATCH_MAX]
+                if batch:
+                    await self._travel(db, batch)
+                    # One pass of the loop: who has just been told may hand in his next job for the next trip.
+                    await asyncio.sleep(0)
+                elif not self._waiting and not self._closed:
+                    self._wake.clear()
+                    await self._wake.wait()
+        finally:
+            self._closed = True
+            self._refuse(self._waiting, "the store was closed before this was done")
+
+    async def _travel(self, db: aiosqlite.Connection, batch: list[Job[T]]) -> None:
+        raw = self._raw
+        assert raw is not None  # noqa: S101 - an open lane has one
+        try:
+            async with self._turn:
+                with self._clock.outside():
+                    raw.trip = lambda: self._carry(raw, batch)
+                    await db.commit()
+        except Exception as error:  # noqa: BLE001 - a fault of the whole trip, such as memory running out: all of it failed
+            for job in batch:
+                job.error = error
+        except BaseException:
+            # This task was cancelled from outside, and the trip may still come to its end.
+            self._refuse(batch, "stopped in mid-way; look whether it was done")
+            raise
+        for job in batch:
+            if job.done.done():
+                continue
+            if job.error is None:
+                job.done.set_result(job.result)
+            else:
+                job.done.set_exception(job.error)
+
+    def _refuse(self, jobs: list[Job[T]], why: str) -> None:
+        for job in jobs:
+            if not job.done.done():
+                job.done.set_exception(StoreError(f"{self._path}: {why}"))
