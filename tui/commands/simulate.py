@@ -105,7 +105,7 @@ async def _serve(settings: SimulatorSettings) -> int:
                 async for number in signals:
                     return 128 + number
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             raise ConfigError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error
     return 0
 
