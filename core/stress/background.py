@@ -7,6 +7,7 @@ queue and drain again. Never played against a real account.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -19,9 +20,9 @@ from ..router import LocalRouter
 __all__ = ["play_background"]
 
 SYMBOLS: Final = ("NSE:SBIN-EQ", "NSE:RELIANCE-EQ", "NSE:INFY-EQ", "NSE:TCS-EQ", "NSE:HDFCBANK-EQ")
-READS: Final = (Operation.GET_MARKET_DATA, Operation.GET_MARKET_DATA, Operation.GET_POSITIONS, Operation.GET_PORTFOLIO)
+ORDER_SHARE: Final = 0.25
 BURST_EVERY_NS: Final = 30 * SECOND
-BURST: Final = 25
+BURST: Final = 40
 
 
 async def play_background(router: LocalRouter, seed: int) -> None:
@@ -34,28 +35,30 @@ async def play_background(router: LocalRouter, seed: int) -> None:
     async with anyio.create_task_group() as tasks:
         next_burst_ns = clock.now_ns() + 5 * SECOND
         while True:
-            tasks.start_soon(
-                _one, router, _pick(rng), rng.choice(SYMBOLS), rng.randrange(1, 40), rng.choice(tuple(Side))
-            )
+            tasks.start_soon(_order if rng.random() < ORDER_SHARE else _read, router, rng)
             if clock.now_ns() >= next_burst_ns:
                 next_burst_ns += BURST_EVERY_NS
                 for _ in range(BURST):
-                    tasks.start_soon(_one, router, rng.choice(READS), rng.choice(SYMBOLS), 1, Side.BUY)
+                    tasks.start_soon(_quotes, router, rng)
             await clock.sleep_until_ns(clock.now_ns() + round(rng.expovariate(2.5) * SECOND) + 20 * MILLISECOND)
 
 
-def _pick(rng: random.Random) -> Operation:
-    return Operation.PLACE_ORDER if rng.random() < 0.25 else rng.choice(READS)
+async def _order(router: LocalRouter, rng: random.Random) -> None:
+    order = Order(symbol=rng.choice(SYMBOLS), quantity=rng.randrange(1, 40), side=rng.choice(tuple(Side)))
+    # What goes wrong is in the counters and, where it matters, among the incidents: the show goes on.
+    with suppress(HeadroomError):
+        await router.place_order(order)
 
 
-async def _one(router: LocalRouter, operation: Operation, symbol: str, quantity: int, side: Side) -> None:
-    try:
-        if operation is Operation.PLACE_ORDER:
-            await router.place_order(Order(symbol=symbol, quantity=quantity, side=side))
-        elif operation is Operation.GET_MARKET_DATA:
-            await router.execute(operation, symbols=[symbol])
-        else:
-            await router.execute(operation)
-    except HeadroomError:
-        # It is in the counters and, where it matters, among the incidents: the show goes on.
+async def _read(router: LocalRouter, rng: random.Random) -> None:
+    if rng.random() < 0.5:
+        await _quotes(router, rng)
         return
+    with suppress(HeadroomError):
+        await router.execute(rng.choice((Operation.GET_POSITIONS, Operation.GET_PORTFOLIO)))
+
+
+async def _quotes(router: LocalRouter, rng: random.Random) -> None:
+    """Quotes of a few symbols: seldom the same ones, so that a burst is not answered by one request."""
+    with suppress(HeadroomError):
+        await router.execute(Operation.GET_MARKET_DATA, symbols=rng.sample(SYMBOLS, rng.randrange(1, 4)))

@@ -21,6 +21,7 @@ class Evidence:
 
     finished: int
     failures: int
+    bugs: int
     violations: int
     latency: Histogram
     service: Histogram
@@ -41,6 +42,7 @@ class Evidence:
 def judge(spec: ThresholdSpec, seen: Evidence) -> tuple[Threshold, ...]:
     """Every threshold with its limit and its value. What must never happen is judged first, in every run."""
     never = (
+        ("unexpected errors", seen.bugs),
         ("limit violations", seen.violations),
         ("duplicate orders", seen.audit.duplicates),
         ("lost orders", seen.audit.lost),

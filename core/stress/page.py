@@ -19,6 +19,7 @@ _LEFT: Final = 58
 _BOTTOM: Final = 26
 _TOP: Final = 10
 _POINTS_MAX: Final = 600
+_WORDS: Final = {True: "pass", False: "FAIL", None: "not judged"}
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #667; --line: #c8ccd4; --paper: #fff;
@@ -35,7 +36,8 @@ th { color: var(--dim); font-weight: normal; border-bottom: 1px solid var(--line
 td.n { text-align: right; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem 2rem; } figure { margin: 0; }
 figcaption { color: var(--dim); } .passed::before { content: "\\2713  "; } .failed::before { content: "\\2717  "; }
-.failed { font-weight: bold; color: var(--b); } .note { color: var(--b); } svg text { fill: var(--dim); font-size: 11px; }
+.failed { font-weight: bold; color: var(--b); } .note { color: var(--b); }
+svg text { fill: var(--dim); font-size: 11px; }
 """
 
 
@@ -49,13 +51,14 @@ class _Series:
 def html_page(report: Report, changes: Sequence[Change] | None = None) -> str:
     """The whole document. All text of scenarios and brokers is escaped: it may say anything."""
     title = f"headroom stress {report.scenario}: {report.verdict}"
+    verdict = f'<span class="{_mark(report.verdict)}">{report.verdict}</span>'
     clock = "virtual clock" if report.virtual else "real time"
     parts = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{_STYLE}</style></head><body>",
-        f'<h1>headroom stress {escape(report.scenario)} <span class="{_mark(report.verdict)}">{report.verdict}</span></h1>',
+        f"<h1>headroom stress {escape(report.scenario)} {verdict}</h1>",
         f"<p>{escape(report.started_at)}, seed {report.seed}, {clock}, simulated brokers</p>",
         _changes(changes),
         *(_run(run) for run in report.runs),
@@ -86,7 +89,7 @@ def _run(run: RunReport) -> str:
             f"<p>{escape(run.description)}</p>{note}",
             _table(
                 ("", "threshold", "value", "limit"),
-                [(_word(line.passed), line.name, line.value, line.limit) for line in run.thresholds],
+                [(_WORDS[line.passed], line.name, line.value, line.limit) for line in run.thresholds],
             ),
             '<div class="charts">',
             _chart(
@@ -112,10 +115,6 @@ def _run(run: RunReport) -> str:
             _failures(run),
         )
     )
-
-
-def _word(passed: bool | None) -> str:
-    return {True: "pass", False: "FAIL", None: "not judged"}[passed]
 
 
 def _latencies(run: RunReport) -> str:
@@ -276,22 +275,23 @@ def _brokers_chart(brokers: Sequence[Broker]) -> str:
     if not brokers:
         return ""
     shapes = []
+    full = _WIDTH - _LEFT - 120
     height = min(26.0, (_HEIGHT - _TOP) / (len(brokers) * 2))
     for place, broker in enumerate(brokers):
-        y = _TOP + place * 2 * height
+        top = _TOP + place * 2 * height
+        shapes.append(f'<text x="{_LEFT - 6}" y="{top + height:.1f}" text-anchor="end">{escape(broker.name)}</text>')
         for row, (share, colour, name) in enumerate(
             ((broker.traffic_share, "--a", "of the work"), (broker.capacity_share, "--c", "of the capacity"))
         ):
+            y = top + row * height * 0.8
             shapes.append(
-                f'<rect x="{_LEFT}" y="{y + row * height * 0.8:.1f}" width="{(_WIDTH - _LEFT - 120) * share:.1f}" '
-                f'height="{height * 0.7:.1f}" fill="var({colour})"/>'
-                f'<text x="{_LEFT + (_WIDTH - _LEFT - 120) * share + 6:.1f}" y="{y + row * height * 0.8 + height * 0.6:.1f}">'
+                f'<rect x="{_LEFT}" y="{y:.1f}" width="{full * share:.1f}" height="{height * 0.7:.1f}" '
+                f'fill="var({colour})"/><text x="{_LEFT + full * share + 6:.1f}" y="{y + height * 0.6:.1f}">'
                 f"{share:.1%} {name}</text>"
             )
-        shapes.append(f'<text x="{_LEFT - 6}" y="{y + height:.1f}" text-anchor="end">{escape(broker.name)}</text>')
     return _figure("share of each broker", shapes)
 
 
 def _round_up(value: float) -> float:
-    power = 10 ** math.floor(math.log10(value))
+    power: float = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 4, 5, 10) if step * power >= value)

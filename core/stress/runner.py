@@ -83,6 +83,7 @@ class Run:
         self.failures: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
         self.refusals = 0
+        self.bugs = 0
         self.observed = Observation()
         self.knee_per_s: float | None = None
         self.recovered_ns: int | None = None
@@ -320,6 +321,9 @@ class Run:
         except HeadroomError as error:
             failure, text = type(error).__name__, str(error)
             self.refusals += isinstance(error, OrderRefused)
+        except Exception as error:  # noqa: BLE001 - a bug is a finding of the run, and fails it, whatever its thresholds
+            failure, text = type(error).__name__, str(error)
+            self.bugs += 1
         session.steps_done += 1
         self._ended(intended_ns, failure, text)
 

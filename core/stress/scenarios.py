@@ -178,7 +178,7 @@ class FaultSpec(_Part):
 
 
 class ThresholdSpec(_Part):
-    """What must hold. Violations, duplicates, ghosts and lost orders must always be 0; that is no choice.
+    """What must hold. Violations, duplicates, ghosts, lost orders and bugs must always be 0; that is no choice.
 
     Shares are 0..1, times are milliseconds; what is absent is not judged.
     """
