@@ -5,6 +5,7 @@ from __future__ import annotations
 from .balancer import BalancerSettings, BreakerView, IntelligentLoadBalancer
 from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
+from .cost import Prices
 from .efficiency import EfficiencyMeter, Room, most, room_of
 from .load import BrokerLoad, LatencyMeter, PeakEwma
 
@@ -20,6 +21,7 @@ __all__ = [
     "IntelligentLoadBalancer",
     "LatencyMeter",
     "PeakEwma",
+    "Prices",
     "Room",
     "RoutingRules",
     "most",

@@ -40,6 +40,7 @@ class BreakerSettings:
     open_ns_max: int = 8 * SECOND
     jitter: float = 0.15
     probes: int = 2
+    probe_patience_ns: int = 3 * SECOND
     slow_start_ns: int = 5 * SECOND
     forgive_ns: int = 30 * SECOND
 
@@ -52,22 +53,22 @@ class CircuitBreaker:
         "_closed_at_ns",
         "_counts",
         "_in_a_row",
-        "_open",
+        "_probe_until_ns",
         "_proven",
         "_random",
         "_retry_at_ns",
         "_settings",
         "_streak",
+        "is_open",
         "probation",
-        "probing",
         "reason",
         "trips",
+        "trusted_at_ns",
     )
 
     def __init__(self, settings: BreakerSettings, rng: random.Random) -> None:
         self._settings = settings
         self._random = rng
-        self._open = False
         self._retry_at_ns = 0
         self._closed_at_ns = -(10**18)
         self._in_a_row = 0
@@ -75,38 +76,48 @@ class CircuitBreaker:
         self._proven = 0
         self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]  # requests, failures, slow answers
         self._bucket = -1
-        self.probing = 0
+        self.is_open = False  # open or half open
+        self.trusted_at_ns = 0  # when the slow start ends
+        self._probe_until_ns = 0
         self.probation = False
         self.reason = ""
         self.trips = 0
 
     def state(self, now_ns: int) -> BreakerState:
-        if not self._open:
+        if not self.is_open:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now_ns < self._retry_at_ns else BreakerState.HALF_OPEN
 
-    @property
-    def closed(self) -> bool:
-        """True where requests flow, without asking the time."""
-        return not self._open
-
     def retry_in_ns(self, now_ns: int) -> int:
         """Nanoseconds until the next probe may go; 0 unless open."""
-        return max(0, self._retry_at_ns - now_ns) if self._open else 0
+        return max(0, self._retry_at_ns - now_ns) if self.is_open else 0
 
     def half_open_for_ns(self, now_ns: int) -> int:
         """How long a probe has been due; 0 when none is."""
-        return max(0, now_ns - self._retry_at_ns) if self._open else 0
+        return max(0, now_ns - self._retry_at_ns) if self.is_open else 0
+
+    def probe_due(self, now_ns: int) -> bool:
+        """Whether a probe may go: half open, and none under way."""
+        return self.is_open and now_ns >= self._retry_at_ns and now_ns >= self._probe_until_ns
+
+    def probe_sent(self, now_ns: int) -> None:
+        """A read leaves for a broker that is half open: no other probe until it ends, or has taken too long."""
+        if self.is_open and now_ns >= self._retry_at_ns:
+            self._probe_until_ns = now_ns + self._settings.probe_patience_ns
+
+    def probe_ended(self) -> None:
+        """It ended in a way that says nothing of the broker's health, or well."""
+        self._probe_until_ns = 0
 
     def slow_start_share(self, now_ns: int) -> float:
         """0..1: how much of its usual load a broker that has just recovered should get; 1 once it is trusted."""
-        if self._open:
+        if self.is_open:
             return 0.0
-        return min(1.0, (now_ns - self._closed_at_ns) / self._settings.slow_start_ns)
+        return 1.0 - max(0, self.trusted_at_ns - now_ns) / self._settings.slow_start_ns
 
     def succeeded(self, now_ns: int, sent_ns: int, *, slow: bool = False) -> None:
         """An answer came to what was sent at `sent_ns`, `slow` when it took far longer than elsewhere."""
-        if self._open:
+        if self.is_open:
             self._answered_while_open(now_ns, sent_ns, slow=slow)
             return
         counts = self._count(now_ns)
@@ -120,18 +131,18 @@ class CircuitBreaker:
 
     def proved(self, now_ns: int, sent_ns: int) -> None:
         """A read of the same broker succeeded: a probe for a class that cannot be probed itself."""
-        if self._open:
+        if self.is_open:
             self._answered_while_open(now_ns, sent_ns, slow=False)
-            self.probation = not self._open
+            self.probation = not self.is_open
 
     def failed(self, now_ns: int, sent_ns: int, reason: str) -> None:
         """What was sent at `sent_ns` failed in a way that speaks of the broker's health.
 
         A request sent before the breaker opened, or before it closed again, says nothing of the broker as it is now.
         """
-        if sent_ns < (self._retry_at_ns if self._open else self._closed_at_ns):
+        if sent_ns < (self._retry_at_ns if self.is_open else self._closed_at_ns):
             return
-        if self._open:
+        if self.is_open:
             self.trip(now_ns, f"probe failed: {reason}")
             return
         self._count(now_ns)[1] += 1
@@ -149,21 +160,21 @@ class CircuitBreaker:
     def trip(self, now_ns: int, reason: str) -> None:
         """Open now, for longer than the last time when that was not long ago."""
         settings = self._settings
-        if not self._open and now_ns - self._closed_at_ns > settings.forgive_ns:
+        if not self.is_open and now_ns - self._closed_at_ns > settings.forgive_ns:
             self._streak = 0
         pause_ns = min(settings.open_ns << min(self._streak, 20), settings.open_ns_max)
         self._retry_at_ns = now_ns + round(pause_ns * (1 + settings.jitter * (2 * self._random.random() - 1)))
         self._streak += 1
         self.trips += 1
-        self._open = True
-        self.probing = self._proven = self._in_a_row = 0
+        self.is_open = True
+        self._probe_until_ns = self._proven = self._in_a_row = 0
         self.reason = reason
 
     def reset(self) -> None:
         """Closed, nothing counted: an operator's word."""
-        self._open = self.probation = False
+        self.is_open = self.probation = False
         self.reason = ""
-        self._in_a_row = self._streak = self.probing = self._proven = 0
+        self._in_a_row = self._streak = self._probe_until_ns = self._proven = 0
         self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]
 
     def _answered_while_open(self, now_ns: int, sent_ns: int, *, slow: bool) -> None:
@@ -172,13 +183,14 @@ class CircuitBreaker:
         if slow:
             self.trip(now_ns, "the probe was answered, but far slower than elsewhere")
             return
-        self.probing = max(0, self.probing - 1)
+        self._probe_until_ns = 0
         self._proven += 1
         if self._proven >= self._settings.probes:
-            self._open = False
+            self.is_open = False
             self._closed_at_ns = now_ns
+            self.trusted_at_ns = now_ns + self._settings.slow_start_ns
             self.reason = ""
-            self.probing = self._in_a_row = 0
+            self._in_a_row = 0
             self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]
 
     def _count(self, now_ns: int) -> list[int]:

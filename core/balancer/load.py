@@ -9,7 +9,7 @@ from collections import deque
 from ..clock import MILLISECOND, SECOND
 from ..models import LatencySnapshot
 
-__all__ = ["BrokerLoad", "LatencyMeter", "PeakEwma"]
+__all__ = ["BrokerLoad", "FailureRate", "LatencyMeter", "PeakEwma"]
 
 _TAU_NS = 10 * SECOND
 _RECENT = 256
@@ -20,37 +20,54 @@ class PeakEwma:
     """Latency that rises at once and falls slowly, so that a broker which turns slow is left within a few answers.
 
     A plain mean needs dozens of answers to see a step; jumping to each peak lets one late answer of thousands push a
-    good broker away for seconds. So a rise is taken by `rise` of the way at each answer, a fall over `_TAU_NS`.
-    `in_flight` is how much was under way when the samples were taken, so that load can be told from slowness.
+    good broker away for seconds. So a rise is taken by `rise` of the way at each answer, a fall over ten seconds.
+
+    `expected_s` also asks how much is under way. Whether that matters is learned: the answers that came with more in
+    flight than usual are kept apart from the others, and their ratio tells how latency grows with load.
     """
 
-    __slots__ = ("_updated_ns", "count", "in_flight", "value_ns")
+    __slots__ = ("_busy", "_busy_load", "_calm", "_calm_load", "_slope", "_updated_ns", "count", "load", "value_ns")
 
     rise = 0.3
 
     def __init__(self) -> None:
         self.value_ns = 0.0
-        self.in_flight = 0.0
+        self.load = 1.0  # in flight, with the request itself, when the samples were taken
         self.count = 0
+        self._calm = self._busy = 0.0
+        self._calm_load = self._busy_load = 0.0
+        self._slope = 0.5
         self._updated_ns = 0
 
     def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
         """Learn one answer that took `latency_ns` while `in_flight` others were under way."""
+        load = in_flight + 1.0
         if not self.count:
-            self.value_ns, self.in_flight = float(latency_ns), float(in_flight)
+            self.value_ns = self._calm = self._busy = float(latency_ns)
+            self.load = self._calm_load = self._busy_load = load
         else:
             share = self.rise
             if latency_ns < self.value_ns:
                 # Each answer counts, and so does the time since the last: many quick answers bring it down quickly.
                 share = max(0.1, 1.0 - math.exp((self._updated_ns - now_ns) / _TAU_NS))
             self.value_ns += share * (latency_ns - self.value_ns)
-            self.in_flight += 0.1 * (in_flight - self.in_flight)
+            if load > self.load:
+                self._busy += 0.05 * (latency_ns - self._busy)
+                self._busy_load += 0.05 * (load - self._busy_load)
+            else:
+                self._calm += 0.05 * (latency_ns - self._calm)
+                self._calm_load += 0.05 * (load - self._calm_load)
+            self.load += 0.1 * (load - self.load)
+            grown = self._busy_load / self._calm_load - 1.0
+            if grown > 0.2 and self.count > 20:
+                slope = (self._busy / self._calm - 1.0) / grown if self._calm else 0.0
+                self._slope += 0.05 * (min(1.0, max(0.0, slope)) - self._slope)
         self.count += 1
         self._updated_ns = now_ns
 
-    def idle_ns(self, now_ns: int) -> int:
-        """Nanoseconds since the last answer."""
-        return now_ns - self._updated_ns
+    def expected_s(self, in_flight: int) -> float:
+        """Seconds that one more request would take with `in_flight` under way."""
+        return self.value_ns * (1.0 + self._slope * ((in_flight + 1.0) / self.load - 1.0)) / 1e9
 
 
 class LatencyMeter:
@@ -104,55 +121,58 @@ class LatencyMeter:
         self._second, self._sum_ns, self._summed = second, 0, 0
 
 
-class _FailureRate:
+class FailureRate:
     """The share of failures among recent requests: each answer moves it a tenth, idle time lets it fade."""
 
-    __slots__ = ("_updated_ns", "_value")
+    __slots__ = ("_updated_ns", "level")
 
-    _FADE_NS = 15 * SECOND
+    fade_ns = 15 * SECOND
 
     def __init__(self) -> None:
-        self._value = 0.0
+        self.level = 0.0
         self._updated_ns = 0
 
     def record(self, now_ns: int, *, failed: bool) -> None:
-        value = self.at(now_ns)
-        self._value = value + 0.1 * (failed - value)
+        level = self.at(now_ns)
+        self.level = level + 0.1 * (failed - level)
         self._updated_ns = now_ns
 
     def at(self, now_ns: int) -> float:
-        if self._value < 1e-4:
-            return 0.0
-        return self._value * math.exp((self._updated_ns - now_ns) / self._FADE_NS)
+        if self.level < 1e-4:
+            return 0.0  # below any effect; saves a healthy broker the exponential
+        return self.level * math.exp((self._updated_ns - now_ns) / self.fade_ns)
+
+    def forget(self) -> None:
+        self.level = 0.0
 
 
 class BrokerLoad:
-    """All that is known of one broker from its answers; no clock of its own."""
+    """All that is known of one broker from its answers; no clock of its own. `sent_ns`: when the unanswered left."""
 
-    __slots__ = ("_given_up_ns", "_sent_ns", "failures", "latency", "latency_of", "lost", "requests", "total_failures")
+    __slots__ = ("_given_up_ns", "failures", "latency", "latency_of", "lost", "requests", "sent_ns", "total_failures")
 
     def __init__(self) -> None:
         self.latency = LatencyMeter()
         self.latency_of: dict[str, PeakEwma] = {}
-        self.failures = _FailureRate()
-        self.lost = _FailureRate()
+        self.failures = FailureRate()
+        self.lost = FailureRate()
         self.requests = 0
         self.total_failures = 0
-        self._sent_ns: list[int] = []
+        self.sent_ns: list[int] = []
         self._given_up_ns: list[int] = []
 
     @property
     def in_flight(self) -> int:
-        return len(self._sent_ns) + len(self._given_up_ns)
+        return len(self.sent_ns) + len(self._given_up_ns)
 
     def started(self, now_ns: int) -> None:
         self.requests += 1
-        self._sent_ns.append(now_ns)
+        self.sent_ns.append(now_ns)
 
     def ended(self, latency_ns: int, now_ns: int) -> None:
         """Forget the unanswered request that left `latency_ns` ago, or the one that left nearest to then."""
         left_ns = now_ns - latency_ns
-        sent_ns = self._sent_ns
+        sent_ns = self.sent_ns
         if self._given_up_ns and (not sent_ns or left_ns < sent_ns[0]):
             sent_ns = self._given_up_ns
         if not sent_ns:
@@ -164,12 +184,12 @@ class BrokerLoad:
 
     def give_up(self) -> None:
         """Stop waiting for what is under way, so that it does not count against the broker once it has recovered."""
-        self._given_up_ns.extend(self._sent_ns)
-        self._sent_ns.clear()
+        self._given_up_ns.extend(self.sent_ns)
+        self.sent_ns.clear()
 
     def answered(self, operation: str, latency_ns: int, now_ns: int) -> None:
         """Learn the latency of an answer."""
-        in_flight = len(self._sent_ns)
+        in_flight = len(self.sent_ns)
         self.latency.record(latency_ns, in_flight, now_ns)
         ewma = self.latency_of.get(operation)
         if ewma is None:
@@ -186,9 +206,14 @@ class BrokerLoad:
         self.failures.record(now_ns, failed=False)
         self.lost.record(now_ns, failed=False)
 
+    def recovered(self) -> None:
+        """Forget the failures: the breaker has closed again, and a slow start takes care of the doubt."""
+        self.failures.forget()
+        self.lost.forget()
+
     def oldest_ns(self, now_ns: int) -> int:
         """How long the longest unanswered request has waited; 0 when nothing is under way."""
-        return now_ns - self._sent_ns[0] if self._sent_ns else 0
+        return now_ns - self.sent_ns[0] if self.sent_ns else 0
 
     def stall_after_ns(self) -> int:
         """When an unanswered request begins to look lost: far beyond what this broker's answers take."""
@@ -198,6 +223,6 @@ class BrokerLoad:
 
     def stalled(self, now_ns: int) -> int:
         """How many requests have been unanswered for so long that they look lost."""
-        if not self._sent_ns:
+        if not self.sent_ns:
             return 0
-        return bisect_left(self._sent_ns, now_ns - self.stall_after_ns() + 1)
+        return bisect_left(self.sent_ns, now_ns - self.stall_after_ns() + 1)
