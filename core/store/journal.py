@@ -129,7 +129,7 @@ class Journal:
         Raises StoreError when the file cannot be read; who cannot know must not send.
         """
         if self._glance is None:
-            raise StoreError(f"{self._path}: the store is closed; ask inside its `async with` block")
+            raise StoreError(f"{self._path}: the store is closed; use it inside its `with` block")
         try:
             row = self._glance.execute("SELECT reason FROM halts").fetchone()
         except sqlite3.Error as error:
