@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from textual.app import App
+from textual.color import Color
 from textual.timer import Timer
 
 from core.clock import SECOND
 from core.errors import ConfigError, HeadroomError
 from core.models import Command, HaltTrading, ResumeTrading, RouterSnapshot
 
-from .keys import EVERYWHERE, KEYS, SCREENS, bindings, check_keymap
+from .keys import EVERYWHERE, KEYS, SCREENS, bindings, check_keymap, shown_keys
 from .palette import KeyCommands
 from .port import RouterPort
 from .screens.advice import AdviceScreen
@@ -100,6 +101,7 @@ class HeadroomApp(App[None]):
         check_keymap(keymap or {})
         self.theme = wanted
         self.set_keymap(keymap or {})
+        self._pressed = {key.id: shown_keys((keymap or {}).get(key.id, key.keys)) for key in KEYS}
         self.read_only = read_only
         self.scenarios = scenarios
         self.broker = ""
@@ -116,6 +118,15 @@ class HeadroomApp(App[None]):
         self._bell_on = False
         self._answer = ""
         self._answer_level = Role.OK
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Two shades between foreground and background; the terminal's own grey where its own colours are used."""
+        theme = self.current_theme
+        if theme.ansi:
+            return {"dim": "ansi_bright_black", "faint": "ansi_bright_black"}
+        colours = theme.to_color_system().generate()
+        ground, ink = Color.parse(colours["background"]), Color.parse(colours["foreground"])
+        return {"dim": ground.blend(ink, 0.58).hex, "faint": ground.blend(ink, 0.3).hex}
 
     def on_mount(self) -> None:
         self.tick()
@@ -239,17 +250,16 @@ class HeadroomApp(App[None]):
         title = dict(SCREENS)[mode]
         places = {mode: f"on {title.lower()}", EVERYWHERE: "everywhere"}
         entries = [
-            HelpEntry(place, self._pressed(key.id, key.keys), key.help)
+            HelpEntry(place, self.pressed(key.id), key.help)
             for where, place in places.items()
             for key in KEYS
             if key.where == where
         ]
         self.push_screen(HelpScreen(title.lower(), entries))
 
-    def _pressed(self, key_id: str, default: str) -> str:
-        keys = self._keymap.get(key_id, default)
-        names = {"question_mark": "?", "slash": "/", "colon": ":", "escape": "Esc", "enter": "Enter"}
-        return " ".join(names.get(key.strip(), key.strip()) for key in keys.split(","))
+    def pressed(self, key_id: str) -> str:
+        """What to press for a command of the key table, as the operator's keymap has it."""
+        return self._pressed[key_id]
 
     def action_maximise(self) -> None:
         if self.screen.maximized is not None:

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 
 from core.errors import ConfigError
 
-__all__ = ["EVERYWHERE", "KEYS", "SCREENS", "Key", "bindings", "check_keymap", "keys_of"]
+__all__ = ["EVERYWHERE", "KEYS", "SCREENS", "Key", "bindings", "check_keymap", "keys_of", "shown_keys"]
 
 EVERYWHERE: Final = "everywhere"
 
@@ -78,12 +78,13 @@ KEYS: Final[tuple[Key, ...]] = (
         )
         for number, (name, title) in enumerate(SCREENS, 1)
     ),
-    Key("app.help", "question_mark,f1", "app.help", "help", "Every key of this screen", footer=True),
-    Key("app.palette", "colon,ctrl+p", "app.command_palette", "commands", "Find any command by its name", footer=True),
+    Key("app.kill", "K", "app.kill_switch", "kill switch", "Halt new orders and cancel what rests; again to lift it",
+        acts=True, footer=True),
     Key("app.freeze", "space", "app.freeze", "freeze", "Hold the picture or let it go on; the engine never waits",
         footer=True),
-    Key("app.kill", "K", "app.kill_switch", "kill switch",
-        "Halt new orders and cancel what rests; again to lift it", acts=True, footer=True),
+    Key("app.help", "question_mark,f1", "app.help", "help", "Every key of this screen", footer=True),
+    Key("app.quit", "q", "app.quit", "quit", "Leave; the engine closes in order", footer=True),
+    Key("app.palette", "colon,ctrl+p", "app.command_palette", "commands", "Find any command by its name"),
     Key("app.maximise", "m", "app.maximise", "maximise", "Give the focused pane the whole screen, or take it back"),
     Key("app.next_pane", "tab", "app.focus_next", "next pane", "Go to the next pane"),
     Key("app.previous_pane", "shift+tab", "app.focus_previous", "previous pane", "Go to the previous pane"),
@@ -92,7 +93,6 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("app.json", "E", "app.export('json')", "export JSON", "Write the table of this screen to a JSON file"),
     Key("app.svg", "S", "app.picture", "picture", "Write this screen to an SVG file"),
     Key("app.bell", "b", "app.bell_switch", "bell", "Ring the bell at new incidents, or stop ringing"),
-    Key("app.quit", "q", "app.quit", "quit", "Leave; the engine closes in order", footer=True),
     Key("app.quit_now", "ctrl+c", "app.quit", "quit", "Leave from anywhere, out of a dialogue too", urgent=True),
     *_table(
         "overview",
@@ -112,7 +112,7 @@ KEYS: Final[tuple[Key, ...]] = (
         "routing",
         Key("why", "enter", "open", "why", "Show or hide why this broker was chosen", footer=True),
         Key("filter", "slash", "filter", "filter", "Filter: words, !without, operation=place_order", footer=True),
-        Key("sort", "o", "sort", "sort", "Sort by the next column", footer=True),
+        Key("sort", "o", "sort", "sort", "Sort by the next column"),
         Key("reverse", "O", "reverse", "reverse", "Sort the other way round"),
         Key("clear", "escape", "clear", "clear", "Drop filter and sorting"),
         Key("copy", "y", "copy", "copy", "Copy the row"),
@@ -122,7 +122,7 @@ KEYS: Final[tuple[Key, ...]] = (
         Key("detail", "enter", "open", "detail", "Show or hide all that is known of the order", footer=True),
         Key("filter", "slash", "filter", "filter", "Filter: words, !without, status=unknown, broker!=fyers",
             footer=True),
-        Key("sort", "o", "sort", "sort", "Sort by the next column", footer=True),
+        Key("sort", "o", "sort", "sort", "Sort by the next column"),
         Key("reverse", "O", "reverse", "reverse", "Sort the other way round"),
         Key("clear", "escape", "clear", "clear", "Drop filter and sorting"),
         Key("cancel", "c", "cancel", "cancel", "Cancel the order that the cursor is on", acts=True, footer=True),
@@ -172,6 +172,17 @@ def bindings(where: str) -> list[BindingType]:
         Binding(key.keys, key.action, key.label, show=key.footer, id=key.id, priority=key.urgent, tooltip=key.help)
         for key in keys_of(where)
     ]
+
+
+def shown_keys(keys: str) -> str:
+    """Keys as they stand on a keyboard.
+
+    >>> shown_keys("question_mark,f1,shift+tab")
+    '? F1 Shift+Tab'
+    """
+    named = {"question_mark": "?", "slash": "/", "colon": ":", "escape": "Esc"}
+    parts = [named.get(key.strip(), key.strip()) for key in keys.split(",")]
+    return " ".join(part if len(part) == 1 else part.title() for part in parts)
 
 
 def check_keymap(keymap: Mapping[str, str]) -> None:

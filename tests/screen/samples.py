@@ -409,6 +409,10 @@ def running() -> StressSnapshot:
         p99_ns=231 * MILLISECOND,
         max_ns=402 * MILLISECOND,
         refusals=2,
+        lag_p99_ns=1_800_000,
+        achieved_history=tuple(int(value) for value in wave(60, 70, 104)),
+        p99_history_ns=tuple(int(value * MILLISECOND) for value in wave(60, 90, 240, 2.0)),
+        shares=(("upstox", 0.83), ("fyers", 0.17)),
         thresholds=(
             Threshold(name="failures", limit="= 0", value="0", passed=True),
             Threshold(name="p99 latency", limit="<= 200 ms", value="231 ms", passed=False),
@@ -431,6 +435,7 @@ def ended(state: str) -> StressSnapshot:
         thresholds=tuple(
             replace(threshold, passed=good or number == 0) for number, threshold in enumerate(running().thresholds)
         ),
+        failure_classes=() if good else (("OrderOutcomeUnknown", 3), ("OrderNotSent", 1)),
         message="" if good else "4 orders failed: connection reset",
     )
 

@@ -6,16 +6,18 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from textual import on
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widgets import Footer
 
 from core.models import Command
 
-from ..keys import KEYS
+from ..keys import KEYS, SCREENS
 from ..view.export import Sheet
 from ..view.frame import Frame, banner_lines, header_lines, status_lines
-from ..widgets import Painted
+from ..view.tabs import Tab, Tabs, tab_at, tabs_lines
+from ..widgets import Painted, RolePalette
 
 if TYPE_CHECKING:
     from ..app import HeadroomApp
@@ -25,7 +27,7 @@ __all__ = ["RouterScreen"]
 _ACTING = frozenset(key.action.partition("(")[0] for key in KEYS if key.acts)
 
 
-class RouterScreen(Screen[None]):
+class RouterScreen(RolePalette, Screen[None]):
     """A screen that shows frames."""
 
     AUTO_FOCUS = ".first"
@@ -39,6 +41,7 @@ class RouterScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Painted(header_lines, id="header", natural_height=lambda _frame, _width: 1)
+        yield Painted(tabs_lines, id="tabs", natural_height=lambda _tabs, _width: 1)
         yield Painted(banner_lines, id="banner")
         yield from self.compose_body()
         yield Painted(status_lines, id="status", natural_height=lambda _frame, _width: 1)
@@ -61,7 +64,18 @@ class RouterScreen(Screen[None]):
         self.frame = frame
         for name in ("#header", "#banner", "#status"):
             self.painted(name).show(frame)
+        self.painted("#tabs").show(self._tabs(frame))
         self.show_body(frame)
+
+    def _tabs(self, frame: Frame) -> Tabs:
+        tabs = tuple(Tab(self.headroom.pressed(f"app.{name}"), name, title) for name, title in SCREENS)
+        return Tabs(tabs, self.headroom.current_mode, frame.snapshot)
+
+    @on(Painted.Pressed, "#tabs")
+    def go(self, event: Painted.Pressed) -> None:
+        """A click on a tab goes there."""
+        if self.frame is not None and (name := tab_at(self._tabs(self.frame), event.x, event.painted.size.width)):
+            self.headroom.action_show_screen(name)
 
     def painted(self, selector: str) -> Painted[object]:
         """One painted panel of this screen."""

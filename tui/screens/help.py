@@ -13,12 +13,12 @@ from textual.widgets import Footer
 from ..keys import bindings
 from ..view.help import HelpEntry, help_lines
 from ..view.text import Line
-from ..widgets import Painted
+from ..widgets import Painted, RolePalette
 
 __all__ = ["HelpScreen"]
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(RolePalette, ModalScreen[None]):
     """Scrolls like any text; Escape leaves it."""
 
     BINDINGS: ClassVar = bindings("help")

@@ -14,7 +14,7 @@ from core.models import StartScenario, StopScenario, StressSnapshot
 from ..keys import bindings
 from ..view.export import Sheet
 from ..view.frame import Frame
-from ..view.stress import Scenarios, run_lines, scenario_lines, threshold_lines
+from ..view.stress import Scenarios, course_lines, run_lines, scenario_lines, threshold_lines
 from ..view.text import Line
 from ..widgets import Painted
 from .base import RouterScreen
@@ -42,11 +42,13 @@ class StressScreen(RouterScreen):
                 yield Input(placeholder=placeholder, id=name, max_length=12, restrict=r"[0-9]*\.?[0-9]*")
         yield Painted[StressSnapshot](run_lines, id="run", title="run")
         yield Painted[StressSnapshot](threshold_lines, id="thresholds", title="thresholds")
+        yield Painted[StressSnapshot](course_lines, id="course", title="course")
 
     def show_body(self, frame: Frame) -> None:
         self.painted("#scenarios").show((self.headroom.scenarios, self._selected))
         self.painted("#run").show(frame.snapshot.stress)
         self.painted("#thresholds").show(frame.snapshot.stress)
+        self.painted("#course").show(frame.snapshot.stress)
 
     def sheet(self) -> Sheet:
         stress = self.frame.snapshot.stress if self.frame else StressSnapshot()

@@ -74,5 +74,5 @@ def _balance(snapshot: RouterSnapshot, width: int) -> Line:
         arrow = "→" if abs(change) < 0.5 else "↑" if change > 0 else "↓"
         spans.append(Span(f"  {arrow} {change:+.0f} points in {min(60, len(history))} s  ", Role.DIM))
         room = min(60, width - sum(len(span.text) for span in spans) - 1)
-        spans.append(Span(sparkline(history, room).strip(), Role.USED))
+        spans.append(Span(sparkline(history, room).strip(), Role.DIM))
     return fit(tuple(spans), width)

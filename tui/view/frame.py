@@ -74,8 +74,8 @@ def header_lines(frame: Frame, width: int, _height: int | None = None) -> list[L
     facts = [
         _brokers_fact(snapshot.brokers),
         line(rate(flow)),
-        line(f"{count(snapshot.open_orders)} open"),
         _doubt_fact(snapshot.unknown_orders),
+        line(f"{count(snapshot.open_orders)} open"),
         line(f"{count(snapshot.counters.requests)} sent"),
         line(f"{count(snapshot.counters.refusals)} refused"),
     ]

@@ -7,9 +7,10 @@ from typing import Final, TypeAlias
 
 from core.models import StressSnapshot
 
+from .charts import chart_lines
 from .text import MARK, Line, Role, Span, bar, clean, column, count, duration, fit, line, percent, rate
 
-__all__ = ["Scenarios", "run_lines", "scenario_lines", "threshold_lines"]
+__all__ = ["Scenarios", "course_lines", "run_lines", "scenario_lines", "threshold_lines"]
 
 Scenarios: TypeAlias = Sequence[tuple[str, str]]
 
@@ -110,3 +111,41 @@ def threshold_lines(stress: StressSnapshot, width: int, _height: int | None = No
             )
         )
     return lines
+
+
+def course_lines(stress: StressSnapshot, width: int, height: int | None = None) -> list[Line]:
+    """The last minute of the run: achieved rate beside the p99 latency; below them who answered and what failed."""
+    rows = 10 if height is None else height
+    extra = [entry for entry in (_shares(stress), _failures(stress)) if entry]
+    charted = rows - len(extra)
+    lines: list[Line] = []
+    if charted >= 3 and stress.achieved_history:
+        half = (width - 2) // 2
+        left = chart_lines("achieved", stress.achieved_history, half, charted, rate)
+        right = chart_lines("p99", stress.p99_history_ns, half, charted, lambda ns: duration(int(ns)))
+        lines = [(*fit(a, half), Span("  "), *fit(b, half)) for a, b in zip(left, right, strict=True)]
+    return [fit(entry, width) for entry in (*lines, *extra)][:rows]
+
+
+def _shares(stress: StressSnapshot) -> Line:
+    if not stress.shares:
+        return ()
+    spans = [Span(" answered by  ", Role.DIM)]
+    for name, share in stress.shares:
+        spans += [Span(f"{clean(name)} ", Role.TEXT), Span(f"{percent(share)}   ", Role.STRONG)]
+    if stress.lag_p99_ns:
+        spans += [
+            Span("generator late by ", Role.DIM),
+            Span(duration(stress.lag_p99_ns), Role.TEXT),
+            Span(" at p99", Role.DIM),
+        ]
+    return tuple(spans)
+
+
+def _failures(stress: StressSnapshot) -> Line:
+    if not stress.failure_classes:
+        return ()
+    spans = [Span(" failed with  ", Role.DIM)]
+    for name, number in stress.failure_classes:
+        spans += [Span(f"{clean(name)} ", Role.TEXT), Span(f"{count(number)}   ", Role.CRIT)]
+    return tuple(spans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .painted import Painted
+from .styles import RolePalette
 from .table import Table
 
-__all__ = ["Painted", "Table"]
+__all__ = ["Painted", "RolePalette", "Table"]
