@@ -456,6 +456,8 @@ class IntelligentLoadBalancer:
         """The place of the chosen candidate, -1 when there is none, and why."""
         able = [i for i, why in enumerate(barred) if not why]
         last_resort = False
+        if len(able) < len(barred) and not any(candidates[i].wait_ns <= 0 for i in able):
+            self._hurry(candidates, barred, now_ns)
         if not orders and len(able) < len(barred):
             probe = self._probe(candidates, barred, now_ns, alone=not able)
             if probe >= 0:
@@ -495,6 +497,13 @@ class IntelligentLoadBalancer:
         elif candidates[index].wait_ns > 0:
             reason = f"no permit anywhere for {candidates[index].wait_ns / SECOND:.3g} s: {reason}"
         return index, reason
+
+    def _hurry(self, candidates: Sequence[Candidate], barred: Sequence[str], now_ns: int) -> None:
+        """Nobody has a permit but brokers whose breaker is open: ask these sooner whether they are back."""
+        for candidate, why in zip(candidates, barred, strict=True):
+            if why is _OPEN and candidate.wait_ns <= 0:
+                for breaker in self._of(candidate.name).breakers:
+                    breaker.hurry(now_ns)
 
     def _cheapest(
         self,

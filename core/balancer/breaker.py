@@ -59,6 +59,7 @@ class CircuitBreaker:
         "_retry_at_ns",
         "_settings",
         "_streak",
+        "_tripped_at_ns",
         "is_open",
         "probation",
         "reason",
@@ -74,6 +75,7 @@ class CircuitBreaker:
         self._in_a_row = 0
         self._streak = 0
         self._proven = 0
+        self._tripped_at_ns = 0
         self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]  # requests, failures, slow answers
         self._bucket = -1
         self.is_open = False  # open or half open
@@ -108,6 +110,15 @@ class CircuitBreaker:
     def probe_ended(self) -> None:
         """It ended in a way that says nothing of the broker's health, or well."""
         self._probe_until_ns = 0
+
+    def hurry(self, now_ns: int) -> None:
+        """The others have no permit left: wait no longer than the shortest pause for the next probe.
+
+        The back-off grows to spare a broken broker and its callers. While nobody else can take the requests it spares
+        nobody.
+        """
+        if self.is_open and now_ns < self._retry_at_ns:
+            self._retry_at_ns = max(now_ns, min(self._retry_at_ns, self._tripped_at_ns + self._settings.open_ns))
 
     def slow_start_share(self, now_ns: int) -> float:
         """0..1: how much of its usual load a broker that has just recovered should get; 1 once it is trusted."""
@@ -164,6 +175,7 @@ class CircuitBreaker:
             self._streak = 0
         pause_ns = min(settings.open_ns << min(self._streak, 20), settings.open_ns_max)
         self._retry_at_ns = now_ns + round(pause_ns * (1 + settings.jitter * (2 * self._random.random() - 1)))
+        self._tripped_at_ns = now_ns
         self._streak += 1
         self.trips += 1
         self.is_open = True

@@ -34,10 +34,10 @@ class Prices:
 
     `failure_read_s`, `failure_order_s`: an answered failure, mostly the way to another broker. `lost_read_s`,
     `lost_order_s`: no answer at all; an order must then be looked up before anything else. `headroom_s`: the last
-    permit of a one-second window that nobody else could replace; a longer window costs as many seconds more, up to
-    `window_s_max`. `reserve`: the share of their room that the others are counted on for. `soft_s`: the last permit of a
-    window past 80 %, in any case, times its length up to 5 s.
-    `cold_latency_s`: an answer, while no broker has given one yet.
+    permit of a one-second window that nobody else could replace; a longer window costs as many times more, up to
+    `window_s_max`. `reserve`: the share of their room that the others are counted on for. `soft_s`: the last permit of
+    a window past 80 %, in any case, times its length up to 5 s. `cold_latency_s`: an answer, while no
+    broker has given one yet.
     """
 
     failure_read_s: float = 0.25

@@ -1,5 +1,7 @@
 """The policies that are compared: what others do, and ours."""
 
+# ruff: noqa: ARG002 - one signature for all of them; each uses what it wants to know
+
 from __future__ import annotations
 
 import itertools
@@ -10,7 +12,6 @@ from collections.abc import Sequence
 from core.balancer import BalancerSettings, Candidate, IntelligentLoadBalancer
 from core.clock import SECOND
 from core.models import BreakerState, HealthStatus
-
 from tests.bench.routing.world import Broker, Request
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from core.clock import DAY, MINUTE, SECOND
 from core.models import Category, Operation, Rate
-
 from tests.bench.routing.world import Arrival, BrokerSpec, Scenario, Spell
 
 ORDERS, READS = frozenset({Category.ORDERS}), frozenset({Category.READS})
@@ -35,7 +34,7 @@ def poisson(
     *,
     deadline_s: float | tuple[float, ...] = 3.0,
     mix: Mapping[Operation, float] | None = None,
-    busy: Callable[[float], float] = lambda at_s: 1.0,
+    busy: Callable[[float], float] = lambda _: 1.0,
 ) -> Callable[[random.Random], list[Arrival]]:
     """Random arrivals at `per_s` times `busy(at)`; operations by `mix`, mostly order-book reads."""
     mix = mix or {Operation.GET_ORDERS: 0.7, Operation.PLACE_ORDER: 0.3}
@@ -128,5 +127,26 @@ TUNED = (
         seed=11,
     ),
     Scenario("cold start", three((), (Spell(0, 12, "hole"),), ()), poisson(30, 30, deadline_s=2.0), seed=12),
+    # Written as an unseen one; it showed a fault (both breakers open too long), and so belongs to the tuned since.
+    Scenario(
+        "silent for a moment, again and again",
+        (
+            BrokerSpec(
+                "a",
+                everything((20, SECOND), (800, MINUTE)),
+                40.0,
+                spells=tuple(Spell(start, start + 1.5, "hole") for start in range(4, 76, 8)),
+            ),
+            BrokerSpec(
+                "b",
+                everything((20, SECOND), (800, MINUTE)),
+                50.0,
+                spells=tuple(Spell(start, start + 1.5, "hole") for start in range(8, 76, 8)),
+            ),
+            BrokerSpec("c", everything((8, SECOND), (400, MINUTE)), 60.0),
+        ),
+        poisson(20, 80),
+        seed=13,
+    ),
 )
 TINY = Scenario("tiny", three((Spell(2, 4, "down"),)), poisson(15, 6), seed=0)

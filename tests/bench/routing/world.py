@@ -381,7 +381,7 @@ class World:
                 self.result.back_s[key] = self.now_ns / SECOND - spell.end_s
 
 
-def oracle(scenario: Scenario) -> int:
+def oracle(scenario: Scenario) -> int:  # noqa: C901, PLR0912 - one loop over events, best read in one piece
     """Requests answered in time by one who knows every draw and every spell: earliest deadline first, from one queue.
 
     It sends only what will be answered in time, at the broker that answers it first among those with a permit. It is
