@@ -67,7 +67,9 @@ def test_quitting_at_any_moment_leaves_no_thread_and_a_sound_file(tmp_path: Path
     with live(tmp_path, background=True) as port:
         port.snapshot()
         time.sleep(after_s)
-    assert not [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(2)
+        assert not thread.is_alive(), thread
 
     async def verify() -> bool:
         async with TradeStore(tmp_path / "headroom.db") as store:

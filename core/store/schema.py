@@ -100,7 +100,9 @@ _BUSY_MS: Final = 5_000
 
 def connect(path: Path, *, busy_ms: int = _BUSY_MS, thread_bound: bool = True) -> sqlite3.Connection:
     """A connection that commits only when told to, with every fault already ours."""
-    return configure(sqlite3.connect(path, isolation_level=None, check_same_thread=thread_bound), path, busy_ms=busy_ms)
+    with translate_faults(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=thread_bound)
+    return configure(connection, path, busy_ms=busy_ms)
 
 
 def configure(connection: sqlite3.Connection, path: Path, *, busy_ms: int = _BUSY_MS) -> sqlite3.Connection:
