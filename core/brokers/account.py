@@ -22,7 +22,7 @@ from .instruments import Instrument, InstrumentTable
 from .reply import UNKNOWN_ORDER, Fault, Refusal, Reply, epoch_ns_of, judge, unreadable
 from .tokens import Token, TokenStore, expiry_in_token
 
-__all__ = ["RESTAccount"]
+__all__ = ["RESTAccount", "check_address"]
 
 _TAG: Final = re.compile(r"[A-Za-z0-9]{1,19}\Z", re.ASCII)
 _BROKER_ORDER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
@@ -57,7 +57,7 @@ class RESTAccount(ABC):
         tokens: TokenStore | None = None,
         absence_proven_after_ns: int | None = None,
     ) -> None:
-        _check_address(name, config)
+        check_address(name, config)
         self._name = name
         self._config = config
         self._clock: Clock = clock or SystemClock()
@@ -269,7 +269,8 @@ class RESTAccount(ABC):
         return OrderRefused(message, provider=self._name, code=UNKNOWN_ORDER, status=200)
 
 
-def _check_address(name: str, config: APIConfig) -> None:
+def check_address(name: str, config: APIConfig) -> None:
+    """Raise ConfigError for a base_url that is no address, or that would send a live token in the clear."""
     if not config.base_url:
         return
     parts = urlsplit(config.base_url)

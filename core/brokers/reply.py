@@ -12,6 +12,7 @@ The order of the questions is the same for every broker, and it is the whole of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -38,6 +39,7 @@ __all__ = [
 UNKNOWN_ORDER: Final = "unknown_order"
 # A gateway that has answered 5xx may still have the request in a queue behind it: chosen, nobody publishes a figure.
 BEHIND_GATEWAY_NS: Final = SECOND
+_TOKEN_IN_BODY: Final = re.compile(r"""((?:access|refresh|extended)_token["']?\s*[:=]\s*["']?)[^"',}\s]+""")
 _SHOWN_HEADERS: Final = ("retry-after", "x-retry-after-ms", "content-type", "server", "cf-ray")
 
 
@@ -188,7 +190,9 @@ def _evidence(reply: Reply, code: str, secrets: Sequence[str]) -> str:
     if code:
         parts.append(f"code {code}")
     parts += [f"{header}: {reply.headers[header]}" for header in _SHOWN_HEADERS if header in reply.headers]
-    parts.append(f"body {reply.body[:600].decode('utf-8', 'replace')}")
+    # An answer to a login that is odd enough to get here may hold the very token.
+    body = _TOKEN_IN_BODY.sub(r"\1***", reply.body[:2000].decode("utf-8", "replace"))
+    parts.append(f"body {body}")
     return clean_text("; ".join(parts), secrets, limit=380)
 
 

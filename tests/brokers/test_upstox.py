@@ -213,7 +213,8 @@ def test_a_row_of_the_book_is_read_in_our_words():
 
 
 def test_a_row_of_an_instrument_that_is_not_loaded_keeps_the_brokers_name_for_it():
-    assert parsed(**{"instrument_token": "BSE_EQ|INE000X01010"}).symbol == "BSE_EQ|INE000X01010"
+    key = "BSE_EQ|INE000X01010"
+    assert parsed(instrument_token=key).symbol == key
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import init, journal, simulate, stress
+from . import init, journal, login, simulate, stress
 
 __all__ = ["SUBCOMMANDS"]
 
-SUBCOMMANDS = (stress, simulate, journal, init)
+SUBCOMMANDS = (stress, simulate, journal, login, init)
