@@ -226,9 +226,17 @@ async def test_an_unknown_tag_has_an_empty_history(client: Client) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["/v2/market-quote/ltp?symbol=", "/v2/market-quote/ltp?instrument_key=",
-                                  "/v2/market-quote/quotes?symbol=", "/v3/market-quote/quotes?instrument_key=",
-                                  "/v3/market-quote/ltp?instrument_key=", "/v3/market-quote/ohlc?instrument_key="])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/market-quote/ltp?symbol=",
+        "/v2/market-quote/ltp?instrument_key=",
+        "/v2/market-quote/quotes?symbol=",
+        "/v3/market-quote/quotes?instrument_key=",
+        "/v3/market-quote/ltp?instrument_key=",
+        "/v3/market-quote/ohlc?instrument_key=",
+    ],
+)
 async def test_upstox_quotes_come_under_another_key_than_was_asked(client: Client, path: str) -> None:
     asked = "NSE_EQ%7CINE062A01020%2CNSE_INDEX%7CNifty%2050%2CNSE_FO%7C53001"
     status, body = await client.upstox("GET", path + asked)

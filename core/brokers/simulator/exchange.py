@@ -16,7 +16,7 @@ from decimal import Decimal
 from random import Random
 from typing import Final
 
-from ...clock import MILLISECOND, Clock
+from ...clock import MILLISECOND, SECOND, Clock
 from ...models import Order, OrderType, Product, Quote, Side, Validity
 from .accounts import Account, Execution, Refusal, RefusalReason, SimOrder, Stage
 from .listings import LISTINGS, Listing
@@ -219,6 +219,18 @@ class Exchange:
         """The market of a symbol as it is now, None for a symbol that is not listed."""
         self.advance()
         return self._walk_to_now(symbol) if symbol in self._walks else None
+
+    def candles(self, symbol: str, bar_s: int) -> list[tuple[int, int, int, int, int, int]]:
+        """(epoch seconds, open, high, low, close in paise, volume) of each bar since the exchange started.
+
+        Raises Refusal for a symbol that is not listed.
+        """
+        walk = self.walk(symbol)
+        if walk is None:
+            raise Refusal(RefusalReason.UNKNOWN_SYMBOL, f"unknown symbol {symbol!r}")
+        started_s = self._epoch_at(self._start_ns) // SECOND
+        bars = walk.candles(max(1, bar_s * SECOND // self.settings.step_ns))
+        return [(started_s + bar * bar_s, *rest) for bar, *rest in bars]  # type: ignore[misc]
 
     def quotes(self, symbols: Iterable[str]) -> tuple[Quote, ...]:
         """The last prices, in the order asked; symbols that are not listed are left out."""

@@ -6,13 +6,14 @@ from typing import Any, Final
 
 from ...clock import MILLISECOND
 from ...models import Product
-from .accounts import PositionBook, SimOrder, Stage
+from .accounts import Account, PositionBook, SimOrder, Stage
 from .walk import Walk
 from .wire import Call, ist, rupees_float
 
 __all__ = [
     "PRODUCT_LETTER",
     "full_row",
+    "funds_v3",
     "history_rows",
     "holding_row",
     "ltp_row",
@@ -258,4 +259,49 @@ def position_row(book: PositionBook, walk: Walk) -> dict[str, Any]:
         "close_price": rupees_float(book.listing.close_paise),
         "buy_price": buy_price,
         "sell_price": sell_price,
+    }
+
+
+def funds_v3(account: Account) -> dict[str, Any]:
+    """Money, v3: cash only, nothing is pledged here."""
+    free, used = rupees_float(account.available_paise), rupees_float(account.used_paise)
+    unused = {
+        "total": 0.0,
+        "mtf": 0.0,
+        "span_exposure": 0.0,
+        "cash_margin_var_elm": 0.0,
+        "premium_present": 0.0,
+        "delivery_margin": {"total": 0.0, "equity": 0.0, "fo_settlement": 0.0},
+    }
+    realised = rupees_float(sum(position.realised_paise for position in account.positions.values()))
+    return {
+        "available_to_trade": {
+            "total": free,
+            "cash_available_to_trade": {
+                "total": free,
+                "cash": {
+                    "opening_balance": rupees_float(account.opening_paise),
+                    "added_today": 0.0,
+                    "withdrawn_today": 0.0,
+                    "amount_from_stock_sale": 0.0,
+                    "unpaid_charges": rupees_float(account.fees_paise),
+                },
+                "margin_used": {
+                    **unused,
+                    "total": used,
+                    "cash_margin_var_elm": used,
+                    "loss": {"total": min(realised, 0.0), "realised": min(realised, 0.0), "unrealised": 0.0},
+                },
+            },
+            "pledge_available_to_trade": {
+                "margin_from_pledge": {"total": 0.0, "equity": 0.0, "mutual_funds": 0.0},
+                "margin_used": unused,
+            },
+        },
+        "unavailable_to_trade": {
+            "cash_unavailable_to_trade": {
+                "unsettled_profit": {"todays_profit": max(realised, 0.0), "previous_days": 0.0}
+            },
+            "pledge_unavailable_to_trade": {"equity": 0.0, "mutual_funds": 0.0},
+        },
     }

@@ -12,10 +12,11 @@ __all__ = ["Walk"]
 class Walk:
     """The market of one symbol. The price after n steps depends on the seed alone, not on when anyone looked."""
 
-    __slots__ = ("_rng", "_steps", "high_paise", "listing", "low_paise", "open_paise", "price_paise", "volume")
+    __slots__ = ("_rng", "_seed", "_steps", "high_paise", "listing", "low_paise", "open_paise", "price_paise", "volume")
 
     def __init__(self, listing: Listing, seed: int) -> None:
         self.listing = listing
+        self._seed = seed
         self._rng = Random(f"walk/{seed}/{listing.symbol}")
         self._steps = 0
         self.price_paise = listing.close_paise + self._rng.randint(-20, 20) * listing.tick_paise
@@ -46,3 +47,19 @@ class Walk:
             volume += int(chance * 1000) * listing.lot
         self.price_paise, self.high_paise, self.low_paise, self.volume = price, high, low, volume
         self._steps = steps
+
+    def candles(self, steps_per_bar: int, first_bar: int = 0) -> list[tuple[int, int, int, int, int, int]]:
+        """(bar, open, high, low, close in paise, volume) of each `steps_per_bar` steps so far, from `first_bar` on.
+
+        The walk is lived through again from its start: about 40 ms for a day of steps.
+        """
+        again = Walk(self.listing, self._seed)
+        bars = []
+        for bar in range(self._steps // steps_per_bar + 1):
+            again.open_paise = again.high_paise = again.low_paise = again.price_paise
+            before = again.volume
+            again.step_to(min((bar + 1) * steps_per_bar, self._steps))
+            if bar >= first_bar:
+                volume = again.volume - before
+                bars.append((bar, again.open_paise, again.high_paise, again.low_paise, again.price_paise, volume))
+        return bars

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -49,6 +50,9 @@ SYMBOLS_PER_CALL: Final = 50
 _TAG: Final = re.compile(r"[0-9A-Za-z]{1,30}")
 _TYPES: Final = {number: order_type for order_type, number in TYPE_NUMBER.items()}
 _PRODUCTS: Final = {name: product for product, name in PRODUCT_NAME.items()} | {"MTF": Product.DELIVERY}
+_RESOLUTIONS: Final = {str(minutes): minutes * 60 for minutes in (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 240)} | {
+    f"{seconds}S": seconds for seconds in (5, 10, 15, 30, 45)
+}
 _REJECTED: Final = frozenset(
     {
         RefusalReason.PRICE_BAND,
@@ -284,6 +288,25 @@ class FyersWire:
             raise _Bad(-300, "Please provide a valid symbol")
         return _ok({"d": {symbol: depth_row(walk, call)}})
 
+    def _history(self, call: Call) -> Answer:
+        """Candles since the simulator started: there was no market before."""
+        query = call.query
+        bar_s = _RESOLUTIONS.get(query.get("resolution", ""))
+        if bar_s is None:
+            raise _Bad(-50, "resolution: please provide a valid value")
+        try:
+            first_s, last_s = (
+                _range_edge(query[name], query.get("date_format")) for name in ("range_from", "range_to")
+            )
+        except (KeyError, ValueError):
+            raise _Bad(-50, "range_from, range_to: please provide a valid value") from None
+        rows = [
+            [at_s, *(rupees_float(paise) for paise in prices), volume]
+            for at_s, *prices, volume in self.exchange.candles(query.get("symbol", ""), bar_s)
+            if first_s <= at_s <= last_s
+        ]
+        return _ok({"candles": rows})
+
     def _market_status(self, _call: Call) -> Answer:
         status = "OPEN" if self.exchange.is_open else "CLOSED"
         rows = [{"exchange": 10, "segment": segment, "market_type": "NORMAL", "status": status} for segment in (10, 11)]
@@ -456,6 +479,7 @@ class FyersWire:
             ("GET", "/data/quotes", "get_market_data", "reads", self._quotes),
             ("POST", "/data/quotes", "get_market_data", "reads", self._quotes),
             ("GET", "/data/depth", "get_depth", "reads", self._depth),
+            ("GET", "/data/history", "get_candles", "reads", self._history),
             ("GET", "/data/marketStatus", "market_status", "reads", self._market_status),
         ):
             routes[verb, path] = Route(operation, category, self._checked(do))
@@ -501,6 +525,8 @@ def _translated(act: Callable[[], T]) -> T:
         if no.reason in {RefusalReason.FINISHED, RefusalReason.PENDING}:
             raise _Bad(-99, str(no)) from no
         raise _Bad(-50, str(no)) from no
+    except ValueError as error:  # an Order that makes no sense
+        raise _Bad(-50, str(error)) from error
 
 
 def _read_order(body: dict[str, Any]) -> tuple[Order, str]:
@@ -577,3 +603,10 @@ def _lines(body: bytes) -> list[Any] | None:
 
 def _count_lines(call: Call) -> int:
     return min(len(_lines(call.body) or [None]), ORDERS_PER_CALL)
+
+
+def _range_edge(text: str, date_format: str | None) -> int:
+    """Epoch seconds of an edge, given as such (date_format 0) or as a date in India."""
+    if date_format == "1":
+        return int(datetime.strptime(f"{text} +0530", "%Y-%m-%d %z").timestamp())
+    return int(text)

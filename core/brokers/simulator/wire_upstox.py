@@ -25,7 +25,17 @@ from .exchange import Exchange
 from .listings import Listing
 from .logins import Logins
 from .referee import Breach, Referee
-from .rows_upstox import full_row, history_rows, holding_row, ltp_row, ohlc_row, order_row, position_row, trade_rows
+from .rows_upstox import (
+    full_row,
+    funds_v3,
+    history_rows,
+    holding_row,
+    ltp_row,
+    ohlc_row,
+    order_row,
+    position_row,
+    trade_rows,
+)
 from .walk import Walk
 from .wire import Answer, Call, Route, answer_json, ist, parse_json, rupees_float
 
@@ -212,17 +222,7 @@ class UpstoxWire:
         if self._service_closed(call):
             return _error("UDAPI100072", status=423)
         self.exchange.advance()
-        free, used = rupees_float(self.account.available_paise), rupees_float(self.account.used_paise)
-        return _ok(
-            {
-                "available_to_trade": {
-                    "total": free,
-                    "cash_available_to_trade": {"total": free, "cash": free + used, "margin_used": used},
-                    "pledge_available_to_trade": {"total": 0.0, "margin_used": 0.0},
-                },
-                "unavailable_to_trade": {"total": 0.0},
-            }
-        )
+        return _ok(funds_v3(self.account))
 
     def _holdings(self, _call: Call) -> Answer:
         self.exchange.advance()
@@ -588,6 +588,8 @@ def _translated(act: Callable[[], T]) -> T:
         return act()
     except Refusal as no:
         raise _Bad(_REFUSAL_CODE.get(no.reason, "UDAPI100036"), message=str(no)) from no
+    except ValueError as error:  # an Order that makes no sense
+        raise _Bad("UDAPI100036", message=str(error)) from error
 
 
 def _object(body: bytes) -> dict[str, Any]:
