@@ -22,7 +22,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,7 +39,10 @@ PublishedLimits = Callable[[APIProvider], tuple[Budget, ...]]
 
 
 class Settings(BaseModel):
-    """All that a router is built from. `store` None means a file that goes away with the process."""
+    """All that a router is built from. `store` None means a file that goes away with the process.
+
+    `embedded` says where simulated accounts without an address live: in memory, or behind real sockets on loopback.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -48,6 +51,7 @@ class Settings(BaseModel):
     guards: dict[str, Any] = Field(default_factory=dict)
     store: Path | None = None
     seed: int = 0
+    embedded: Literal["memory", "wire"] = "memory"
     theme: str = ""
     keys: dict[str, str] = Field(default_factory=dict)
 
@@ -67,13 +71,19 @@ def default_store_path() -> Path:
     return state_dir() / "headroom.db"
 
 
-def simulated_settings(published: PublishedLimits, *, seed: int = 0, store: Path | None = None) -> Settings:
+def simulated_settings(
+    published: PublishedLimits,
+    *,
+    seed: int = 0,
+    store: Path | None = None,
+    embedded: Literal["memory", "wire"] = "memory",
+) -> Settings:
     """Two embedded brokers with the published limits of Fyers and Upstox, and nothing real behind them."""
     brokers = {
         provider.value: APIConfig(provider=provider, budgets=published(provider), simulated=True)
         for provider in (APIProvider.FYERS, APIProvider.UPSTOX)
     }
-    return Settings(brokers=brokers, seed=seed, store=store)
+    return Settings(brokers=brokers, seed=seed, store=store, embedded=embedded)
 
 
 def load_settings(path: Path, published: PublishedLimits, environ: Mapping[str, str]) -> Settings:

@@ -21,10 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from . import brokers
 from .brokers.base import TradingAPI
-from .brokers.mock import MockTradingAPI
 from .bus import EventBus
 from .clock import MINUTE, SECOND, Clock, SystemClock
-from .config import Settings, simulated_settings
+from .config import Settings, default_store_path, simulated_settings
+from .embedded import EmbeddedBrokers, in_memory, on_the_wire
 from .engine import GuardSettings, TradingEngine
 from .errors import ConfigError, HeadroomError
 from .feed import MarketDataFeed
@@ -134,16 +134,20 @@ async def open_router(
     rng = random.Random(settings.seed)
     async with AsyncExitStack() as stack:
         path = store_path or settings.store
+        if path is None and not settings.simulated:
+            path = default_store_path()  # orders that are live somewhere must be known at the next start
         if path is None:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headroom-"))) / "headroom.db"
         store = await stack.enter_async_context(TradeStore(path, clock=clock))
         bus = EventBus()
         manager = MultiAPIManager(settings.routing, clock=clock, rng=random.Random(rng.random()), bus=bus)
         feed = MarketDataFeed(clock=clock)
-        apis: dict[str, TradingAPI] = {}
+        embedded = await stack.enter_async_context(_embedded(settings, clock, random.Random(rng.random())))
+        apis = dict(embedded.apis) if embedded is not None else {}
         for name, config in settings.brokers.items():
-            apis[name] = await stack.enter_async_context(_connect(name, config, clock, random.Random(rng.random())))
-        manager.apis = apis
+            if name not in apis:
+                apis[name] = await stack.enter_async_context(_connect(name, config, clock))
+        manager.apis = {name: apis[name] for name in settings.brokers}
         engine = TradingEngine(
             manager,
             store,
@@ -152,7 +156,7 @@ async def open_router(
             guards=_guards(settings),
             quotes=feed.latest,
         )
-        router = LocalRouter(settings, clock, manager, engine, store, feed)
+        router = LocalRouter(settings, clock, manager, engine, store, feed, embedded)
         await router.load_limits()
         await engine.start()
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -163,11 +167,22 @@ async def open_router(
 
 
 @asynccontextmanager
-async def _connect(name: str, config: APIConfig, clock: Clock, rng: random.Random) -> AsyncIterator[TradingAPI]:
-    """The adapter of one account, closed at the end of the block."""
-    if config.simulated and not config.base_url:
-        yield MockTradingAPI(name, config, response_time=0.05, clock=clock, rng=rng)
-        return
+async def _embedded(settings: Settings, clock: Clock, rng: random.Random) -> AsyncIterator[EmbeddedBrokers | None]:
+    """The simulated accounts that have no address of their own; None when there are none."""
+    configs = {name: config for name, config in settings.brokers.items() if config.simulated and not config.base_url}
+    if not configs:
+        yield None
+    elif settings.embedded == "wire":
+        async with on_the_wire(configs, clock, settings.seed) as embedded:
+            yield embedded
+    else:
+        async with in_memory(configs, clock, rng) as embedded:
+            yield embedded
+
+
+@asynccontextmanager
+async def _connect(name: str, config: APIConfig, clock: Clock) -> AsyncIterator[TradingAPI]:
+    """The adapter of one account behind an address, closed at the end of the block."""
     adapters: dict[APIProvider, type[brokers.FyersAPI | brokers.UpstoxAPI]] = {
         APIProvider.FYERS: brokers.FyersAPI,
         APIProvider.UPSTOX: brokers.UpstoxAPI,
@@ -207,6 +222,7 @@ class LocalRouter:
         engine: TradingEngine,
         store: TradeStore,
         feed: MarketDataFeed,
+        embedded: EmbeddedBrokers | None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -214,6 +230,7 @@ class LocalRouter:
         self.engine = engine
         self.store = store
         self.feed = feed
+        self._embedded = embedded
         self._news = manager.bus.subscribe()
         self._incidents: deque[IncidentRow] = deque(maxlen=INCIDENTS_KEPT)
         self._throughput: deque[float] = deque(maxlen=HISTORY_S)
@@ -331,21 +348,21 @@ class LocalRouter:
 
     # -- simulated brokers --------------------------------------------------------------------------------------------
 
-    def _simulated(self, name: str) -> MockTradingAPI:
-        api = self.manager.apis.get(name)
-        if not isinstance(api, MockTradingAPI):
-            message = f"{name} is not an embedded broker"
+    @property
+    def _brokers(self) -> EmbeddedBrokers:
+        if self._embedded is None or not self.simulated:
+            message = "only embedded brokers can be judged or made to fail, and these accounts are none"
             raise ConfigError(message)
-        return api
+        return self._embedded
 
     async def referee_reports(self) -> tuple[RefereeReport, ...]:
-        return tuple(self._simulated(name).referee_report() for name in self.manager.apis)
+        return await self._brokers.referee_reports()
 
     async def broker_books(self) -> Mapping[str, tuple[BrokerOrder, ...]]:
-        return {name: self._simulated(name).books() for name in self.manager.apis}
+        return await self._brokers.books()
 
     async def set_fault(self, broker: str, kind: str, value: float) -> None:
-        self._simulated(broker).set_fault(kind, value)
+        await self._brokers.set_fault(broker, kind, value)
 
     # -- what the router does by itself -------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from core.config import load_settings, simulated_settings
 
     if arguments.config is None:
-        return simulated_settings(brokers.published_limits, seed=arguments.seed, store=arguments.store)
+        return simulated_settings(brokers.published_limits, seed=arguments.seed, store=arguments.store, embedded="wire")
     settings = load_settings(arguments.config, brokers.published_limits, os.environ)
     return settings if arguments.store is None else settings.model_copy(update={"store": arguments.store})
 
