@@ -257,7 +257,7 @@ def _differences(ours: sqlite3.Connection, replayed: sqlite3.Connection) -> Iter
         while True:
             left, right = mine.fetchone(), other.fetchone()
             if left != right:
-                where = (left or right)[0]
+                where = min(row[0] for row in (left, right) if row is not None)  # both are sorted: this one is amiss
                 yield f"{table}: the row of {where} is not what the journal makes; run headroom journal rebuild"
                 break
             if left is None:
