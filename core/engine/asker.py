@@ -16,7 +16,7 @@ from ..clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Clock
 from ..errors import BrokerError, LimiterError, NoBrokerAvailable
 from ..manager import MultiAPIManager
 from ..models import FINAL, BrokerOrder, Operation, OrderStatus, Priority
-from .news import has_terms, rows_of, terms_of
+from .news import has_terms, rows_by_tag, terms_of
 from .orders import AT_BROKER, LOST, LiveOrder, OrderBook
 from .recorder import Recorder
 from .settings import EngineSettings
@@ -144,15 +144,12 @@ class Asker:
     async def _compare(
         self, provider: str, concerned: Iterable[LiveOrder], rows: Sequence[BrokerOrder], asked_ns: int
     ) -> None:
-        by_tag: dict[str, list[BrokerOrder]] = {}
-        for row in rows:
-            by_tag.setdefault(row.tag, []).append(row)
+        by_tag = rows_by_tag(rows)
         for live in concerned:
             # It may have moved on to another attempt, elsewhere, while we asked.
             if live.provider != provider or not live.tag:
                 continue
-            found = rows_of(live.tag, by_tag.get(live.tag, ()))
-            if found:
+            if found := by_tag.get(live.tag):
                 await self._found(live, found, asked_ns)
             else:
                 await self._not_found(live, asked_ns)

@@ -16,6 +16,7 @@ from ..errors import (
     OrderNotSent,
     OrderOutcomeUnknown,
     OrderRefused,
+    StoreError,
 )
 from ..manager import MultiAPIManager, Reservation
 from ..models import Operation, Order, OrderAck, OrderStatus, Priority
@@ -54,9 +55,15 @@ class Changer:
         return fault
 
     async def _cancel_at(self, place: Reservation, live: LiveOrder) -> str:
-        intended = CancelIntended(live.id, live.provider, live.broker_order_id, self._clock.epoch_ns())
-        if live.is_changing or not await self._recorder.move(live, _CANCELLABLE, _S.CANCEL_REQUESTED, first=intended):
+        if live.is_changing or live.status not in _CANCELLABLE:
             return ""
+        intended = CancelIntended(live.id, live.provider, live.broker_order_id, self._clock.epoch_ns())
+        try:
+            if not await self._recorder.move(live, _CANCELLABLE, _S.CANCEL_REQUESTED, first=intended):
+                return ""
+        except StoreError as error:
+            # The other way round than for an order: a cancel without a record does no harm, an order left open may.
+            self._recorder.tell("store", live.provider, f"{live.id}: the cancel is sent without a record: {error}")
         live.cancels_sent += 1
         _, fault = await self._send(live, place, lambda api: api.cancel_order(live.broker_order_id))
         return fault

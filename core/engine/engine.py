@@ -395,7 +395,10 @@ class TradingEngine:
         faults: dict[str, str] = {}
 
         async def cancel(live: LiveOrder) -> None:
-            faults[live.id] = await self._cancel(live, deadline_ns, why)
+            try:
+                faults[live.id] = await self._cancel(live, deadline_ns, why)
+            except StoreError as error:
+                faults[live.id] = str(error)  # one order's trouble must not leave the others open
 
         async with anyio.create_task_group() as tasks:
             for live in orders:

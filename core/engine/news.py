@@ -7,14 +7,14 @@ know, and never lets a fill be taken back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
 from ..models import ALLOWED_STEPS, FINAL, BrokerOrder, Order, OrderStatus, Side
 
-__all__ = ["Folded", "fold", "has_terms", "rows_of", "terms_of"]
+__all__ = ["Folded", "fold", "has_terms", "rows_by_tag", "terms_of"]
 
 _S = OrderStatus
 _ASKED: Final = frozenset({_S.CANCEL_REQUESTED, _S.MODIFY_REQUESTED})
@@ -31,9 +31,12 @@ class Folded:
     incident: str = ""
 
 
-def rows_of(tag: str, rows: Iterable[BrokerOrder]) -> tuple[BrokerOrder, ...]:
-    """The rows that bear exactly this tag, whatever the broker, or an adapter, thinks the question was."""
-    return tuple(row for row in rows if row.tag == tag)
+def rows_by_tag(rows: Iterable[BrokerOrder]) -> Mapping[str, Sequence[BrokerOrder]]:
+    """The rows that bear exactly one tag, whatever the broker, or an adapter, thinks the question was."""
+    found: dict[str, list[BrokerOrder]] = {}
+    for row in rows:
+        found.setdefault(row.tag, []).append(row)
+    return found
 
 
 def fold(status: OrderStatus, filled_quantity: int, average_price: Decimal, order: Order, row: BrokerOrder) -> Folded:

@@ -124,13 +124,13 @@ class Placer:
         except OrderRefused as error:
             await self._refused(live, error, tried)
         except OrderOutcomeUnknown as error:
-            await self._lost(live, str(error), error.arrives_within_ns)
+            await self._lost(live, str(error), max(self._asker.horizon_ns(place.name), error.arrives_within_ns))
         except anyio.get_cancelled_exc_class():
-            await self._lost(live, "cancelled in flight")
+            await self._lost(live, "cancelled in flight", self._asker.orphan_horizon_ns(place.name))
             raise
         except Exception as error:  # noqa: BLE001 - a bug of an adapter proves nothing about what left
             await self._recorder.incident("adapter", place.name, f"{type(error).__name__}: {error}", live=live)
-            await self._lost(live, f"{type(error).__name__} in the adapter")
+            await self._lost(live, f"{type(error).__name__} in the adapter", self._asker.orphan_horizon_ns(place.name))
         else:
             await self._answered(live, ack)
 
@@ -155,8 +155,7 @@ class Placer:
             tried.add(live.provider)  # a limited broker is not tried out: the wait for its permit tells when it may
         await self._not_live(live, error)
 
-    async def _lost(self, live: LiveOrder, why: str, arrives_within_ns: int = 0) -> None:
-        horizon_ns = max(self._asker.horizon_ns(live.provider), arrives_within_ns)
+    async def _lost(self, live: LiveOrder, why: str, horizon_ns: int) -> None:
         live.lost(self._clock.now_ns(), horizon_ns)
         with anyio.CancelScope(shield=True):
             await self._recorder.move(live, _SUBMITTING, _S.UNKNOWN, message=why)

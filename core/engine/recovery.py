@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
 import anyio
 
 from ..clock import Clock
+from ..errors import StoreError
 from ..manager import MultiAPIManager
 from ..models import OrderStatus, Priority
 from ..store import TradeStore
@@ -55,13 +59,11 @@ class Recovery:
                 live.lost(self._clock.now_ns(), self._asker.orphan_horizon_ns(live.provider))
             self._book.add(live)
         deadline_ns = self._clock.now_ns() + self._settings.recovery_ns
-        async with anyio.create_task_group() as tasks:
-            for live in self._book.open():
-                if live.status in {_S.NEW, _S.SUBMITTING}:
-                    tasks.start_soon(self._watcher.adopt, live)
-        async with anyio.create_task_group() as tasks:
-            for provider in sorted({live.provider for live in self._book.open()}):
-                tasks.start_soon(self._ask, provider, deadline_ns)
+        await _all(
+            partial(self._watcher.adopt, live) for live in self._book.open() if live.status in {_S.NEW, _S.SUBMITTING}
+        )
+        providers = sorted({live.provider for live in self._book.open()})
+        await _all(partial(self._ask, provider, deadline_ns) for provider in providers)
 
     async def _ask(self, provider: str, deadline_ns: int) -> None:
         answered = False
@@ -75,8 +77,8 @@ class Recovery:
             now_ns = self._clock.now_ns()
             if (answered and not lost) or now_ns >= deadline_ns:
                 break
-            wake_ns = min(now_ns + pause_ns, deadline_ns, *(max(live.absent_from_ns, now_ns + 1) for live in lost))
-            await self._clock.sleep_until_ns(wake_ns)
+            provable_ns = [live.absent_from_ns for live in lost if live.absent_from_ns > now_ns]
+            await self._clock.sleep_until_ns(min(now_ns + pause_ns, deadline_ns, *provable_ns))
             pause_ns = min(2 * pause_ns, self._settings.ask_most_ns)
         if not answered:
             why = self._asker.fault(provider) or "no account of that name is configured"
@@ -86,3 +88,20 @@ class Recovery:
 
     def _lost_at(self, provider: str) -> list[LiveOrder]:
         return [live for live in self._book.open_at(provider) if live.status in LOST]
+
+
+async def _all(works: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Do all of them at once, to the end; then raise the first StoreError, if there was one, as itself."""
+    faults: list[StoreError] = []
+
+    async def do(work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except StoreError as error:
+            faults.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for work in works:
+            tasks.start_soon(do, work)
+    if faults:
+        raise faults[0]
