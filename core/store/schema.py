@@ -19,10 +19,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..errors import StoreCorrupt, StoreError
+from ..errors import StoreCorrupt, StoreError, StoreReadOnly
 from .faults import translate_faults
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "configure", "connect", "migrate", "prepare"]
+__all__ = [
+    "APPLICATION_ID",
+    "MIGRATIONS",
+    "configure",
+    "connect",
+    "migrate",
+    "prepare",
+    "quick_faults",
+    "thorough_faults",
+]
 
 APPLICATION_ID: Final = 0x68656164  # "head": tells our files from any other SQLite file
 
@@ -133,6 +142,9 @@ def prepare(path: Path, *, busy_ms: int = _BUSY_MS, check: bool = True, migratio
     except OSError as error:
         with translate_faults(path):
             raise _cannot_open(error) from error
+    if not os.access(path, os.W_OK):
+        # SQLite would open it for reading and say so only at the first write: with an order in hand.
+        raise StoreReadOnly(f"{path}: cannot be opened for writing; check path, owner and mode")
     connection = connect(path, busy_ms=busy_ms)
     try:
         with translate_faults(path):
@@ -150,8 +162,18 @@ def prepare(path: Path, *, busy_ms: int = _BUSY_MS, check: bool = True, migratio
 
 def quick_faults(connection: sqlite3.Connection) -> tuple[str, ...]:
     """What `PRAGMA quick_check` finds, empty when the pages are sound."""
-    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
-    return () if found == ["ok"] else tuple(found)
+    return _faults(connection, "PRAGMA quick_check(5)")
+
+
+def thorough_faults(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """What `PRAGMA integrity_check` finds: the same, and every index against its table."""
+    return _faults(connection, "PRAGMA integrity_check(20)")
+
+
+def _faults(connection: sqlite3.Connection, check: str) -> tuple[str, ...]:
+    # A row may hold several lines; the first of all is a heading between stars.
+    lines = [line for row in connection.execute(check) for line in str(row[0]).splitlines()]
+    return tuple(line for line in lines if line != "ok" and not line.startswith("***"))
 
 
 def _cannot_open(error: OSError) -> sqlite3.OperationalError:

@@ -14,6 +14,7 @@ from .entries import Halted, LimiterSaved
 from .faults import translate_faults
 from .ledger import Ledger
 from .reader import connect_reader
+from .schema import thorough_faults
 
 __all__ = ["StoreSize", "backup", "faults", "retire", "size"]
 
@@ -68,10 +69,9 @@ def faults(path: Path) -> tuple[str, ...]:
     with translate_faults(path):
         connection = connect_reader(path, busy_ms=_BUSY_MS)
         try:
-            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+            return thorough_faults(connection)
         finally:
             connection.close()
-    return () if found == ["ok"] else tuple(found)
 
 
 def size(path: Path) -> StoreSize:
