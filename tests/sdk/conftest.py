@@ -1,4 +1,4 @@
-"""The official SDKs need an environment of their own, which `make test-sdk` builds: the ordinary suite leaves them out."""
+"""The official SDKs need an environment of their own, so the ordinary suite leaves them out: run make test-sdk."""
 
 from __future__ import annotations
 

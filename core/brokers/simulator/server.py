@@ -171,13 +171,24 @@ class Simulator:
 
     def set_plan(self, plan: FaultPlan) -> None:
         """Replace every fault and the latency; schedules count from now. Raises ConfigError."""
-        _check_plan(plan.faults)
+        self._check(plan.faults)
         self.faults.clear()
         self.faults.start_ns = self.clock.now_ns()
         for fault in plan.faults:
             self.faults.add(fault)
         self.latency = plan.latency
         self._changed.set()
+
+    def _check(self, faults: Iterable[Fault]) -> None:
+        operations = {name for wire in self.wires for name in wire.operations}
+        for fault in faults:
+            if unknown := sorted(fault.operations - operations):
+                known = ", ".join(sorted(operations))
+                message = f"fault {fault.kind.value}: unknown operation {unknown[0]!r}; known: {known}"
+                raise ConfigError(message)
+            if fault.kind is FaultKind.DOWN and (fault.count or fault.rate < 1.0 or fault.operations):
+                message = "a port is closed or open: give down no rate, count or operations, but from_s and until_s"
+                raise ConfigError(message)
 
     # -- start and stop ------------------------------------------------------------------------------------------
 
@@ -361,13 +372,6 @@ class _Listener:
 
     async def close(self) -> None:
         await self._runner.cleanup()
-
-
-def _check_plan(faults: Iterable[Fault]) -> None:
-    for fault in faults:
-        if fault.kind is FaultKind.DOWN and (fault.count or fault.rate < 1.0 or fault.operations):
-            message = "a port is closed or open: give down no rate, count or operations, but from_s and until_s"
-            raise ConfigError(message)
 
 
 def _response(answer: Answer) -> web.Response:

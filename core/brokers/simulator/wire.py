@@ -61,6 +61,11 @@ class Wire(Protocol):
     account: Account
     referee: Referee
 
+    @property
+    def operations(self) -> frozenset[str]:
+        """The names that faults may be tied to."""
+        ...
+
     def route(self, method: str, path: str) -> Route | None:
         """The route of a path; None when the path is not this broker's at all."""
         ...

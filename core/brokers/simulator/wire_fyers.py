@@ -100,6 +100,10 @@ class FyersWire:
 
     # -- what every wire answers ---------------------------------------------------------------------------------
 
+    @property
+    def operations(self) -> frozenset[str]:
+        return frozenset(route.operation for route in self._routes.values())
+
     def route(self, method: str, path: str) -> Route | None:
         found = self._routes.get((method, path))
         if found is None and path.startswith(("/api/v3/", "/data/")):

@@ -133,10 +133,20 @@ class UpstoxWire:
         self.account: Account = exchange.open_account(self.name, serial_digits=9)
         self.keys: dict[str, Listing] = {listing.upstox_key: listing for listing in exchange.listings.values()}
         self._killed_ns: dict[str, int] = {}
-        self._ips = {"primary_ip": "127.0.0.1", "secondary_ip": None}
+        self._ips: dict[str, Any] = {
+            "primary_ip": "127.0.0.1",
+            "secondary_ip": None,
+            "primary_ip_updated_at": None,
+            "secondary_ip_updated_at": None,
+            "access_tokens_invalidated": False,
+        }
         self._routes = self._build_routes()
 
     # -- what every wire answers ---------------------------------------------------------------------------------
+
+    @property
+    def operations(self) -> frozenset[str]:
+        return frozenset(route.operation for route in self._routes.values())
 
     def route(self, method: str, path: str) -> Route | None:
         found = self._routes.get((method, path))
@@ -452,8 +462,11 @@ class UpstoxWire:
     def _ip(self, call: Call) -> Answer:
         if call.method == "PUT":
             body = _object(call.body)
-            self._ips = {name: body.get(name) for name in ("primary_ip", "secondary_ip")}
-            self.logins.revoke_all()  # a change of address voids the token
+            for name in ("primary_ip", "secondary_ip"):
+                self._ips[name] = body.get(name)
+                self._ips[f"{name}_updated_at"] = ist(call.epoch_ns).strftime("%Y-%m-%d %H:%M:%S")
+            self._ips["access_tokens_invalidated"] = True  # a change of address voids the token
+            self.logins.revoke_all()
         return _ok(self._ips)
 
     # -- helpers -------------------------------------------------------------------------------------------------
