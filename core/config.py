@@ -11,6 +11,10 @@
     [brokers.fyers.rate_limits]       # defaults to the published limits
     requests_per_second = 8
 
+    [instruments]                     # the brokers' symbol files; a few symbols are known without them
+    fyers = ["NSE_CM.csv"]
+    upstox = ["NSE.json.gz"]
+
     [routing.routing_rules.get_market_data]
     prefer = ["upstox"]
 
@@ -31,11 +35,28 @@ from .errors import ConfigError
 from .models import APIConfig, APIProvider, Budget, Rate
 from .models.api import RATE_LIMIT_WINDOWS_NS
 
-__all__ = ["Settings", "default_store_path", "load_settings", "simulated_settings", "state_dir"]
+__all__ = [
+    "Instruments",
+    "Settings",
+    "default_store_path",
+    "load_settings",
+    "simulated_settings",
+    "state_dir",
+    "token_dir",
+]
 
 SECRET_KEYS: Final = ("api_key", "api_secret", "access_token")
 
 PublishedLimits = Callable[[APIProvider], tuple[Budget, ...]]
+
+
+class Instruments(BaseModel):
+    """The brokers' own instrument files, as downloaded; without them only the few shipped symbols are known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fyers: tuple[Path, ...] = Field(min_length=1)
+    upstox: tuple[Path, ...] = ()
 
 
 class Settings(BaseModel):
@@ -50,6 +71,7 @@ class Settings(BaseModel):
     routing: dict[str, Any] = Field(default_factory=dict)
     guards: dict[str, Any] = Field(default_factory=dict)
     store: Path | None = None
+    instruments: Instruments | None = None
     seed: int = 0
     embedded: Literal["memory", "wire"] = "memory"
     theme: str = ""
@@ -69,6 +91,11 @@ def state_dir() -> Path:
 def default_store_path() -> Path:
     """The journal and trade store of live accounts."""
     return state_dir() / "headroom.db"
+
+
+def token_dir() -> Path:
+    """Where `headroom login` leaves the day's access tokens."""
+    return state_dir() / "tokens"
 
 
 def simulated_settings(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import SecretStr
 
+from . import brokers
 from .brokers.base import TradingAPI
 from .brokers.mock import MockTradingAPI
 from .clock import Clock
@@ -105,18 +106,13 @@ async def on_the_wire(
     Raises ConfigError for an account that the simulator does not serve.
     """
     # An HTTP client and server: 0.2 s of import that a router in memory does not owe.
-    from .brokers.fyers import FyersAPI
     from .brokers.simulator.faults import Latency
     from .brokers.simulator.server import SimulatorSettings, serve
-    from .brokers.upstox import UpstoxAPI
 
-    adapters: dict[str, type[FyersAPI | UpstoxAPI]] = {
-        APIProvider.FYERS.value: FyersAPI,
-        APIProvider.UPSTOX.value: UpstoxAPI,
-    }
+    served = {provider.value for provider in brokers.ADAPTERS}
     for name in configs:
-        if name not in adapters:
-            raise _unknown(name, adapters)
+        if name not in served:
+            raise _unknown(name, served)
     settings = SimulatorSettings(
         seed=seed, separate_ports=True, latency=Latency(floor_ms=median_ms / 2, median_ms=median_ms)
     )
@@ -130,16 +126,18 @@ async def on_the_wire(
         apis: dict[str, TradingAPI] = {}
         for name, config in configs.items():
             client_id, token = credentials[name]
-            served = config.model_copy(
+            at_the_simulator = config.model_copy(
                 update={
                     "base_url": simulator.base_urls[name],
                     "client_id": client_id,
                     "access_token": SecretStr(token),
                 }
             )
-            apis[name] = await stack.enter_async_context(adapters[name](name, served, clock=clock))
+            apis[name] = await stack.enter_async_context(
+                brokers.adapter_of(config.provider)(name, at_the_simulator, clock=clock)
+            )
         yield _OnTheWire(portal, simulator, apis)
 
 
-def _unknown(name: str, known: Mapping[str, object]) -> ConfigError:
-    return ConfigError(f"no embedded broker is named {name!r}; there are {', '.join(known)}")
+def _unknown(name: str, known: Collection[str]) -> ConfigError:
+    return ConfigError(f"no embedded broker is named {name!r}; there are {', '.join(sorted(known))}")

@@ -23,7 +23,7 @@ from . import brokers
 from .brokers.base import TradingAPI
 from .bus import EventBus
 from .clock import MINUTE, SECOND, Clock, SystemClock
-from .config import Settings, default_store_path, simulated_settings
+from .config import Instruments, Settings, default_store_path, simulated_settings, token_dir
 from .embedded import EmbeddedBrokers, in_memory, on_the_wire
 from .engine import GuardSettings, TradingEngine
 from .errors import ConfigError, HeadroomError
@@ -32,7 +32,6 @@ from .limiter import LimiterState
 from .manager import MultiAPIManager
 from .models import (
     APIConfig,
-    APIProvider,
     ApplySuggestion,
     BrokerOrder,
     BrokerSnapshot,
@@ -146,7 +145,7 @@ async def open_router(
         apis = dict(embedded.apis) if embedded is not None else {}
         for name, config in settings.brokers.items():
             if name not in apis:
-                apis[name] = await stack.enter_async_context(_connect(name, config, clock))
+                apis[name] = await stack.enter_async_context(_connect(name, config, clock, settings.instruments))
         manager.apis = {name: apis[name] for name in settings.brokers}
         engine = TradingEngine(
             manager,
@@ -181,18 +180,16 @@ async def _embedded(settings: Settings, clock: Clock, rng: random.Random) -> Asy
 
 
 @asynccontextmanager
-async def _connect(name: str, config: APIConfig, clock: Clock) -> AsyncIterator[TradingAPI]:
+async def _connect(name: str, config: APIConfig, clock: Clock, files: Instruments | None) -> AsyncIterator[TradingAPI]:
     """The adapter of one account behind an address, closed at the end of the block."""
-    adapters: dict[APIProvider, type[brokers.FyersAPI | brokers.UpstoxAPI]] = {
-        APIProvider.FYERS: brokers.FyersAPI,
-        APIProvider.UPSTOX: brokers.UpstoxAPI,
-    }
-    adapter = adapters.get(config.provider)
-    if adapter is None:
-        known = ", ".join(sorted(adapters))
-        message = f"brokers.{name}: there is no adapter for {config.provider.value} yet; known: {known}"
-        raise ConfigError(message)
-    async with adapter(name, config, clock=clock) as api:
+    try:
+        adapter = brokers.adapter_of(config.provider)
+    except ConfigError as error:
+        message = f"brokers.{name}: {error}"
+        raise ConfigError(message) from None
+    instruments = None if files is None else brokers.InstrumentTable.load(fyers=files.fyers, upstox=files.upstox)
+    tokens = brokers.TokenStore(token_dir())
+    async with adapter(name, config, clock=clock, instruments=instruments, tokens=tokens) as api:
         yield api
 
 

@@ -86,6 +86,16 @@ class RESTAccount(ABC):
         return self._absence_ns
 
     @property
+    def has_token(self) -> bool:
+        """Whether there is an access token to show; not whether the broker takes it."""
+        return bool(self._token.access_token.get_secret_value())
+
+    @property
+    def token_expires_epoch_ns(self) -> int:
+        """When the access token ends, epoch nanoseconds; 0 when neither the log-in nor the token says."""
+        return self._token.expires_epoch_ns
+
+    @property
     def clock_skew_ns(self) -> int | None:
         """The broker's clock minus ours, from its last Date header (whole seconds); None before any answer."""
         return self._skew_ns

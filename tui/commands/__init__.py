@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import init, journal, login, simulate, stress
+from . import check, init, journal, login, simulate, stress
 
 __all__ = ["SUBCOMMANDS"]
 
-SUBCOMMANDS = (stress, simulate, journal, login, init)
+SUBCOMMANDS = (stress, simulate, journal, login, check, init)

@@ -33,6 +33,10 @@ client_id = ""                   # the API key
 # api_secret = ""
 # access_token = ""
 
+# [instruments]                  # the brokers' own symbol files; without them only a few symbols are known
+# fyers = ["NSE_CM.csv"]
+# upstox = ["NSE.json.gz"]
+
 # [routing]
 # fallback_chain = ["fyers", "upstox"]
 # deadline_ms = 30000            # how long a request may wait for a permit

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from core.brokers.oauth import exchange_code, login_url
     from core.brokers.tokens import IST
     from core.clock import SECOND
-    from core.config import load_settings, state_dir
+    from core.config import load_settings, token_dir
     from core.errors import ConfigError
 
     settings = load_settings(arguments.config, brokers.published_limits, os.environ)
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     port = None if arguments.paste else _port_here(arguments.redirect_uri)
     code = asyncio.run(_code(address, state, port, browser=not arguments.no_browser))
     token: Token = asyncio.run(exchange_code(config, code, redirect_uri=arguments.redirect_uri))
-    path = brokers.TokenStore(state_dir() / "tokens").save(arguments.account, token)
+    path = brokers.TokenStore(token_dir()).save(arguments.account, token)
     until = datetime.fromtimestamp(token.expires_epoch_ns // SECOND, IST)
     print(f"{arguments.account}: logged in until {until:%Y-%m-%d %H:%M} IST; token in {path}")
     return 0
