@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..models import Budget
 from .window import SlidingWindows
 
-__all__ = ["Backend", "Plan"]
+__all__ = ["Backend", "Lane", "Plan"]
 
 Plan = tuple[SlidingWindows, ...]
 """The budgets that count one category: a request must fit all of them in one atomic take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What one category does at a backend, as four calls; bound once, for they are the hot path.
+
+    `take(cost, now_ns)`: places in every budget of the plan, or in none: a ticket of 0 or more, or -1.
+    `settle(cost, anchor_ns, ticket)`: end a take at its response.
+    `give_back(cost, ticket)`: undo a take whose request never left.
+    `hold(cost, until_ns, ticket)`: keep a take in flight until `until_ns` and anchor it there.
+    """
+
+    take: Callable[[int, int], int]
+    settle: Callable[[int, int, int], None]
+    give_back: Callable[[int, int], None]
+    hold: Callable[[int, int, int], None]
 
 
 class Backend(Protocol):
@@ -40,24 +57,12 @@ class Backend(Protocol):
         """Let go of what `open` took. What is in flight stays counted."""
         ...
 
-    def take(self, plan: Plan, cost: int, now_ns: int) -> int:
-        """Take `cost` places in every budget of `plan`, or none: a ticket of 0 or more, or -1."""
+    def lane(self, plan: Plan) -> Lane:
+        """The way through the budgets of `plan`, which are some of `windows`."""
         ...
 
-    def give_back(self, plan: Plan, cost: int, ticket: int) -> None:
-        """Undo a take whose request never left."""
-        ...
-
-    def settle(self, plan: Plan, cost: int, ticket: int, anchor_ns: int, now_ns: int) -> None:
-        """Anchor a take at its response."""
-        ...
-
-    def hold(self, plan: Plan, cost: int, ticket: int, until_ns: int) -> None:
-        """Keep a take in flight until `until_ns` and anchor it there."""
-        ...
-
-    def refresh(self, now_ns: int) -> None:
-        """Bring `windows` up to date for reading."""
+    def refresh(self, now_ns: int) -> bool:
+        """Bring `windows` up to date for reading; True when something held was anchored."""
         ...
 
     def next_change_ns(self) -> int | None:

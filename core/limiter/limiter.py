@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import heapq
-import math
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from ..clock import DAY, HOUR, MINUTE, SECOND, Cancellable, Clock, SystemClock
-from ..errors import CostTooHigh, PermitTimeout, QueueFull, RateLimited, UnknownCategory
+from ..clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Clock, SystemClock
+from ..errors import CostTooHigh, RateLimited, UnknownCategory
 from ..models import Budget, Category, Incident, Priority, Rate, WindowForecast, WindowHeadroom
 from .backend import Backend, Plan
-from .forecast import forecast_window
-from .line import Waiter, WaitingLine
 from .memory import MemoryBackend
-from .permit import Permit
+from .permit import Entry, Permit
 from .refusal import RefusalMemory
+from .report import analytics_of, headroom_of, windows_of
+from .room import WaitingRoom, milliseconds
 from .stamps import ServerClock
 from .state import LimiterState, anchors_of, unseen
-from .window import SlidingWindows
 
 __all__ = ["EnhancedRateLimiter"]
 
-SOFT_SHARE: Final = 0.8
 INCIDENTS_KEPT: Final = 64
-MILLION: Final = 1_000_000
 
 
 class EnhancedRateLimiter:
@@ -56,7 +50,7 @@ class EnhancedRateLimiter:
         backend: Backend | None = None,
         max_waiters: int = 10_000,
         server_stamps: bool = False,
-        stamp_resolution_ns: int = MILLION,
+        stamp_resolution_ns: int = MILLISECOND,
         arrives_within_ns: int = 10 * SECOND,
     ) -> None:
         given = (requests_per_second, requests_per_minute, requests_per_hour, requests_per_day)
@@ -68,30 +62,30 @@ class EnhancedRateLimiter:
         if max_waiters < 1:
             raise ValueError(f"max_waiters is {max_waiters}; give a whole number of at least 1")
         self.name = name
-        self.arrives_within_ns = arrives_within_ns
         self._label = name or "limiter"
-        self._clock: Clock = SystemClock() if clock is None else clock
-        self._now_ns = self._clock.now_ns
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self._now_ns = self.clock.now_ns
         self._backend: Backend = MemoryBackend() if backend is None else backend
         self._backend.open(budgets, self._now_ns())
-        self._plans: dict[str, Plan] = {
-            str(category): tuple(windows for windows in self._backend.windows if category in windows.budget.categories)
-            for category in sorted(set().union(*(budget.categories for budget in budgets)))
-        }
-        self._default = Category.ORDERS.value if Category.ORDERS in self._plans else next(iter(self._plans))
-        self._line = WaitingLine(self._plans)
-        self._max_waiters = max_waiters
-        self._deadlines: list[tuple[int, int, Waiter]] = []
-        self._timer: Cancellable | None = None
-        self._timer_ns = 0
-        self._hangs_on_answer = False
-        self._server_clock = ServerClock(stamp_resolution_ns) if server_stamps else None
+        self._room = WaitingRoom(self.clock, self._backend, label=self._label, waiters_max=max_waiters)
+        server_clock = ServerClock(stamp_resolution_ns) if server_stamps else None
+        self._entries: dict[str, Entry] = {}
+        for category in sorted(frozenset[str]().union(*(budget.categories for budget in budgets))):
+            plan = tuple(windows for windows in self._backend.windows if category in windows.budget.categories)
+            self._entries[category] = Entry(
+                plan,
+                self._backend.lane(plan),
+                self._room,
+                now_ns=self._now_ns,
+                server_clock=server_clock,
+                arrives_within_ns=arrives_within_ns,
+            )
+        self._room.open(self._entries)
+        self._default = Category.ORDERS if Category.ORDERS in self._entries else next(iter(self._entries))
+        self._recorded = 0
+        self._refusals = 0
         self._refusal_memory = RefusalMemory()
         self._cap = 1.0
-        self._requests = 0
-        self._waited = 0
-        self._timeouts = 0
-        self._refusals = 0
         self.incidents: deque[Incident] = deque(maxlen=INCIDENTS_KEPT)
 
     # Taking -----------------------------------------------------------------------------------------------------------
@@ -102,17 +96,21 @@ class EnhancedRateLimiter:
         Raises UnknownCategory; CostTooHigh when no wait could help; ValueError for a cost that is no whole number of at
         least 1.
         """
-        plan = self._plans.get(category)
-        if plan is None or cost != 1 or type(cost) is not int:
-            plan = self._checked(category, cost)
+        entry = self._entries.get(category)
+        if entry is None or cost != 1 or type(cost) is not int:
+            entry = self._checked(category, cost)
         now_ns = self._now_ns()
-        if self._line and self._must_queue(category, plan, now_ns):
+        if self._room.waiting and self._room.must_queue(category, now_ns):
             return None
-        ticket = self._backend.take(plan, cost, now_ns)
+        ticket = entry.take(cost, now_ns)
         if ticket < 0:
-            return None
-        self._requests += cost
-        return Permit(self, plan, cost, ticket)
+            # A request without an answer may have become too old to arrive since somebody last looked.
+            if not self._backend.refresh(now_ns):
+                return None
+            ticket = entry.take(cost, now_ns)
+            if ticket < 0:
+                return None
+        return entry.permit(cost, ticket)
 
     async def acquire(
         self,
@@ -128,11 +126,12 @@ class EnhancedRateLimiter:
         and what `try_acquire` raises. When a permit is free it is taken without a pass of the event loop. A cancelled
         wait takes nothing.
         """
-        if not self._line and (deadline_ns is None or self._now_ns() <= deadline_ns):
+        if not self._room.waiting and (deadline_ns is None or self._now_ns() <= deadline_ns):
             permit = self.try_acquire(category, cost)
             if permit is not None:
                 return permit
-        return await self._wait(category, cost, priority, deadline_ns)
+        self._checked(category, cost)
+        return await self._room.wait(category, cost, priority, deadline_ns)
 
     @asynccontextmanager
     async def permit(
@@ -152,13 +151,13 @@ class EnhancedRateLimiter:
         Reckons with those who wait ahead, and takes what is in flight as answered now: it may take longer, not less,
         unless somebody ahead gives up. Raises what `try_acquire` raises.
         """
-        plan = self._checked(category, cost)
+        self._checked(category, cost)
         now_ns = self._now_ns()
         self._backend.refresh(now_ns)
-        free_ns = self._earliest_ns(category, plan, cost, Priority.READ, now_ns)
+        free_ns = self._room.earliest_ns(category, cost, Priority.READ, now_ns)
         if free_ns > now_ns:
             return free_ns - now_ns
-        return 1 if self._line and self._must_queue(category, plan, now_ns) else 0
+        return 1 if self._room.must_queue(category, now_ns) else 0
 
     # How it stands ----------------------------------------------------------------------------------------------------
 
@@ -170,7 +169,7 @@ class EnhancedRateLimiter:
     @property
     def waiting(self) -> int:
         """Callers that wait for a permit."""
-        return len(self._line)
+        return self._room.waiting
 
     @property
     def in_flight(self) -> int:
@@ -200,10 +199,13 @@ class EnhancedRateLimiter:
         self._cap = float(share)
         for windows in self._backend.windows:
             windows.set_share(self._cap)
-        for waiter in list(self._line):
-            if waiter.cost > self._largest_cost(self._plans[waiter.category]):
-                self._fail(waiter, self._cost_too_high(waiter.category, waiter.cost))
-        self._serve()
+        self._room.fail_costs_above(
+            {
+                category: (entry.largest_cost, self._cost_too_high(category, "a request that waits"))
+                for category, entry in self._entries.items()
+            }
+        )
+        self._room.closed(self._now_ns())
 
     def headroom(self) -> tuple[WindowHeadroom, ...]:
         """Every window of every budget as it stands now, budgets and rates in the order given.
@@ -212,11 +214,7 @@ class EnhancedRateLimiter:
         """
         now_ns = self._now_ns()
         self._backend.refresh(now_ns)
-        return tuple(
-            self._headroom_of(windows, rate, span_ns, now_ns)
-            for windows in self._backend.windows
-            for rate, (_, span_ns) in zip(windows.budget.rates, windows.spans, strict=True)
-        )
+        return headroom_of(self._backend.windows, now_ns)
 
     def forecast(self) -> tuple[WindowForecast, ...]:
         """When each window runs out at its present rate, in the order of `headroom()`."""
@@ -231,11 +229,11 @@ class EnhancedRateLimiter:
     def record_request(self, category: str | None = None) -> None:
         """Count one request that was sent and answered now; above the limit too, for it has happened."""
         now_ns = self._now_ns()
-        plan = self._checked(category or self._default, 1)
+        plan = self._checked(category or self._default, 1).plan
         with self._backend.editing(now_ns):
             for windows in plan:
                 windows.add(1, now_ns)
-        self._requests += 1
+        self._recorded += 1
 
     def is_approaching_limit(self) -> bool:
         """Whether any window is used to 80 % or more."""
@@ -253,22 +251,11 @@ class EnhancedRateLimiter:
             "name": self.name,
             "limited": self.is_rate_limited(),
             "approaching_limit": any(window.soft for window in headroom),
-            "limited_for_ms": self.limited_for_ns / MILLION,
+            "limited_for_ms": self.limited_for_ns / MILLISECOND,
             "waiting": self.waiting,
             "in_flight": self.in_flight,
             "cap": self._cap,
-            "windows": {
-                _window_name(window): {
-                    "limit": window.rate.permits,
-                    "used": window.used,
-                    "in_flight": window.in_flight,
-                    "free": window.free,
-                    "usage_percentage": round(100 * window.fraction, 2),
-                    "next_free_ms": window.next_free_in_ns / MILLION,
-                    "all_free_ms": window.all_free_in_ns / MILLION,
-                }
-                for window in headroom
-            },
+            "windows": windows_of(headroom),
         }
 
     def get_analytics(self) -> dict[str, Any]:
@@ -280,23 +267,13 @@ class EnhancedRateLimiter:
         the present rate, None when it does not come to that. `rate_per_s`: per window the present rate.
         """
         headroom = self.headroom()
-        usage = {_window_name(window): round(100 * window.fraction, 2) for window in headroom}
         return {
             "name": self.name,
-            "usage_percentage": usage,
-            "usage_percentage_max": max(usage.values()),
-            "approaching_limit": any(window.soft for window in headroom),
-            "requests_total": self._requests,
-            "waited": self._waited,
-            "timeouts": self._timeouts,
+            **analytics_of(headroom),
+            "requests_total": self._recorded + sum(entry.taken for entry in self._entries.values()),
+            "waited": self._room.waited,
+            "timeouts": self._room.timeouts,
             "refusals": self._refusals,
-            "forecast": {
-                _window_name(window): None
-                if window.forecast.exhausted_in_ns is None
-                else window.forecast.exhausted_in_ns / SECOND
-                for window in headroom
-            },
-            "rate_per_s": {_window_name(window): round(window.forecast.rate_per_s, 3) for window in headroom},
         }
 
     # What the broker says ---------------------------------------------------------------------------------------------
@@ -313,7 +290,7 @@ class EnhancedRateLimiter:
         budgets that count it are closed; a day block closes everything.
         """
         now_ns = self._now_ns()
-        plan = self._backend.windows if category is None else self._checked(category, 1)
+        plan = self._plan(category)
         self._refusals += 1
         self._backend.refresh(now_ns)
         closing = self._refusal_memory.explain(error, plan, self._backend.windows, now_ns)
@@ -323,7 +300,7 @@ class EnhancedRateLimiter:
                 at_ns=now_ns,
                 kind="rate_limited",
                 provider=error.provider or self.name,
-                message=f"{error}; closed for {_ms(closing.for_ns)} ms ({closing.reason})",
+                message=f"{error}; closed for {milliseconds(closing.for_ns)} ms ({closing.reason})",
                 evidence=error.evidence,
             )
         )
@@ -336,7 +313,7 @@ class EnhancedRateLimiter:
         if for_ns < 0:
             raise ValueError(f"close_for_ns got {for_ns}; give 0 or more")
         now_ns = self._now_ns()
-        plan = self._backend.windows if category is None else self._checked(category, 1)
+        plan = self._plan(category)
         self._close(plan, now_ns + for_ns, now_ns)
 
     def observe_quota(
@@ -350,7 +327,7 @@ class EnhancedRateLimiter:
         if remaining < 0:
             raise ValueError(f"remaining is {remaining}; give 0 or more")
         now_ns = self._now_ns()
-        plan = self._checked(category or self._default, 1)
+        plan = self._checked(category or self._default, 1).plan
         with self._backend.editing(now_ns):
             for windows in plan:
                 for rate, (_, span_ns) in zip(windows.budget.rates, windows.spans, strict=True):
@@ -373,7 +350,7 @@ class EnhancedRateLimiter:
         if final:
             self._close(self._backend.windows, now_ns + 366 * DAY, now_ns)
         self._backend.refresh(now_ns)
-        epoch_ns = self._clock.epoch_ns()
+        epoch_ns = self.clock.epoch_ns()
         return LimiterState(
             saved_epoch_ns=epoch_ns,
             covers_until_epoch_ns=epoch_ns if final else epoch_ns + next_within_ns,
@@ -416,226 +393,40 @@ class EnhancedRateLimiter:
 
     def close(self) -> None:
         """Let go of the backend. Waiters are not woken: cancel them first, as their owner does."""
-        self._stop_timer()
+        self._room.stop()
         self._backend.close()
 
     # Inside -----------------------------------------------------------------------------------------------------------
 
-    def _checked(self, category: str, cost: int) -> Plan:
-        plan = self._plans.get(category)
-        if plan is None:
-            known = ", ".join(self._plans)
+    def _checked(self, category: str, cost: int) -> Entry:
+        entry = self._entries.get(category)
+        if entry is None:
+            known = ", ".join(self._entries)
             raise UnknownCategory(f"{self._label} counts no category {category!r}; known: {known}")
         if type(cost) is not int or cost < 1:
             raise ValueError(f"cost is {cost!r}; give a whole number of at least 1")
-        if cost > self._largest_cost(plan):
-            raise self._cost_too_high(category, cost)
-        return plan
+        if cost > entry.largest_cost:
+            raise self._cost_too_high(category, f"a request of cost {cost}")
+        return entry
 
-    @staticmethod
-    def _largest_cost(plan: Plan) -> int:
-        return min(windows.largest_cost for windows in plan)
-
-    def _cost_too_high(self, category: str, cost: int) -> CostTooHigh:
-        largest = self._largest_cost(self._plans[category])
+    def _cost_too_high(self, category: str, what: str) -> CostTooHigh:
+        largest = self._entries[category].largest_cost
         capped = f" under the cap of {self._cap:.0%}" if self._cap < 1 else ""
-        return CostTooHigh(
-            f"{self._label}: a request of cost {cost} can never go, {category} allows {largest} at once{capped}; "
-            "split it"
-        )
+        return CostTooHigh(f"{self._label}: {what} can never go, {category} allows {largest} at once{capped}; split it")
 
-    def _refusing(self, plan: Plan, cost: int, now_ns: int) -> list[SlidingWindows]:
-        return [windows for windows in plan if not windows.fits(cost, now_ns)]
-
-    def _must_queue(self, category: str, plan: Plan, now_ns: int) -> bool:
-        """Whether a newcomer would take from someone who waits."""
-        if self._line.waits(category):
-            return True
-        self._backend.refresh(now_ns)
-        skip: set[str] = set()
-        while (first := self._line.next(skip)) is not None:
-            skip.add(first.category)
-            refusing = self._refusing(self._plans[first.category], first.cost, now_ns)
-            if not refusing or not set(plan).isdisjoint(refusing):
-                return True
-        return False
-
-    def _earliest_ns(self, category: str, plan: Plan, cost: int, priority: int, now_ns: int) -> int:
-        wanted = cost + self._line.cost_ahead(category, priority)
-        return max(windows.earliest_ns(wanted, now_ns) for windows in plan)
-
-    async def _wait(self, category: str, cost: int, priority: Priority, deadline_ns: int | None) -> Permit:
-        plan = self._checked(category, cost)
-        now_ns = self._now_ns()
-        if len(self._line) >= self._max_waiters:
-            raise QueueFull(f"{self._label}: {self._max_waiters} callers wait already; slow the caller or add a broker")
-        self._backend.refresh(now_ns)
-        if deadline_ns is not None:
-            free_ns = self._earliest_ns(category, plan, cost, priority, now_ns)
-            if now_ns > deadline_ns or free_ns > deadline_ns:
-                raise self._timeout(category, now_ns, deadline_ns, free_ns)
-        granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(category, cost, priority, since_ns=now_ns, deadline_ns=deadline_ns, granted=granted)
-        self._line.join(waiter)
-        if deadline_ns is not None:
-            heapq.heappush(self._deadlines, (deadline_ns, waiter.serial, waiter))
-        self._serve()
-        try:
-            return await granted
-        except asyncio.CancelledError:
-            # The permit may have been granted in the same pass of the loop in which the wait was cancelled.
-            if granted.done() and not granted.cancelled() and granted.exception() is None:
-                granted.result().give_back()
-            else:
-                self._line.leave(waiter)
-                self._serve()
-            raise
-
-    def _serve(self) -> None:
-        """Grant whatever fits, in turn, and set the one timer for whoever is first after that. Never awaits."""
-        if not self._line:
-            self._stop_timer()
-            self._deadlines.clear()
-            return
-        now_ns = self._now_ns()
-        while self._deadlines and (self._deadlines[0][0] < now_ns or not _waits(self._deadlines[0][2])):
-            overdue = heapq.heappop(self._deadlines)[2]
-            if _waits(overdue):
-                self._time_out(overdue, now_ns)
-        self._backend.refresh(now_ns)
-        self._hangs_on_answer = False
-        wake_ns: int | None = None
-        blocked: set[SlidingWindows] = set()
-        skip: set[str] = set()
-        while (waiter := self._line.next(skip)) is not None:
-            plan = self._plans[waiter.category]
-            if not blocked.isdisjoint(plan):
-                skip.add(waiter.category)
-                continue
-            ticket = self._backend.take(plan, waiter.cost, now_ns)
-            if ticket >= 0:
-                self._grant(waiter, Permit(self, plan, waiter.cost, ticket))
-                continue
-            free_ns = self._free_at(plan, waiter.cost, now_ns)
-            if free_ns is not None and waiter.deadline_ns is not None and free_ns > waiter.deadline_ns:
-                self._time_out(waiter, now_ns)
-                continue
-            skip.add(waiter.category)
-            blocked.update(self._refusing(plan, waiter.cost, now_ns))
-            if free_ns is None:
-                self._hangs_on_answer = True
-            else:
-                wake_ns = free_ns if wake_ns is None else min(wake_ns, free_ns)
-        self._set_timer(wake_ns, now_ns)
-
-    def _after_settle(self) -> None:
-        # An answer frees nothing at once, it only tells when: only those who did not know that need a new timer.
-        if self._hangs_on_answer:
-            self._serve()
-
-    def _free_at(self, plan: Plan, cost: int, now_ns: int) -> int | None:
-        instants = [windows.free_at(cost, now_ns) for windows in plan]
-        known = [instant for instant in instants if instant is not None]
-        return max(known) if len(known) == len(instants) else None
-
-    def _grant(self, waiter: Waiter, permit: Permit) -> None:
-        self._line.serve(waiter)
-        self._requests += waiter.cost
-        self._waited += 1
-        assert waiter.granted is not None  # noqa: S101 - only `_wait` makes waiters here
-        waiter.granted.set_result(permit)
-
-    def _time_out(self, waiter: Waiter, now_ns: int) -> None:
-        plan = self._plans[waiter.category]
-        free_ns = max(windows.earliest_ns(waiter.cost, now_ns) for windows in plan)
-        self._fail(waiter, self._timeout(waiter.category, waiter.since_ns, waiter.deadline_ns or now_ns, free_ns))
-
-    def _timeout(self, category: str, since_ns: int, deadline_ns: int, free_ns: int) -> PermitTimeout:
-        self._timeouts += 1
-        now_ns = self._now_ns()
-        free_in_ns = max(0, free_ns - now_ns)
-        return PermitTimeout(
-            f"{self._label}: no permit for {category} within {_ms(max(0, deadline_ns - since_ns))} ms, the next one is "
-            f"free in {_ms(free_in_ns)} ms; raise the deadline, slow the caller or add a broker",
-            free_in_ns=free_in_ns,
-        )
-
-    def _fail(self, waiter: Waiter, error: Exception) -> None:
-        self._line.leave(waiter)
-        if waiter.granted is not None and not waiter.granted.done():
-            waiter.granted.set_exception(error)
+    def _plan(self, category: str | None) -> Plan:
+        return self._backend.windows if category is None else self._checked(category, 1).plan
 
     def _close(self, plan: Plan, until_ns: int, now_ns: int) -> None:
         with self._backend.editing(now_ns):
             for windows in plan:
                 windows.opens_ns = max(windows.opens_ns, until_ns)
-        if not self._line:
-            return
-        for waiter in list(self._line):
-            if waiter.deadline_ns is not None:
-                waits_for = self._plans[waiter.category]
-                if max(windows.earliest_ns(waiter.cost, now_ns) for windows in waits_for) > waiter.deadline_ns:
-                    self._time_out(waiter, now_ns)
-        self._serve()
-
-    def _set_timer(self, wake_ns: int | None, now_ns: int) -> None:
-        instants = [wake_ns, self._backend.next_change_ns()]
-        if self._deadlines:
-            instants.append(self._deadlines[0][0] + 1)  # at the deadline itself a permit is still in time
-        if self._backend.relook_ns:
-            instants.append(now_ns + self._backend.relook_ns)
-        at_ns = min((instant for instant in instants if instant is not None), default=None)
-        if at_ns is None or not self._line:
-            self._stop_timer()
-            return
-        if self._timer is not None:
-            if self._timer_ns == at_ns:
-                return
-            self._timer.cancel()
-        self._timer_ns = at_ns
-        self._timer = self._clock.call_at_ns(at_ns, self._on_timer)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._serve()
-
-    def _anchor_by_stamp(self, sent_ns: int, received_ns: int, stamp_ns: int) -> int:
-        if self._server_clock is None:
-            return received_ns
-        return self._server_clock.anchor_ns(sent_ns, received_ns, stamp_ns)
-
-    def _headroom_of(self, windows: SlidingWindows, rate: Rate, span_ns: int, now_ns: int) -> WindowHeadroom:
-        limit = windows.limit(rate)
-        in_flight = min(windows.in_flight, limit)
-        used = min(windows.younger(now_ns - span_ns), limit - in_flight)
-        free = limit - in_flight - used
-        gate_ns = max(0, windows.opens_ns - now_ns)
-        next_ns = 0
-        if not free:
-            back = limit - windows.in_flight
-            next_ns = max(0, windows.ring[windows.head - back] + span_ns - now_ns) if back >= 1 else span_ns
-        last_ns = now_ns if in_flight else windows.newest()
-        return WindowHeadroom(
-            budget=windows.budget.name,
-            rate=rate if limit == rate.permits else Rate(limit, rate.window_ns),
-            used=used,
-            in_flight=in_flight,
-            free=free,
-            next_free_in_ns=max(next_ns, gate_ns),
-            all_free_in_ns=max(0, last_ns + span_ns - now_ns),
-            soft=used + in_flight >= math.ceil(SOFT_SHARE * limit),
-            forecast=forecast_window(windows, limit, rate.window_ns, span_ns, now_ns),
-        )
+        self._room.closed(now_ns)
 
 
 def _one_budget(given: tuple[int | None, ...]) -> tuple[Budget, ...]:
-    windows = (SECOND, MINUTE, HOUR, DAY)
-    rates = tuple(Rate(permits, window) for permits, window in zip(given, windows, strict=True) if permits is not None)
+    lengths = (SECOND, MINUTE, HOUR, DAY)
+    rates = tuple(Rate(permits, window) for permits, window in zip(given, lengths, strict=True) if permits is not None)
     return (Budget("all", rates),)
 
 
@@ -645,15 +436,3 @@ def _check_budgets(budgets: Sequence[Budget]) -> None:
     names = [budget.name for budget in budgets]
     if len(set(names)) != len(names):
         raise ValueError(f"two budgets have one name: {', '.join(sorted(names))}")
-
-
-def _waits(waiter: Waiter) -> bool:
-    return waiter.granted is not None and not waiter.granted.done()
-
-
-def _window_name(window: WindowHeadroom) -> str:
-    return f"{window.budget} {window.rate}"
-
-
-def _ms(ns: int) -> str:
-    return f"{ns / MILLION:.0f}" if ns >= 10 * MILLION else f"{ns / MILLION:g}"

@@ -37,7 +37,7 @@ class Waiter:
         *,
         since_ns: int = 0,
         deadline_ns: int | None = None,
-        granted: asyncio.Future[Permit] | None = None,
+        granted: asyncio.Future[Permit],
     ) -> None:
         self.category = category
         self.cost = cost
@@ -75,11 +75,13 @@ class WaitingLine:
         self._cost[waiter.category][waiter.priority] += waiter.cost
         self._length += 1
 
-    def leave(self, waiter: Waiter) -> None:
-        """Take `waiter` out, wherever it stands; nothing happens when it is not in the line."""
-        if self._queues[waiter.category][waiter.priority].pop(waiter.serial, None) is not None:
-            self._cost[waiter.category][waiter.priority] -= waiter.cost
-            self._length -= 1
+    def leave(self, waiter: Waiter) -> bool:
+        """Take `waiter` out, wherever it stands; False when it is not in the line."""
+        if self._queues[waiter.category][waiter.priority].pop(waiter.serial, None) is None:
+            return False
+        self._cost[waiter.category][waiter.priority] -= waiter.cost
+        self._length -= 1
+        return True
 
     def serve(self, waiter: Waiter) -> None:
         """Take out the one whose turn it is, and remember whom it went past."""

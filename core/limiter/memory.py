@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..models import Budget
-from .backend import Plan
+from .backend import Lane, Plan
 from .window import SlidingWindows
 
 __all__ = ["MemoryBackend"]
@@ -29,35 +29,25 @@ class MemoryBackend:
     def close(self) -> None:
         pass
 
-    def take(self, plan: Plan, cost: int, now_ns: int) -> int:
-        if self._held:
-            self.refresh(now_ns)
-        for windows in plan:
-            if not windows.fits(cost, now_ns):
-                return -1
-        for windows in plan:
-            windows.in_flight += cost
-        return 0
+    def lane(self, plan: Plan) -> Lane:
+        def hold(cost: int, until_ns: int, ticket: int) -> None:  # noqa: ARG001 - in one process counts are enough
+            self._serial += 1
+            heapq.heappush(self._held, (until_ns, self._serial, plan, cost))
 
-    def give_back(self, plan: Plan, cost: int, ticket: int) -> None:  # noqa: ARG002 - in one process counts are enough
-        for windows in plan:
-            windows.in_flight -= cost
+        first, *others = plan
+        if not others:
+            return Lane(first.take, first.settle, first.give_back, hold)
+        several = _Several(plan)
+        return Lane(several.take, several.settle, several.give_back, hold)
 
-    def settle(self, plan: Plan, cost: int, ticket: int, anchor_ns: int, now_ns: int) -> None:  # noqa: ARG002 - as above
-        if self._held:
-            self.refresh(now_ns)
-        for windows in plan:
-            windows.settle(cost, anchor_ns)
-
-    def hold(self, plan: Plan, cost: int, ticket: int, until_ns: int) -> None:  # noqa: ARG002 - as above
-        self._serial += 1
-        heapq.heappush(self._held, (until_ns, self._serial, plan, cost))
-
-    def refresh(self, now_ns: int) -> None:
+    def refresh(self, now_ns: int) -> bool:
+        changed = False
         while self._held and self._held[0][0] <= now_ns:
             until_ns, _, plan, cost = heapq.heappop(self._held)
             for windows in plan:
                 windows.settle(cost, until_ns)
+            changed = True
+        return changed
 
     def next_change_ns(self) -> int | None:
         return self._held[0][0] if self._held else None
@@ -66,3 +56,26 @@ class MemoryBackend:
     def editing(self, now_ns: int) -> Iterator[None]:
         self.refresh(now_ns)
         yield
+
+
+class _Several:
+    """Several budgets as one: all of them, or none."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def take(self, cost: int, now_ns: int) -> int:
+        for taken, windows in enumerate(self._plan):
+            if windows.take(cost, now_ns) < 0:
+                for before in self._plan[:taken]:
+                    before.give_back(cost)
+                return -1
+        return 0
+
+    def settle(self, cost: int, anchor_ns: int, ticket: int) -> None:
+        for windows in self._plan:
+            windows.settle(cost, anchor_ns, ticket)
+
+    def give_back(self, cost: int, ticket: int) -> None:
+        for windows in self._plan:
+            windows.give_back(cost, ticket)

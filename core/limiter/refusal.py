@@ -49,8 +49,8 @@ class RefusalMemory:
         full = [
             rate.window_ns
             for windows in plan
-            for rate, (limit_plus_1, span_ns) in zip(windows.budget.rates, windows.spans, strict=True)
-            if windows.younger(now_ns - span_ns) + windows.in_flight >= limit_plus_1 - 1
+            for rate, (limit, span_ns) in zip(windows.budget.rates, windows.spans, strict=True)
+            if windows.younger(now_ns - span_ns) + windows.in_flight >= limit
         ]
         window_ns = min(full, default=lengths[0])
         if self._window_ns and now_ns < self._closed_until_ns + stretch(self._window_ns):

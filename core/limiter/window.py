@@ -53,11 +53,11 @@ class SlidingWindows:
     """The windows of one budget over one ring of anchors, and what is in flight in all of them.
 
     `ring` holds int64 monotonic nanoseconds, oldest first from `head` on; it is made here (8 bytes for each permit of
-    the largest limit) unless the counts live elsewhere and their owner hands it in. `spans` are pairs (limit + 1,
-    stretched window) of what may be used now; `opens_ns` is when the gate opens that a refusal has closed.
+    the largest limit) unless the counts live elsewhere and their owner hands it in. `spans` are pairs (limit, stretched
+    window) of what may be used now; `opens_ns` is when the gate opens that a refusal has closed.
     """
 
-    __slots__ = ("_capacity", "budget", "head", "in_flight", "opens_ns", "ring", "share", "spans")
+    __slots__ = ("_capacity", "budget", "head", "in_flight", "largest_cost", "opens_ns", "ring", "share", "spans")
 
     def __init__(self, budget: Budget, ring: MutableSequence[int] | None = None) -> None:
         self.budget = budget
@@ -73,60 +73,71 @@ class SlidingWindows:
         """Anchors that the ring holds: the largest limit."""
         return self._capacity
 
-    @property
-    def largest_cost(self) -> int:
-        """The most that one request may cost now: the smallest limit in force."""
-        return min(limit_plus_1 for limit_plus_1, _ in self.spans) - 1
-
     def set_share(self, share: float) -> None:
         """Use only this share of every limit, and at least 1 permit of each."""
         self.share = share
-        self.spans = tuple((self.limit(rate) + 1, stretch(rate.window_ns)) for rate in self.budget.rates)
+        self.spans = tuple((self.limit(rate), stretch(rate.window_ns)) for rate in self.budget.rates)
+        self.largest_cost = min(limit for limit, _ in self.spans)
 
     def limit(self, rate: Rate) -> int:
         """The permits of `rate` that may be used now."""
         return max(1, int(rate.permits * self.share))
 
-    def fits(self, cost: int, now_ns: int) -> bool:
-        """Whether `cost` more permits may be taken at this instant."""
-        if now_ns < self.opens_ns:
-            return False
+    def take(self, cost: int, now_ns: int) -> int:
+        """Take `cost` places: 0, or -1 when they are not all free at this instant.
+
+        This is the hot path, so the look of `free_at` stands here once more, without its answer to when.
+        """
         wanted = self.in_flight + cost
-        ring, head = self.ring, self.head
-        for limit_plus_1, span_ns in self.spans:
-            back = limit_plus_1 - wanted
-            # head - back is never below -capacity: a negative index is the same place of the ring.
-            if back < 1 or ring[head - back] > now_ns - span_ns:
-                return False
-        return True
+        if wanted > self.largest_cost or now_ns < self.opens_ns:
+            return -1
+        ring = self.ring
+        place = self.head + wanted - 1
+        for limit, span_ns in self.spans:
+            # Never below -capacity: a negative index is the same place of the ring, counted from its other end.
+            if ring[place - limit] > now_ns - span_ns:
+                return -1
+        self.in_flight = wanted
+        return 0
 
-    def settle(self, cost: int, anchor_ns: int) -> None:
-        """End `cost` permits in flight: their places are free one stretched window after `anchor_ns`."""
+    def give_back(self, cost: int, ticket: int = 0) -> None:  # noqa: ARG002 - a ticket matters where counts are shared
+        """Undo a take."""
         self.in_flight -= cost
-        self.add(cost, anchor_ns)
 
-    def add(self, cost: int, anchor_ns: int) -> None:
-        """Enter `cost` anchors. One that is older than the last is moved up to it: later is always safe."""
+    def settle(self, cost: int, anchor_ns: int, ticket: int = 0) -> None:  # noqa: ARG002 - as above
+        """End a take: its places are free one stretched window after `anchor_ns`."""
+        self.in_flight -= cost
         ring, head = self.ring, self.head
         last_ns = ring[head - 1]
-        if anchor_ns < last_ns:  # noqa: PLR1730 - a call of max() would cost more than all the rest
+        if anchor_ns < last_ns:  # noqa: PLR1730 - a call of max() would cost more than the look
             anchor_ns = last_ns
-        for _ in range(min(cost, self._capacity)):
+        while cost:
+            cost -= 1
             ring[head] = anchor_ns
             head += 1
             if head == self._capacity:
                 head = 0
         self.head = head
 
+    def add(self, cost: int, anchor_ns: int) -> None:
+        """Enter `cost` anchors that were never in flight, above the limit too. None is entered before the last one."""
+        for _ in range(min(cost, self._capacity)):
+            self.in_flight += 1
+            self.settle(1, anchor_ns)
+
     def free_at(self, cost: int, now_ns: int) -> int | None:
         """The instant from which `cost` fits if nothing more is taken; None while that hangs on something in flight."""
         instant_ns = max(now_ns, self.opens_ns)
-        for limit_plus_1, span_ns in self.spans:
-            back = limit_plus_1 - self.in_flight - cost
-            if back < 1:
-                return None
-            instant_ns = max(instant_ns, self.ring[self.head - back] + span_ns)
+        place = self.head + self.in_flight + cost - 1
+        if place - self.head >= self.largest_cost:
+            return None
+        for limit, span_ns in self.spans:
+            instant_ns = max(instant_ns, self.ring[place - limit] + span_ns)
         return instant_ns
+
+    def fits(self, cost: int, now_ns: int) -> bool:
+        """Whether `take` would succeed."""
+        return self.free_at(cost, now_ns) == now_ns
 
     def earliest_ns(self, cost: int, now_ns: int) -> int:
         """No later than the instant at which the last of `cost` permits, taken one by one, can be had.
@@ -135,10 +146,10 @@ class SlidingWindows:
         take one more window.
         """
         instant_ns = now_ns
-        for limit_plus_1, span_ns in self.spans:
-            rounds, rest = divmod(cost - 1, limit_plus_1 - 1)
-            back = limit_plus_1 - self.in_flight - rest - 1
-            first_ns = self.ring[self.head - back] + span_ns if back >= 1 else now_ns + span_ns
+        for limit, span_ns in self.spans:
+            rounds, rest = divmod(cost - 1, limit)
+            behind = limit - self.in_flight - rest
+            first_ns = self.ring[self.head - behind] + span_ns if behind >= 1 else now_ns + span_ns
             instant_ns = max(instant_ns, max(first_ns, now_ns, self.opens_ns) + rounds * span_ns)
         return instant_ns
 

@@ -1,0 +1,88 @@
+"""How the windows stand, as values for the screen and as plain JSON; pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ..models import Rate, WindowHeadroom
+from .backend import Plan
+from .forecast import forecast_window
+from .window import SlidingWindows
+
+__all__ = ["analytics_of", "headroom_of", "window_name", "windows_of"]
+
+SOFT_SHARE: Final = 0.8
+MILLION: Final = 1_000_000
+SECOND: Final = 1_000_000_000
+
+
+def headroom_of(plan: Plan, now_ns: int) -> tuple[WindowHeadroom, ...]:
+    """Every window of every budget, budgets and rates in their order."""
+    return tuple(
+        _headroom(windows, rate, limit, span_ns, now_ns)
+        for windows in plan
+        for rate, (limit, span_ns) in zip(windows.budget.rates, windows.spans, strict=True)
+    )
+
+
+def _headroom(windows: SlidingWindows, rate: Rate, limit: int, span_ns: int, now_ns: int) -> WindowHeadroom:
+    in_flight = min(windows.in_flight, limit)
+    used = min(windows.younger(now_ns - span_ns), limit - in_flight)
+    free = limit - in_flight - used
+    gate_ns = max(0, windows.opens_ns - now_ns)
+    next_ns = 0
+    if not free:
+        behind = limit - windows.in_flight
+        # All in flight: answered now at the earliest, and one window later free.
+        next_ns = max(0, windows.ring[windows.head - behind] + span_ns - now_ns) if behind >= 1 else span_ns
+    last_ns = now_ns if in_flight else windows.newest()
+    return WindowHeadroom(
+        budget=windows.budget.name,
+        rate=rate if limit == rate.permits else Rate(limit, rate.window_ns),
+        used=used,
+        in_flight=in_flight,
+        free=free,
+        next_free_in_ns=max(next_ns, gate_ns),
+        all_free_in_ns=max(0, last_ns + span_ns - now_ns),
+        soft=used + in_flight >= math.ceil(SOFT_SHARE * limit),
+        forecast=forecast_window(windows, limit, rate.window_ns, span_ns, now_ns),
+    )
+
+
+def window_name(window: WindowHeadroom) -> str:
+    """`<budget> <limit>/<window>`, unique among the windows of one limiter."""
+    return f"{window.budget} {window.rate}"
+
+
+def windows_of(headroom: Sequence[WindowHeadroom]) -> dict[str, Any]:
+    """The windows by name, as plain JSON values."""
+    return {
+        window_name(window): {
+            "limit": window.rate.permits,
+            "used": window.used,
+            "in_flight": window.in_flight,
+            "free": window.free,
+            "usage_percentage": round(100 * window.fraction, 2),
+            "next_free_ms": window.next_free_in_ns / MILLION,
+            "all_free_ms": window.all_free_in_ns / MILLION,
+        }
+        for window in headroom
+    }
+
+
+def analytics_of(headroom: Sequence[WindowHeadroom]) -> dict[str, Any]:
+    """Usage and forecast by window name, as plain JSON values."""
+    usage = {window_name(window): round(100 * window.fraction, 2) for window in headroom}
+    return {
+        "usage_percentage": usage,
+        "usage_percentage_max": max(usage.values()),
+        "approaching_limit": any(window.soft for window in headroom),
+        "forecast": {window_name(window): _seconds(window.forecast.exhausted_in_ns) for window in headroom},
+        "rate_per_s": {window_name(window): round(window.forecast.rate_per_s, 3) for window in headroom},
+    }
+
+
+def _seconds(ns: int | None) -> float | None:
+    return None if ns is None else ns / SECOND
