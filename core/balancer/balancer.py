@@ -36,14 +36,15 @@ from ..models import (
 )
 from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
-from .cost import Costs, Prices, fill_in_prices, next_minute
+from .cost import NO_SCARCITY, Cost, Prices, Scarcity, next_minute, scarcities, weigh
 from .efficiency import EfficiencyMeter
 from .load import BrokerLoad
 
 __all__ = ["BalancerSettings", "BreakerView", "IntelligentLoadBalancer"]
 
 _ORDERS: Final = frozenset(operation for operation, category in CATEGORY_OF.items() if category is Category.ORDERS)
-_LIMITED: Final = frozenset({HealthStatus.LIMITED, HealthStatus.UNHEALTHY})
+_LIMITED: Final = HealthStatus.LIMITED  # looked up once: in an enum's class every member is a search
+_UNHEALTHY: Final = HealthStatus.UNHEALTHY
 _OUT: Final[Mapping[HealthStatus, str]] = {
     HealthStatus.AUTH_FAILED: "log-in refused",
     HealthStatus.BLOCKED_FOR_DAY: "blocked for the day",
@@ -136,6 +137,9 @@ class IntelligentLoadBalancer:
         self._known: dict[str, _Known] = {}
         self._demand = _Recent()
         self._began_ns = self._clock.now_ns()
+        self._scarce: Mapping[str, Scarcity] = {}
+        self._scarce_for: list[bool] = []
+        self._scarce_until_ns = 0
         self._serial = 0
         self._ring: deque[Decision] = deque(maxlen=self._settings.decisions)
         self._outcomes: dict[int, str] = {}
@@ -176,31 +180,39 @@ class IntelligentLoadBalancer:
         """
         now_ns = self._clock.now_ns()
         orders = operation in _ORDERS
-        cold_s = self._cold_s(operation)
-        prices = self._settings.prices
-        costs: list[Costs] = []
-        barred: list[str] = []
-        for candidate in candidates:
-            known = self._of(candidate.name)
-            breaker = known.breakers[orders]
-            costs.append(Costs(prices, candidate, known.load, breaker, operation, cold_s, now_ns, orders=orders))
-            barred.append(self._bar(candidate, known, breaker, rules, pin, exclude, now_ns))
+        free = rules is NO_RULES and not pin and not exclude
+        knowns = [self._known.get(candidate.name) or self._of(candidate.name) for candidate in candidates]
+        barred = [
+            self._bar(candidate, known, known.breakers[orders], now_ns)
+            or ("" if free and candidate.weight > 0 else _ruled_out(candidate, rules, pin, exclude))
+            for candidate, known in zip(candidates, knowns, strict=True)
+        ]
+        scarcity = self._scarcity(candidates, barred, now_ns)
+        prices, cold_s = self._settings.prices, -1.0
+        costs: list[Cost] = []
+        for candidate, known in zip(candidates, knowns, strict=True):
+            load = known.load
+            ewma = load.latency_of.get(operation)
+            if ewma is None:
+                cold_s = self._cold_s(operation) if cold_s < 0 else cold_s
+                expected_s = cold_s * (candidate.in_flight + 1)
+            else:
+                expected_s = ewma.expected_s(candidate.in_flight)
+            scarce = scarcity.get(candidate.name, NO_SCARCITY)
+            costs.append(weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders))
         index, reason = self._pick(candidates, costs, barred, rules, exclude, deadline_ns, now_ns, orders=orders)
         self._serial += 1
-        chosen = candidates[index].name if index >= 0 else ""
+        chosen = ""
+        if index >= 0:
+            chosen = candidates[index].name
+            knowns[index].routed += 1
+        terms = tuple(map(_terms, candidates, costs, barred))
         decision = Decision(
-            serial=self._serial,
-            at_ns=now_ns,
-            operation=str(operation),
-            chosen=chosen,
-            reason=reason,
-            candidates=tuple(map(_terms, candidates, costs, barred)),
+            serial=self._serial, at_ns=now_ns, operation=operation, chosen=chosen, reason=reason, candidates=terms
         )
         if len(self._ring) == self._ring.maxlen:
             self._outcomes.pop(self._ring[0].serial, None)
         self._ring.append(decision)
-        if chosen:
-            self._of(chosen).routed += 1
         return decision
 
     async def select_best_api(self, operation: str) -> str:
@@ -402,28 +414,26 @@ class IntelligentLoadBalancer:
                 best_ns = ewma.value_ns
         return best_ns / 1e9 if cold and best_ns < math.inf else self._settings.prices.cold_latency_s
 
-    def _bar(  # noqa: PLR0911 - a list of reasons, each with its own words
-        self,
-        candidate: Candidate,
-        known: _Known,
-        breaker: CircuitBreaker,
-        rules: RoutingRules,
-        pin: str,
-        exclude: Collection[str],
-        now_ns: int,
-    ) -> str:
-        """Why this broker may not be chosen; empty when it may."""
-        if candidate.barred:
-            return candidate.barred
-        if candidate.drained:
-            return "drained"
-        if candidate.auth_failed or known.auth_failed:
+    def _scarcity(self, candidates: Sequence[Candidate], barred: Sequence[str], now_ns: int) -> Mapping[str, Scarcity]:
+        """What the others could not carry, per broker: judged anew ten times a second, and when another set is able."""
+        able = [not why for why in barred]
+        if able != self._scarce_for or now_ns >= self._scarce_until_ns:
+            chosen = [candidate for candidate, can in zip(candidates, able, strict=True) if can]
+            self._scarce = scarcities(self._settings.prices, chosen, self._demand_per_s(now_ns))
+            self._scarce_for = able
+            self._scarce_until_ns = now_ns + 100 * MILLISECOND
+        return self._scarce
+
+    def _bar(self, candidate: Candidate, known: _Known, breaker: CircuitBreaker, now_ns: int) -> str:
+        """Why this broker takes nothing now, whatever the rules say; empty when it does."""
+        if candidate.barred or candidate.drained or candidate.auth_failed or candidate.blocked:
+            return candidate.barred or (
+                "drained" if candidate.drained else "log-in refused" if candidate.auth_failed else "blocked for the day"
+            )
+        if known.auth_failed:
             return "log-in refused"
-        if candidate.blocked:
-            return "blocked for the day"
-        why = _OUT.get(candidate.health) or _ruled_out(candidate, rules, pin, exclude)
-        if why:
-            return why
+        if candidate.health in _OUT:
+            return _OUT[candidate.health]
         sent_ns = known.load.sent_ns
         if sent_ns and now_ns - sent_ns[0] > 250 * MILLISECOND:
             self._look_for_stalls(known, now_ns)
@@ -444,7 +454,7 @@ class IntelligentLoadBalancer:
     def _pick(  # noqa: C901, PLR0912 - the rules of the choice stand in one place, in their order
         self,
         candidates: Sequence[Candidate],
-        costs: Sequence[Costs],
+        costs: Sequence[Cost],
         barred: list[str],
         rules: RoutingRules,
         exclude: Collection[str],
@@ -482,16 +492,12 @@ class IntelligentLoadBalancer:
         else:
             if deadline_ns is not None:
                 able = _in_time(able, costs, barred, deadline_ns / 1e9)
-            sound = [i for i in able if candidates[i].health not in _LIMITED] or able
-            now = [i for i in sound if candidates[i].wait_ns <= 0] or [i for i in able if candidates[i].wait_ns <= 0]
-            for name in rules.prefer:
-                for i in now:
+            now, among = _ready(able, candidates)
+            for name in rules.prefer if now else ():
+                for i in among:
                     if candidates[i].name == name:
                         return i, f"preferred for this operation: {name}"
-            if any(costs[i].fullest > 0.1 for i in able):
-                demand_per_s = self._demand_per_s(now_ns)
-                fill_in_prices(self._settings.prices, candidates, costs, able, demand_per_s)
-            index, reason = self._cheapest(now or sound, candidates, costs, rules.weights)
+            index, reason = self._cheapest(among, candidates, costs, rules.weights)
         if last_resort:
             reason = f"last resort, every breaker is open: {reason}"
         elif candidates[index].wait_ns > 0:
@@ -509,17 +515,25 @@ class IntelligentLoadBalancer:
         self,
         among: Sequence[int],
         candidates: Sequence[Candidate],
-        costs: Sequence[Costs],
+        costs: Sequence[Cost],
         weights: Mapping[str, float],
     ) -> tuple[int, str]:
-        scores = [costs[i].total_s / (candidates[i].weight * weights.get(candidates[i].name, 1.0)) for i in among]
+        if len(among) == 1:
+            return among[0], "the only one with a permit"
+        scores = [costs[i].total_s / candidates[i].weight for i in among]
+        if weights:
+            scores = [score / weights.get(candidates[i].name, 1.0) for i, score in zip(among, scores, strict=True)]
         best = min(scores)
         near = best + max(self._settings.near_s, self._settings.near_share * best)
-        tied = [i for i, score in zip(among, scores, strict=True) if score <= near]
-        if len(tied) == 1:
-            return tied[0], "soonest done"
-        draw = self._random.random
-        return min(tied, key=lambda i: (costs[i].fullest, draw())), f"tie of {len(tied)}: most headroom"
+        index, ties, fullest = -1, 0, math.inf
+        for i, score in zip(among, scores, strict=True):
+            if score <= near:
+                # A coin among equals: the first one would always win when nothing is known yet.
+                full = costs[i].fullest
+                ties += 1
+                if full < fullest or (full == fullest and self._random.random() * ties < 1.0):
+                    index, fullest = i, full
+        return index, "soonest done" if ties == 1 else f"tie of {ties}: most headroom"
 
     def _probe(self, candidates: Sequence[Candidate], barred: Sequence[str], now_ns: int, *, alone: bool) -> int:
         """A broker that is half open and that nobody has probed: a read becomes its probe. -1 when there is none."""
@@ -553,7 +567,22 @@ def _ruled_out(candidate: Candidate, rules: RoutingRules, pin: str, exclude: Col
     return ""
 
 
-def _in_time(able: list[int], costs: Sequence[Costs], barred: list[str], left_s: float) -> list[int]:
+def _ready(able: Sequence[int], candidates: Sequence[Candidate]) -> tuple[bool, list[int]]:
+    """Whether any has a permit now, and those to choose from: sound ones with a permit, any with one, sound ones."""
+    ready, sound, limited = [], [], []
+    for i in able:
+        candidate = candidates[i]
+        if candidate.health is _LIMITED or candidate.health is _UNHEALTHY:
+            limited.append(i)
+        elif candidate.wait_ns <= 0:
+            ready.append(i)
+        else:
+            sound.append(i)
+    ready = ready or [i for i in limited if candidates[i].wait_ns <= 0]
+    return bool(ready), ready or sound or limited
+
+
+def _in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: float) -> list[int]:
     """Those that would answer within the deadline; all, when none would."""
     in_time = [i for i in able if costs[i].wait_s + costs[i].queue_s + costs[i].latency_s <= left_s]
     if not in_time or len(in_time) == len(able):
@@ -571,7 +600,7 @@ _set_name, _set_wait_s, _set_queue_s, _set_latency_s, _set_failure_s, _set_headr
 )
 
 
-def _terms(candidate: Candidate, cost: Costs, barred: str) -> CandidateTerms:
+def _terms(candidate: Candidate, cost: Cost, barred: str) -> CandidateTerms:
     """The same as `CandidateTerms(...)`, four times faster.
 
     A frozen dataclass sets each field through object.__setattr__, by name. With one of these per broker and decision

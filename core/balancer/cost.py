@@ -8,14 +8,18 @@ What is worth knowing of the prices:
   one-second window is back in a second, an empty day is gone. A long window that would outlast the whole demand of now
   has no price.
 - From 80 % on a small price is added in any case: the last permits are kept for those who have no other broker.
+
+The functions here run once per broker and decision. Where they spell out what `max` and `min` would say, a call would
+cost more than the rest of the line.
 """
+
+# ruff: noqa: PLR1730 - see above
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..clock import MINUTE, SECOND
 from ..models import WindowHeadroom
@@ -23,7 +27,7 @@ from .breaker import CircuitBreaker
 from .candidate import Candidate
 from .load import BrokerLoad
 
-__all__ = ["Costs", "Prices", "fill_in_prices", "next_minute"]
+__all__ = ["NO_SCARCITY", "Cost", "Prices", "Scarcity", "next_minute", "scarcities", "weigh"]
 
 _HOUR_NS: Final = 60 * MINUTE
 
@@ -36,8 +40,8 @@ class Prices:
     `lost_order_s`: no answer at all; an order must then be looked up before anything else. `headroom_s`: the last
     permit of a one-second window that nobody else could replace; a longer window costs as many times more, up to
     `window_s_max`. `reserve`: the share of their room that the others are counted on for. `soft_s`: the last permit of
-    a window past 80 %, in any case, times its length up to 5 s. `cold_latency_s`: an answer, while no
-    broker has given one yet.
+    a window past 80 %, in any case, times its length up to 5 s. `cold_latency_s`: an answer, while no broker has given
+    one yet.
     """
 
     failure_read_s: float = 0.25
@@ -51,108 +55,123 @@ class Prices:
     cold_latency_s: float = 0.1
 
 
-class Costs:
-    """One candidate's terms while a choice is made. `fullest`: the share gone of its fullest window, with the queue."""
+class Cost(NamedTuple):
+    """The terms of one broker. `fullest`: the share gone of its fullest window, the queue before it counted in."""
 
-    __slots__ = ("failure_s", "fullest", "headroom_s", "latency_s", "queue_s", "wait_s")
-
-    def __init__(
-        self,
-        prices: Prices,
-        candidate: Candidate,
-        load: BrokerLoad,
-        breaker: CircuitBreaker,
-        operation: str,
-        cold_s: float,
-        now_ns: int,
-        *,
-        orders: bool,
-    ) -> None:
-        in_flight = candidate.in_flight
-        ewma = load.latency_of.get(operation)
-        latency_s = cold_s * (in_flight + 1) if ewma is None else ewma.expected_s(in_flight)
-        if load.sent_ns:
-            oldest_s = (now_ns - load.sent_ns[0]) / 1e9
-            if oldest_s > 2.0 * latency_s:
-                latency_s = oldest_s  # nothing has come back for longer than it ever took
-        self.latency_s = latency_s
-
-        failure_s = 0.0
-        if load.failures.level:
-            failure_s = load.failures.at(now_ns) * (prices.failure_order_s if orders else prices.failure_read_s)
-            failure_s += load.lost.at(now_ns) * (prices.lost_order_s if orders else prices.lost_read_s)
-        if now_ns < breaker.trusted_at_ns:
-            # A slow start: the more is under way at a broker that has just recovered, the riskier is one more.
-            doubt = 1.0 - breaker.slow_start_share(now_ns)
-            failure_s += 0.2 * doubt * in_flight * (prices.failure_order_s if orders else prices.failure_read_s)
-        self.failure_s = failure_s
-
-        queued = candidate.queued
-        queue_s = fullest = 0.0
-        for window in candidate.windows:
-            permits = window.rate.permits
-            free = window.free - queued
-            gone = 1.0 - free / permits
-            if gone > fullest:  # noqa: PLR1730 - a call of max costs more than all the rest of the line
-                fullest = gone
-            if free < 0:
-                queue_s = max(queue_s, -free * window.rate.window_ns / permits / 1e9)
-        self.queue_s = queue_s
-        self.fullest = fullest
-        self.wait_s = candidate.wait_ns / 1e9
-        self.headroom_s = 0.0
-
-    @property
-    def total_s(self) -> float:
-        return self.wait_s + self.queue_s + self.latency_s + self.failure_s + self.headroom_s
+    wait_s: float
+    queue_s: float
+    latency_s: float
+    failure_s: float
+    headroom_s: float
+    total_s: float
+    fullest: float
 
 
-def fill_in_prices(
-    prices: Prices, candidates: Sequence[Candidate], costs: Sequence[Costs], able: Sequence[int], demand_per_s: float
-) -> None:
-    """Set `headroom_s` of those that may be chosen: what a permit of theirs is worth, given what the others can do."""
-    minute = [_carries(candidates[i].windows, MINUTE) for i in able]
-    hour = [_carries(candidates[i].windows, _HOUR_NS) for i in able]
-    minutes, hours = sum(minute), sum(hour)
-    for place, i in enumerate(able):
-        candidate = candidates[i]
-        scarce = scarce_long = 0.0
-        if demand_per_s > 0:
-            scarce = max(0.0, 1.0 - prices.reserve * (minutes - minute[place]) / demand_per_s)
-            scarce_long = max(0.0, 1.0 - prices.reserve * (hours - hour[place]) / demand_per_s)
-        highest_s = 0.0
-        for window in candidate.windows:
-            rate = window.rate
-            gone = min(1.0, 1.0 - (window.free - candidate.queued) / rate.permits)
-            if gone <= 0.1:
-                continue
+class Scarcity(NamedTuple):
+    """What the other brokers could not carry of the demand, 0..1, within a minute and within an hour."""
+
+    minute: float
+    hour: float
+    demand_per_s: float
+
+
+def weigh(
+    prices: Prices,
+    candidate: Candidate,
+    load: BrokerLoad,
+    breaker: CircuitBreaker,
+    scarcity: Scarcity,
+    expected_s: float,
+    now_ns: int,
+    orders: bool,  # noqa: FBT001 - by place: keywords cost a tenth of the call
+) -> Cost:
+    """What one more request costs at this broker; `expected_s` is the latency that its answers let expect."""
+    if load.sent_ns:
+        oldest_s = (now_ns - load.sent_ns[0]) / 1e9
+        if oldest_s > 2.0 * expected_s:
+            expected_s = oldest_s  # nothing has come back for longer than it ever took
+
+    failure_s = 0.0
+    if load.failures.level:
+        failure_s = load.failures.at(now_ns) * (prices.failure_order_s if orders else prices.failure_read_s)
+        failure_s += load.lost.at(now_ns) * (prices.lost_order_s if orders else prices.lost_read_s)
+    if now_ns < breaker.trusted_at_ns:
+        # A slow start: the more is under way at a broker that has just recovered, the riskier is one more.
+        doubt = 0.2 * (1.0 - breaker.slow_start_share(now_ns)) * candidate.in_flight
+        failure_s += doubt * (prices.failure_order_s if orders else prices.failure_read_s)
+
+    queue_s, headroom_s, fullest = _permit(prices, candidate, scarcity)
+    wait_s = candidate.wait_ns / 1e9
+    total_s = wait_s + queue_s + expected_s + failure_s + headroom_s
+    return Cost(wait_s, queue_s, expected_s, failure_s, headroom_s, total_s, fullest)
+
+
+def _permit(prices: Prices, candidate: Candidate, scarcity: Scarcity) -> tuple[float, float, float]:
+    """The wait behind the queue, the price of a permit, and the share gone of the fullest window."""
+    queued = candidate.queued
+    scarce, scarce_long, demand_per_s = scarcity
+    priced_from = 0.1 if scarce or scarce_long else 0.8
+    queue_s = headroom_s = fullest = 0.0
+    for window in candidate.windows:
+        rate = window.rate
+        permits = rate.permits
+        gone = 1.0 - (window.free - queued) / permits
+        if gone > fullest:
+            fullest = gone
+        if gone > priced_from:
             window_s = rate.window_ns / 1e9
-            if rate.window_ns <= MINUTE:
+            if gone > 1.0:
+                queue_s = max(queue_s, (gone - 1.0) * window_s)
+                gone = 1.0
+            if window_s <= 60.0:
                 price_s = prices.headroom_s * scarce * gone * gone * window_s
             else:
-                pace = min(1.0, demand_per_s * window_s / rate.permits)
-                price_s = prices.headroom_s * scarce_long * pace * gone * gone * min(window_s, prices.window_s_max)
+                pace = demand_per_s * window_s / permits
+                price_s = prices.headroom_s * scarce_long * gone * gone * min(window_s, prices.window_s_max)
+                if pace < 1.0:
+                    price_s *= pace
             if gone > 0.8:
-                price_s += prices.soft_s * (gone - 0.8) * 5.0 * min(window_s, 5.0)
-            if price_s > highest_s:  # noqa: PLR1730
-                highest_s = price_s
-        costs[i].headroom_s = highest_s
+                price_s += prices.soft_s * (gone - 0.8) * 5.0 * (min(5.0, window_s))
+            if price_s > headroom_s:
+                headroom_s = price_s
+    return queue_s, headroom_s, fullest
+
+
+def scarcities(prices: Prices, able: Sequence[Candidate], demand_per_s: float) -> dict[str, Scarcity]:
+    """Per broker that may be chosen, what the others among them could not carry without it."""
+    if demand_per_s <= 0.0:
+        return {}
+    minute = {candidate.name: _carries(candidate.windows, MINUTE) for candidate in able}
+    hour = {candidate.name: _carries(candidate.windows, _HOUR_NS) for candidate in able}
+    minutes, hours = sum(minute.values()), sum(hour.values())
+    counted_on = prices.reserve / demand_per_s
+    return {
+        name: Scarcity(
+            max(0.0, 1.0 - counted_on * (minutes - minute[name])),
+            max(0.0, 1.0 - counted_on * (hours - hour[name])),
+            demand_per_s,
+        )
+        for name in minute
+    }
 
 
 def _carries(windows: Sequence[WindowHeadroom], span_ns: int) -> float:
-    """Requests a second that a broker can take on average over the next `span_ns`."""
-    least = math.inf
+    """Requests a second that a broker can take on average over the next `span_ns`; very many without windows."""
+    least = 1.0
     for window in windows:
         rate = window.rate
         if rate.window_ns <= span_ns:
-            per_s = rate.permits / rate.window_ns
+            per_ns = rate.permits / rate.window_ns
         else:
-            per_s = (window.free + (rate.permits - window.free) * span_ns / rate.window_ns) / span_ns
-        if per_s < least:  # noqa: PLR1730
-            least = per_s
+            per_ns = (window.free + (rate.permits - window.free) * span_ns / rate.window_ns) / span_ns
+        if per_ns < least:
+            least = per_ns
     return least * SECOND
 
 
 def next_minute(windows: Sequence[WindowHeadroom]) -> float:
     """The requests that fit into the next minute; 0 for a broker without windows."""
     return _carries(windows, MINUTE) * 60.0 if windows else 0.0
+
+
+NO_SCARCITY: Final = Scarcity(0.0, 0.0, 0.0)
