@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from .feed import MarketDataFeed
     from .limiter import EnhancedRateLimiter
-    from .manager import ManagerConfig, MultiAPIManager
+    from .manager import MultiAPIManager
     from .models import (
         APIConfig,
         APIProvider,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Trade,
     )
     from .router import Router, open_router
+    from .routing import ManagerConfig
     from .store import BlockingTradeStore, TradeStore
 
 __all__ = [
@@ -110,7 +111,7 @@ _MODULES: Final = {
     ),
     "feed": ("MarketDataFeed",),
     "limiter": ("EnhancedRateLimiter",),
-    "manager": ("ManagerConfig", "MultiAPIManager"),
+    "manager": ("MultiAPIManager",),
     "models": (
         "APIConfig",
         "APIProvider",
@@ -127,6 +128,7 @@ _MODULES: Final = {
         "Trade",
     ),
     "router": ("Router", "open_router"),
+    "routing": ("ManagerConfig",),
     "store": ("BlockingTradeStore", "TradeStore"),
 }
 _HOME: Final = {name: module for module, names in _MODULES.items() for name in names}

@@ -16,13 +16,13 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .advice import Advisor, Levers, predictive_analytics
 from .balancer import Candidate, IntelligentLoadBalancer, RoutingRules
 from .brokers.base import TradingAPI
 from .brokers.limits import published_limits
 from .bus import EventBus
+from .calls import OF_ONE_BROKER, SHARED_READS, Call, parse_call, parse_operation
 from .clock import MILLISECOND, SECOND, Clock, SystemClock
 from .errors import (
     AuthenticationFailed,
@@ -49,7 +49,6 @@ from .models import (
     HealthStatus,
     Incident,
     Operation,
-    Order,
     Priority,
     RequestDone,
     ResumeProvider,
@@ -61,8 +60,9 @@ from .models import (
     WindowHeadroom,
 )
 from .reads import SharedReads
+from .routing import ManagerConfig, checked_config
 
-__all__ = ["SHARED_READS", "AuditLogger", "ManagerConfig", "MultiAPIManager", "Reservation", "RoutingRule"]
+__all__ = ["AuditLogger", "MultiAPIManager", "Reservation"]
 
 T = TypeVar("T")
 
@@ -70,51 +70,12 @@ T = TypeVar("T")
 AUDIT_PATIENCE_S = 1.0
 MAX_WEIGHT = 100.0
 MAX_CACHE_S = 60.0
-# Reads of the account's own state or of the market: the same question at the same moment has the same answer.
-SHARED_READS = frozenset(
-    {Operation.GET_ORDERS, Operation.GET_POSITIONS, Operation.GET_PORTFOLIO, Operation.GET_MARKET_DATA}
-)
-OF_ONE_BROKER = frozenset({Operation.MODIFY_ORDER, Operation.CANCEL_ORDER, Operation.GET_ORDER})
 
 
 class AuditLogger(Protocol):
     """Whoever keeps the books of API use; sync or async."""
 
     def log_api_usage(self, **usage: Any) -> Any: ...
-
-
-class RoutingRule(BaseModel):
-    """Where one operation may go. `pin` leaves one broker; `prefer` goes first while it can take the request at once;
-    `exclude` never; `weights` multiply a broker's share.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    pin: str = ""
-    prefer: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    weights: dict[str, float] = Field(default_factory=dict)
-
-    def compiled(self, operation: Operation, chain: tuple[str, ...]) -> RoutingRules:
-        """The rule as the balancer takes it. Raises ConfigError for one that contradicts itself."""
-        try:
-            return RoutingRules(
-                pin=self.pin, prefer=self.prefer, exclude=frozenset(self.exclude), weights=self.weights, chain=chain
-            )
-        except ValueError as error:
-            message = f"routing_rules.{operation.value}: {error}"
-            raise ConfigError(message) from None
-
-
-class ManagerConfig(BaseModel):
-    """How a MultiAPIManager routes. `deadline_ms` bounds the wait for a permit where the caller names no deadline."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    enabled_apis: tuple[str, ...] = ()
-    routing_rules: dict[Operation, RoutingRule] = Field(default_factory=dict)
-    fallback_chain: tuple[str, ...] = ()
-    deadline_ms: int = Field(default=30_000, ge=1)
 
 
 @dataclass(slots=True)
@@ -177,7 +138,7 @@ class MultiAPIManager:
         rng: random.Random | None = None,
         bus: EventBus | None = None,
     ) -> None:
-        self.config = config if isinstance(config, ManagerConfig) else _checked(config or {})
+        self.config = checked_config(config or {})
         self.clock: Clock = clock or SystemClock()
         self.bus = bus or EventBus()
         self._rng = rng or random.Random()
@@ -267,39 +228,31 @@ class MultiAPIManager:
         operation on a known order needs it, because its id is that broker's. Raises PermitTimeout or NoBrokerAvailable
         (nothing was sent), ConfigError for a call that makes no sense, or the last BrokerError.
         """
-        kind = parse_operation(operation)
-        send, symbols = self._sender(kind, arguments)
+        call = parse_call(operation, arguments, self._new_tag)
         if only is not None:
             self._account(only)
-        elif kind in OF_ONE_BROKER and len(self._accounts) > 1:
-            message = f"{kind.value} is about an order of one broker; say which one with only=NAME"
+        elif call.operation in OF_ONE_BROKER and len(self._accounts) > 1:
+            message = f"{call.operation.value} is about an order of one broker; say which one with only=NAME"
             raise ConfigError(message)
         deadline_ns = self._deadline(deadline_ns)
-        if kind not in SHARED_READS:
-            return await self._with_fallback(kind, send, symbols, deadline_ns, only)
+        if call.operation not in SHARED_READS:
+            return await self._with_fallback(call, deadline_ns, only)
         return await self._reads_shared.get(
-            (kind, only, repr(sorted(arguments.items()))),
-            lambda: self._with_fallback(kind, send, symbols, deadline_ns, only),
+            (call.operation, only, call.key),
+            lambda: self._with_fallback(call, deadline_ns, only),
             deadline_ns=deadline_ns,
-            max_age_ns=self._read_max_age_ns.get(kind, 0),
+            max_age_ns=self._read_max_age_ns.get(call.operation, 0),
         )
 
-    async def _with_fallback(
-        self,
-        kind: Operation,
-        send: Callable[[TradingAPI], Awaitable[T]],
-        symbols: int,
-        deadline_ns: int,
-        only: str | None,
-    ) -> T:
+    async def _with_fallback(self, call: Call, deadline_ns: int, only: str | None) -> Any:
         tried: set[str] = set()
         last_error: BrokerError | None = None
         for _ in range(2 * len(self._accounts) + 1):
             try:
                 async with self.reserve(
-                    kind, deadline_ns=deadline_ns, symbols=symbols, only=only, exclude=tried
+                    call.operation, deadline_ns=deadline_ns, symbols=call.symbols, only=only, exclude=tried
                 ) as place:
-                    return await place.call(send)
+                    return await place.call(call.send)
             except (NoBrokerAvailable, PermitTimeout):
                 if last_error is None:
                     raise
@@ -315,7 +268,7 @@ class MultiAPIManager:
                 tried.add(error.provider)
                 last_error = error
             except OrderOutcomeUnknown as error:
-                if CATEGORY_OF[kind] is Category.ORDERS:
+                if CATEGORY_OF[call.operation] is Category.ORDERS:
                     raise  # it may be live: to send it again, anywhere, could make it two
                 tried.add(error.provider)
                 last_error = error
@@ -512,33 +465,12 @@ class MultiAPIManager:
             )
         return tuple(candidates)
 
+    def _new_tag(self) -> str:
+        """For a caller without an engine: 19 letters and digits, 72 of their bits drawn at random."""
+        return f"m{self._rng.getrandbits(72):018x}"
+
     def _deadline(self, deadline_ns: int | None) -> int:
         return self.clock.now_ns() + self.config.deadline_ms * MILLISECOND if deadline_ns is None else deadline_ns
-
-    def _sender(
-        self, operation: Operation, arguments: Mapping[str, Any]
-    ) -> tuple[Callable[[TradingAPI], Awaitable[Any]], int]:
-        """The call as a function of the broker, and how many symbols it is about."""
-        if operation is Operation.PLACE_ORDER:
-            order, tag = self._order_of(arguments)
-            return (lambda api: api.place_order(order, tag=tag)), 1
-        if operation is Operation.GET_MARKET_DATA:
-            symbols = _symbols_of(arguments)
-            return (lambda api: api.get_market_data(symbols)), len(symbols)
-        _check_arguments(operation, arguments)
-        return (lambda api: getattr(api, operation.value)(**arguments)), 1
-
-    def _order_of(self, arguments: Mapping[str, Any]) -> tuple[Order, str]:
-        rest = dict(arguments)
-        tag = rest.pop("tag", "") or f"m{self._rng.getrandbits(72):018x}"
-        order = rest.pop("order", None)
-        if isinstance(order, Order) and not rest:
-            return order, tag
-        try:
-            return Order(**rest), tag
-        except (TypeError, ValueError) as error:
-            message = f"place_order: {error}"
-            raise ConfigError(message) from None
 
     def levers(self) -> Levers:
         """What the advisor may propose to move, and how it stands now."""
@@ -694,26 +626,6 @@ class MultiAPIManager:
 _USABLE = frozenset({HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED})
 
 
-def parse_operation(text: str) -> Operation:
-    """The operation of that name; `login` is `authenticate`. Raises ConfigError."""
-    try:
-        return Operation.AUTHENTICATE if text == "login" else Operation(text)
-    except ValueError:
-        known = ", ".join(Operation)
-        message = f"no operation is named {text!r}; known: {known}"
-        raise ConfigError(message) from None
-
-
-def _checked(config: Mapping[str, Any]) -> ManagerConfig:
-    try:
-        return ManagerConfig.model_validate(dict(config))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "config"
-        message = f"manager config: {where}: {first['msg']}"
-        raise ConfigError(message) from None
-
-
 def _outcome_of(error: BrokerError) -> str:
     match error:
         case OrderNotSent():
@@ -726,27 +638,3 @@ def _outcome_of(error: BrokerError) -> str:
             return "refused"
         case _:
             return "unknown"
-
-
-def _symbols_of(arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    rest = dict(arguments)
-    symbols = rest.pop("symbols", None)
-    symbol = rest.pop("symbol", None)
-    if rest or (symbols is None) == (symbol is None):
-        message = "get_market_data takes symbols=[...] or symbol=..."
-        raise ConfigError(message)
-    chosen = (symbol,) if symbols is None else tuple(symbols)
-    if not chosen or not all(isinstance(one, str) and one for one in chosen):
-        message = f"get_market_data: {chosen!r} is not a list of symbols such as NSE:SBIN-EQ"
-        raise ConfigError(message)
-    return chosen
-
-
-def _check_arguments(operation: Operation, arguments: Mapping[str, Any]) -> None:
-    """Refuse wrong argument names before a permit is spent on them."""
-    signature = inspect.signature(getattr(TradingAPI, operation.value))
-    try:
-        signature.bind(None, **arguments)
-    except TypeError as error:
-        message = f"{operation.value}: {error}"
-        raise ConfigError(message) from None

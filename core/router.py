@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import fields, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
+import anyio.to_thread
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
@@ -143,9 +145,10 @@ async def open_router(
         feed = MarketDataFeed(clock=clock)
         embedded = await stack.enter_async_context(_embedded(settings, clock, random.Random(rng.random())))
         apis = dict(embedded.apis) if embedded is not None else {}
+        instruments = await _instruments(settings.instruments)
         for name, config in settings.brokers.items():
             if name not in apis:
-                apis[name] = await stack.enter_async_context(_connect(name, config, clock, settings.instruments))
+                apis[name] = await stack.enter_async_context(_connect(name, config, clock, instruments))
         manager.apis = {name: apis[name] for name in settings.brokers}
         engine = TradingEngine(
             manager,
@@ -180,17 +183,25 @@ async def _embedded(settings: Settings, clock: Clock, rng: random.Random) -> Asy
 
 
 @asynccontextmanager
-async def _connect(name: str, config: APIConfig, clock: Clock, files: Instruments | None) -> AsyncIterator[TradingAPI]:
+async def _connect(
+    name: str, config: APIConfig, clock: Clock, instruments: brokers.InstrumentTable | None
+) -> AsyncIterator[TradingAPI]:
     """The adapter of one account behind an address, closed at the end of the block."""
     try:
         adapter = brokers.adapter_of(config.provider)
     except ConfigError as error:
         message = f"brokers.{name}: {error}"
         raise ConfigError(message) from None
-    instruments = None if files is None else brokers.InstrumentTable.load(fyers=files.fyers, upstox=files.upstox)
     tokens = brokers.TokenStore(token_dir())
     async with adapter(name, config, clock=clock, instruments=instruments, tokens=tokens) as api:
         yield api
+
+
+async def _instruments(files: Instruments | None) -> brokers.InstrumentTable | None:
+    """The symbols of the files named, read off the loop: the whole of them take seconds."""
+    if files is None:
+        return None
+    return await anyio.to_thread.run_sync(partial(brokers.InstrumentTable.load, fyers=files.fyers, upstox=files.upstox))
 
 
 def _guards(settings: Settings) -> GuardSettings:
