@@ -104,14 +104,14 @@ class RouterActor:
     async def _modify(self, session: Session, deadline_ns: int) -> None:
         order = await self._resting_order(session, deadline_ns)
         price = self._ledger.changed_price(order)
-        _must_be_live(await self._router.modify_order(order.client_order_id, price=price))
+        _must_be_live(await self._router.modify_order(order.client_order_id, price=price, deadline_ns=deadline_ns))
 
     async def _cancel(self, session: Session, deadline_ns: int) -> None:
         order = await self._resting_order(session, deadline_ns)
         if order in self._resting:
             self._resting.remove(order)
         session.order = None
-        _must_be_live(await self._router.cancel_order(order.client_order_id))
+        _must_be_live(await self._router.cancel_order(order.client_order_id, deadline_ns=deadline_ns))
 
     async def _resting_order(self, session: Session, deadline_ns: int) -> Order:
         """The session's own order, else one of an earlier session; without any, a new one is placed for it."""

@@ -32,6 +32,8 @@ def most_within(budget: Budget, horizon_ns: int, *, at_most: int) -> int:
 def limits_alone_ns(brokers: Mapping[str, Iterable[Budget]], demand: Mapping[Category, int]) -> int:
     """The shortest time in which the brokers' budgets together let `demand` pass, answers taking no time.
 
+    A router that answers equal reads, asked at once, from one request can be faster than that.
+
     For each broker, the orders and reads it can pass within a time form a polymatroid (bounds on orders, on reads, and
     on both together); a sum of polymatroids is one again, whose bounds are the sums. So the demand fits exactly when
     orders, reads and both together fit the summed bounds; the time is found by bisection.

@@ -6,6 +6,7 @@ itself adds (its lag) is measured apart, so that a run in which it fell behind s
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -100,9 +101,8 @@ class Run:
         self._weights = [step.weight for step in scenario.journey]
         self._in_flight = 0
         self._queue_ticks = 0
-        self._stopping = anyio.Event()
+        self._stop_ns: int | None = None
         self._enough = False
-        self._cut = anyio.CancelScope()
         # A schedule that can be stretched: `_origin_offset_ns` is due at `_origin_ns`, what follows at `_factor` speed.
         self._origin_ns = self._origin_offset_ns = 0
         self._factor = 1.0
@@ -118,9 +118,8 @@ class Run:
 
     def stop(self) -> None:
         """Begin nothing new; what is in flight gets two seconds. `play` then returns as usual."""
-        if self.state in {RunState.IDLE, RunState.RUNNING}:
-            self._stopping.set()
-            self._cut.deadline = anyio.current_time() + _STOP_GRACE_NS / SECOND
+        if self.state in {RunState.IDLE, RunState.RUNNING} and self._stop_ns is None:
+            self._stop_ns = self._clock.now_ns()
 
     def pause(self) -> None:
         """Hold the schedule; the time of the pause is not held against it."""
@@ -146,7 +145,7 @@ class Run:
         self._origin_ns = now_ns
 
     def _due_ns(self, offset_ns: int) -> int:
-        return self._origin_ns + int((offset_ns - self._origin_offset_ns) / self._factor)
+        return self._origin_ns + math.ceil((offset_ns - self._origin_offset_ns) / self._factor)
 
     # -- how it stands -------------------------------------------------------------------------------------------
 
@@ -222,16 +221,15 @@ class Run:
         self.start_ns = self.end_ns = self._origin_ns = self._clock.now_ns()
         self.timeline = Timeline(self.start_ns)
         async with anyio.create_task_group() as watching:
-            watching.start_soon(self._look)
-            with self._cut:
-                async with anyio.create_task_group() as tasks:
-                    await self._send_all(tasks)
+            async with anyio.create_task_group() as tasks:
+                watching.start_soon(self._look, tasks.cancel_scope)
+                await self._send_all(tasks)
             watching.cancel_scope.cancel()
         if not self.finished:
             self.end_ns = self._clock.now_ns()
         await self._observe()
         self.timeline.finish()
-        if self._stopping.is_set():
+        if self._stop_ns is not None:
             self.state = RunState.STOPPED
 
     async def _send_all(self, tasks: TaskGroup) -> None:
@@ -262,7 +260,7 @@ class Run:
 
     @property
     def _ending(self) -> bool:
-        return self._enough or self._stopping.is_set()
+        return self._enough or self._stop_ns is not None
 
     def _arrive(self, tasks: TaskGroup, number: int, intended_ns: int) -> None:
         self.timeline.offered(self._clock.now_ns())
@@ -283,7 +281,7 @@ class Run:
     async def _journey(self, session: Session, journey: tuple[Step, ...], intended_ns: int) -> None:
         try:
             for step in journey:
-                if self._stopping.is_set():
+                if self._stop_ns is not None:
                     return
                 await self._step(step, session, intended_ns)
                 intended_ns = self._clock.now_ns()
@@ -296,7 +294,7 @@ class Run:
             if users.duration_s is not None and self._clock.now_ns() - self.start_ns >= users.duration_s * SECOND:
                 return
             for step in self._session_steps(rng):
-                if self._stopping.is_set():
+                if self._stop_ns is not None:
                     return
                 self.timeline.offered(self._clock.now_ns())
                 await self._step(step, session, self._clock.now_ns())
@@ -340,12 +338,14 @@ class Run:
 
     # -- the watch -----------------------------------------------------------------------------------------------
 
-    async def _look(self) -> None:
+    async def _look(self, work: anyio.CancelScope) -> None:
         due_ns = self._clock.now_ns()
         while True:
             due_ns = max(due_ns + self._tick_ns, self._clock.now_ns())
             await self._clock.sleep_until_ns(due_ns)
             await self._observe()
+            if self._stop_ns is not None and self._clock.now_ns() - self._stop_ns >= _STOP_GRACE_NS:
+                work.cancel()
 
     async def _observe(self) -> None:
         now_ns = self._clock.now_ns()
