@@ -225,22 +225,45 @@ def test_a_stop_order_sleeps_until_its_trigger_is_touched(*, with_limit: bool) -
     assert [words for words, _ in stop.history][:2] == ["trigger pending", "open"]
 
 
-def test_a_cancel_may_lose_its_race_against_a_fill_and_may_win_it() -> None:
-    ends: set[tuple[Stage, bool]] = set()
+@pytest.mark.parametrize(("resting", "ends"), [(False, {"complete", "part", "too late"}), (True, {"none"})])
+def test_a_cancel_may_lose_its_race_against_a_fill_and_may_win_it(*, resting: bool, ends: set[str]) -> None:
+    seen: set[str] = set()
     for seed in range(60):
-        clock, exchange, account = build(seed=seed, whole_fill=0.5)
-        raced = exchange.place(account, order(quantity=100))
+        clock, exchange, account = build(seed=seed, whole_fill=0.5, step_ns=HOUR)
+        raced = exchange.place(account, order(quantity=100, price=last(exchange) - 9 if resting else None))
         clock.pass_ns(5 * MILLISECOND)
         try:
             exchange.cancel(account, raced.order_id)
+            sent = True
         except Refusal as no:
             assert no.reason is RefusalReason.FINISHED  # noqa: PT017 - the other outcome is checked below
+            sent = False
         clock.pass_ns(SECOND)
         exchange.advance()
         assert not raced.is_open
         assert_adds_up(exchange)
-        ends.add((raced.stage, raced.filled > 0))
-    assert ends == {(Stage.COMPLETE, True), (Stage.CANCELLED, True), (Stage.CANCELLED, False)}
+        words = [stage for stage, _ in raced.history]
+        assert ("not cancelled" in words) == (sent and raced.stage is Stage.COMPLETE)
+        if raced.stage is Stage.COMPLETE:
+            seen.add("complete" if sent else "too late")
+        else:
+            seen.add("part" if raced.filled else "none")
+    assert seen == ends
+
+
+def test_messages_about_one_order_arrive_in_the_order_they_were_sent() -> None:
+    for seed in range(30):
+        clock, exchange, account = build(seed=seed, step_ns=HOUR)
+        resting = exchange.place(account, order(price=last(exchange) - 9))
+        for quantity in (11, 12, 13):
+            exchange.modify(account, resting.order_id, quantity=quantity)
+        exchange.cancel(account, resting.order_id)
+        for act in (exchange.cancel, exchange.modify):
+            with pytest.raises(Refusal, match="has a cancel under way"):
+                act(account, resting.order_id)
+        clock.pass_ns(SECOND)
+        exchange.advance()
+        assert (resting.quantity, resting.stage) == (13, Stage.CANCELLED)
 
 
 def test_an_ioc_order_never_rests() -> None:

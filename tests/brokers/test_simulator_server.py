@@ -310,6 +310,17 @@ async def test_upstox_log_in_gives_a_token_until_0330_and_a_log_out_ends_it(clie
     assert code(await client.upstox("GET", "/v2/user/profile")) == (401, "UDAPI100050")
 
 
+@pytest.mark.parametrize("client", [SimulatorSettings(upstox_algo_name="mine")], indirect=True)
+@pytest.mark.parametrize(("name", "status"), [("mine", 200), ("other", 400)])
+async def test_a_wrong_algo_name_is_refused(client: Client, name: str, status: int) -> None:
+    headers = {"Authorization": f"Bearer {client.simulator.settings.upstox_token}", "X-Algo-Name": name}
+    url = client.simulator.base_url + "/v3/order/place"
+    async with client.session.post(url, json=UPSTOX_ORDER, headers=headers) as reply:
+        assert reply.status == status
+        if status == 400:
+            assert code((reply.status, await reply.json())) == (400, "UDAPI1156")
+
+
 # -- Fyers -----------------------------------------------------------------------------------------------------------
 
 

@@ -82,7 +82,10 @@ class Execution:
 
 @dataclass(slots=True, kw_only=True)
 class SimOrder:
-    """An order in the broker's book. `history` is one (words, epoch) per stage, oldest first."""
+    """An order in the broker's book. `history` is one (words, epoch) per stage, oldest first.
+
+    `due_ns` is when the last message about it gets to the exchange.
+    """
 
     order_id: str
     serial: int
@@ -105,6 +108,7 @@ class SimOrder:
     message: str = ""
     reason: RefusalReason | None = None
     updated_ns: int = 0
+    due_ns: int = 0
     reserved_paise: int = 0
     reserved_each_paise: int = 0
     executions: list[Execution] = field(default_factory=list)

@@ -108,7 +108,7 @@ class Exchange:
         listing = self._check_input(order.symbol, order.quantity, order.price, order.trigger_price)
         if listing.segment in account.killed_segments:
             raise Refusal(RefusalReason.KILL_SWITCH, f"segment {listing.segment} is shut by the kill switch")
-        now_ns, epoch_ns = self._now_ns, self.clock.epoch_ns()
+        epoch_ns = self.clock.epoch_ns()
         self._orders += 1
         placed = SimOrder(
             order_id=f"{_ist(epoch_ns):%y%m%d}{self._orders:0{account.serial_digits}d}",
@@ -133,7 +133,7 @@ class Exchange:
             placed.reason = reason.reason
             return placed
         account.reserve(placed, walk.price_paise)
-        self._at(now_ns + self._between(self.settings.transit_ns), lambda: self._arrive(placed))
+        self._send(placed, lambda: self._arrive(placed))
         return placed
 
     def modify(
@@ -148,7 +148,8 @@ class Exchange:
     ) -> SimOrder:
         """Ask for a change; it takes effect on arrival at the exchange, if the order has not come to its end by then.
 
-        Raises Refusal: unknown or finished order, lot, tick, band, a quantity below what is filled, funds.
+        Raises Refusal: unknown or finished order, one with a cancel under way, lot, tick, band, a quantity not above what
+        is filled, funds.
         """
         self.advance()
         order = self._find(account, order_id)
@@ -176,7 +177,8 @@ class Exchange:
         order.note("modify pending", epoch_ns)
 
         def change() -> None:
-            order.pending = ""
+            if order.pending == "modify":
+                order.pending = ""
             if not order.is_open or new_quantity <= order.filled:
                 order.note("not modified", self._epoch_at(self._now_ns))
                 return
@@ -189,13 +191,13 @@ class Exchange:
                 self._unrest(order)
                 self._enter(order)
 
-        self._at(self._now_ns + self._between(self.settings.transit_ns), change)
+        self._send(order, change)
         return order
 
     def cancel(self, account: Account, order_id: str) -> SimOrder:
         """Ask for the rest to be cancelled; a fill may still cross it on the way.
 
-        Raises Refusal for an unknown or finished order.
+        Raises Refusal for an unknown or finished order, or one with a cancel under way.
         """
         self.advance()
         order = self._find(account, order_id)
@@ -210,7 +212,7 @@ class Exchange:
             else:
                 order.note("not cancelled", self._epoch_at(self._now_ns))
 
-        self._at(self._now_ns + self._between(self.settings.transit_ns), cancelled)
+        self._send(order, cancelled)
         return order
 
     # -- prices --------------------------------------------------------------------------------------------------
@@ -265,6 +267,11 @@ class Exchange:
     def _at(self, at_ns: int, act: Callable[[], None]) -> None:
         self._serial += 1  # events of one instant happen in the order in which they were planned
         heapq.heappush(self._due, (at_ns, self._serial, act))
+
+    def _send(self, order: SimOrder, act: Callable[[], None]) -> None:
+        """Let a message about the order get to the exchange; one line carries them all, so none overtakes another."""
+        order.due_ns = max(order.due_ns + 1, self._now_ns + self._between(self.settings.transit_ns))
+        self._at(order.due_ns, act)
 
     def _between(self, bounds: tuple[int, int]) -> int:
         return self._rng.randint(*bounds)
@@ -384,8 +391,8 @@ class Exchange:
     def _check_open(order: SimOrder) -> None:
         if not order.is_open:
             raise Refusal(RefusalReason.FINISHED, f"order {order.order_id} is {order.stage.value} already")
-        if order.pending:
-            raise Refusal(RefusalReason.PENDING, f"order {order.order_id} has a {order.pending} under way")
+        if order.pending == "cancel":
+            raise Refusal(RefusalReason.PENDING, f"order {order.order_id} has a cancel under way")
 
     def _check_input(self, symbol: str, quantity: int, price: Decimal | None, trigger_price: Decimal | None) -> Listing:
         listing = self.listings.get(symbol)

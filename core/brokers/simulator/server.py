@@ -53,6 +53,7 @@ class SimulatorSettings:
     """What the simulator is. Port 0 picks a free one.
 
     `separate_ports` opens a further port for each broker, so that one can be down while the other is up.
+    `upstox_algo_name` is the one registered at the exchange; with one, give `upstox_limits` of 50 orders a second.
     `strict_block`: at Fyers every call refused by the minute counts as a breach. `count_refused`: refused calls use
     the windows up as well. `logout_revokes`: a log-out ends the token for everyone, as it does in earnest.
     """
@@ -64,6 +65,7 @@ class SimulatorSettings:
     upstox_token: str = "demo-upstox-token"  # noqa: S105 - accepted by this server only
     upstox_client_id: str = "demo-upstox-key"
     upstox_secret: str = "demo-upstox-secret"  # noqa: S105
+    upstox_algo_name: str = ""
     fyers_client_id: str = "DEMO0001-100"
     fyers_token: str = "demo-fyers-token"  # noqa: S105
     fyers_secret: str = "demo-fyers-secret"  # noqa: S105
@@ -113,6 +115,7 @@ class Simulator:
                 ends_at_ns=3 * HOUR + 30 * MINUTE,
                 logout_revokes=settings.logout_revokes,
             ),
+            algo_name=settings.upstox_algo_name,
         )
         self.fyers = FyersWire(
             self.exchange,

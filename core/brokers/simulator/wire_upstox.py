@@ -80,6 +80,7 @@ _MESSAGES: Final = {
     "UDAPI1117": "The correlation_id is not unique",
     "UDAPI1118": "At most 10 orders fit one request",
     "UDAPI1119": "The tag is longer than 40 characters",
+    "UDAPI1156": "The algo name is not registered for this app",
     "UDAPI1158": "A market order needs market protection",
     "UDAPI1159": "The market protection is out of range",
     "UDAPI1161": "MCX is not available over the API",
@@ -126,10 +127,11 @@ class UpstoxWire:
 
     name = "upstox"
 
-    def __init__(self, exchange: Exchange, referee: Referee, logins: Logins) -> None:
+    def __init__(self, exchange: Exchange, referee: Referee, logins: Logins, *, algo_name: str = "") -> None:
         self.exchange = exchange
         self.referee = referee
         self.logins = logins
+        self._algo_name = algo_name
         self.account: Account = exchange.open_account(self.name, serial_digits=9)
         self.keys: dict[str, Listing] = {listing.upstox_key: listing for listing in exchange.listings.values()}
         self._killed_ns: dict[str, int] = {}
@@ -158,9 +160,11 @@ class UpstoxWire:
 
     def authorise(self, call: Call) -> Answer | None:
         kind, _, token = call.headers.get("Authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self.logins.accepts(token, call.epoch_ns):
-            return None
-        return self.expired(call)
+        if kind.lower() != "bearer" or not self.logins.accepts(token, call.epoch_ns):
+            return self.expired(call)
+        if call.headers.get("X-Algo-Name", self._algo_name) != self._algo_name:
+            return _error("UDAPI1156")
+        return None
 
     def judge(self, route: Route, cost: int, now_ns: int, epoch_ns: int) -> Answer | None:  # noqa: ARG002 - Fyers needs the date
         breach = self.referee.arrive(str(route.category), now_ns, cost=cost)
