@@ -58,8 +58,8 @@ class Claimed:
 class Intent:
     """This order is about to leave, for this broker, marked with this tag.
 
-    `attempt` counts from 1 and must be above every earlier one of the order; that is what keeps two processes from
-    sending one order twice. Moves the order to SUBMITTING.
+    The order must be NEW, and `attempt`, which counts from 1, above every earlier one of the order; that is what keeps
+    two processes from sending one order twice. Moves the order to SUBMITTING.
     """
 
     order: Order

@@ -82,8 +82,9 @@ class Journal:
         """Append `entries` in one transaction, move the projection with them, and return the last serial: all durable.
 
         Raises EngineHalted for an Intent while the kill switch is on, in whichever process it was thrown; OrderConflict
-        for an Intent whose attempt is not above the order's last one, or whose content differs; UnknownOrder for a step
-        or fill of an order that was never claimed; StoreError when it cannot be written. Then none of them is written.
+        for an Intent of an order that is not NEW, whose attempt is not above its last one, or whose content differs;
+        UnknownOrder for a step or fill of an order that was never claimed; StoreError when it cannot be written. Then
+        none of them is written.
         """
         now_ns = self._clock.epoch_ns()
         return await self._writer.write(lambda ledger: ledger.append(entries, now_ns))

@@ -203,7 +203,7 @@ class Ledger:
         if halted is not None:
             raise EngineHalted(f"trading is halted ({halted[0]}): order {entry.order_id} stays here; lift it by name")
         known = self.connection.execute(
-            "SELECT fingerprint, attempt FROM trades WHERE order_id = ? AND request IS NOT NULL",
+            "SELECT fingerprint, attempt, status FROM trades WHERE order_id = ? AND request IS NOT NULL",
             (clean(entry.order_id),),
         ).fetchone()
         if known is None:
@@ -214,6 +214,10 @@ class Ledger:
             raise OrderConflict(
                 f"order {entry.order_id}: attempt {entry.attempt} is journaled already, by this or another process; "
                 "look the order up, do not send it"
+            )
+        if known[2] != OrderStatus.NEW.value:
+            raise OrderConflict(
+                f"order {entry.order_id} is {known[2]}, by another process; only an order that is NEW may be sent"
             )
 
     def apply(self, entry: Entry, epoch_ns: int) -> bool:

@@ -220,8 +220,8 @@ def _statements(script: str) -> list[str]:
     # executescript() would commit first, and half a migration could then stay behind.
     found: list[str] = []
     pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
+    for piece in script.split(";")[:-1]:
+        pending += f"{piece};"  # which may also be one inside a text, a comment or a trigger
         if sqlite3.complete_statement(pending):
             found.append(pending)
             pending = ""

@@ -277,6 +277,7 @@ async def test_an_intent_claims_an_id_that_nobody_has(store: TradeStore) -> None
 @pytest.mark.parametrize(("attempt", "goes"), [(0, False), (1, False), (2, True), (7, True)])
 async def test_an_attempt_must_be_above_the_last(store: TradeStore, attempt: int, goes: bool) -> None:
     await sent(store)
+    await store.journal.append(Step("a", S.SUBMITTING, S.NEW, message="connection refused"))
     again = Intent(order(), tag="other", provider="upstox", attempt=attempt)
     if goes:
         await store.journal.append(again)
@@ -286,6 +287,14 @@ async def test_an_attempt_must_be_above_the_last(store: TradeStore, attempt: int
     found = await store.journal.order("a")
     assert found is not None
     assert (found.tag, found.attempt) == (("other", attempt) if goes else ("ta", 1))
+
+
+@pytest.mark.parametrize("status", sorted(set(OrderStatus) - {S.NEW}))
+async def test_only_an_order_that_is_new_may_be_sent(store: TradeStore, status: OrderStatus) -> None:
+    await sent(store)
+    await store.journal.append(Step("a", S.SUBMITTING, status))
+    with pytest.raises(OrderConflict, match=f"order a is {status.value}.*only an order that is NEW"):
+        await store.journal.append(Intent(order(), tag="other", provider="upstox", attempt=2))
 
 
 async def test_two_processes_cannot_both_send_one_order(path: Path, clock: VirtualClock) -> None:
