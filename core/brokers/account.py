@@ -167,7 +167,12 @@ class RESTAccount(ABC):
         config = self._config
         known = (text, config.api_key.get_secret_value(), config.api_secret.get_secret_value())
         self._secrets = tuple(secret for secret in known if len(secret) >= 4)
-        self._headers = {**self._authorization(text), "Accept": "application/json", "Content-Type": "application/json"}
+        self._headers = {
+            **self._authorization(text),
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": "headroom",
+        }
 
     def _forget_token(self) -> None:
         self._use(Token(access_token=SecretStr("")))

@@ -9,6 +9,8 @@ request that arrived. So the hook is asked first, and the exception only lends t
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -18,6 +20,7 @@ from .reply import Reply, clean_text
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 __all__ = ["HTTPTransport"]
 
@@ -62,9 +65,11 @@ class HTTPTransport:
         self._connections = connections
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
+        self._url: Callable[[str], URL]
 
     async def __aenter__(self) -> Self:
         import aiohttp  # noqa: PLC0415 - 150 ms that a router of mock brokers need not pay
+        from yarl import URL  # noqa: PLC0415
 
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(self._note_departure)
@@ -85,13 +90,12 @@ class HTTPTransport:
                 ceil_threshold=float("inf"),  # without it 7 s may become 8
             ),
             trace_configs=[trace],
-            skip_auto_headers={"User-Agent"},
-            headers={"User-Agent": "headroom"},
         )
         # aiohttp repeats PUT, DELETE and GET by itself when a kept connection turns out closed: the server then reads
         # a cancel twice. There is no public switch; tests/brokers/test_http_faults.py fails when this one goes.
         session._retry_connection = False
         self._session = session
+        self._url = partial(URL, encoded=True)
         return self
 
     async def __aexit__(
@@ -110,14 +114,12 @@ class HTTPTransport:
         if self._session is None:
             message = f"{self._name}: the connection is not open; use the adapter as an `async with` block"
             raise OrderNotSent(message, provider=self._name)
-        from yarl import URL  # noqa: PLC0415 - as with aiohttp
-
         sending = _Sending()
         with self._clock.outside():
             try:
                 async with self._session.request(
                     method,
-                    URL(url, encoded=True),
+                    self._url(url),
                     headers=headers,
                     data=body,
                     allow_redirects=False,  # a 307 would send an order a second time
@@ -127,7 +129,7 @@ class HTTPTransport:
                     return Reply(
                         status=response.status,
                         body=content,
-                        headers={key.lower(): value for key, value in response.headers.items()},
+                        headers=response.headers,
                         begun_ns=sending.begun_ns or 0,
                         done_ns=self._clock.now_ns(),
                     )
@@ -135,6 +137,9 @@ class HTTPTransport:
                 raise self._sorted(error, sending) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        length = response.content_length
+        if length is not None and length <= BODY_BYTES_MAX and "Content-Encoding" not in response.headers:
+            return await response.read()  # as long as it says; packed, it could grow without end
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.content.iter_any():

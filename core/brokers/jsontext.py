@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from json.encoder import encode_basestring_ascii
-from typing import Any
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any, Final
 
 __all__ = ["dump_json", "load_json"]
 
@@ -19,37 +20,59 @@ def dump_json(value: object) -> bytes:
     return _text(value).encode("ascii")
 
 
-def _text(value: object) -> str:  # noqa: PLR0911 - one return for each kind of value
-    if isinstance(value, str):
-        return encode_basestring_ascii(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return int.__repr__(value)
-    if isinstance(value, Decimal):
-        if not value.is_finite():
-            message = f"{value} has no place in JSON"
-            raise TypeError(message)
-        return format(value, "f")
-    if value is None:
-        return "null"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{encode_basestring_ascii(key)}:{_text(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_text, value)) + "]"
+def _text(value: object) -> str:
+    write = _WRITERS.get(type(value))
+    if write is not None:
+        return write(value)
+    for kind, write in _WRITERS.items():  # a subclass: an enumeration of texts or numbers
+        if isinstance(value, kind):
+            return write(value)
     message = f"{type(value).__name__} is not written to the wire; money is Decimal"
     raise TypeError(message)
 
 
-def load_json(body: bytes) -> Any:
-    """What `body` says, every fractional number as Decimal. Raises ValueError for anything that is not JSON."""
-    try:
-        return json.loads(body, parse_float=Decimal, parse_constant=_refuse)
-    except RecursionError:
-        message = "nested too deeply to be an answer"
-        raise ValueError(message) from None
+def _digits(value: Decimal) -> str:
+    if not value.is_finite():
+        message = f"{value} has no place in JSON"
+        raise TypeError(message)
+    return format(value, "f")
+
+
+def _object(value: Mapping[str, object]) -> str:
+    return "{" + ",".join([f"{_quoted(key)}:{_text(item)}" for key, item in value.items()]) + "}"
+
+
+def _array(value: list[object]) -> str:
+    return "[" + ",".join([_text(item) for item in value]) + "]"
+
+
+# Written out by hand since json.dumps has no way to take a number's digits as they are. bool stands before int, which
+# it is a subclass of.
+_WRITERS: Final[Mapping[type, Callable[[Any], str]]] = {
+    str: _quoted,
+    bool: lambda value: "true" if value else "false",
+    int: int.__repr__,
+    Decimal: _digits,
+    type(None): lambda _: "null",
+    dict: _object,
+    list: _array,
+    tuple: _array,
+}
 
 
 def _refuse(name: str) -> None:
     message = f"{name} is not JSON"
     raise ValueError(message)
+
+
+# json.loads builds a decoder at each call when it is told how to parse numbers.
+_DECODER: Final = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+
+
+def load_json(body: bytes) -> Any:
+    """What `body` says, every fractional number as Decimal. Raises ValueError for anything that is not JSON."""
+    try:
+        return _DECODER.decode(body.decode("utf-8"))
+    except RecursionError:
+        message = "nested too deeply to be an answer"
+        raise ValueError(message) from None

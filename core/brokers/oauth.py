@@ -93,7 +93,7 @@ async def exchange_code(config: APIConfig, code: str, *, redirect_uri: str, cloc
         reply = await transport.request(
             "POST",
             f"{base}{_PATHS[config.provider][1]}",
-            headers={"Content-Type": kind, "Accept": "application/json"},
+            headers={"Content-Type": kind, "Accept": "application/json", "User-Agent": "headroom"},
             body=body,
         )
     payload = judge(

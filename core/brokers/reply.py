@@ -45,7 +45,7 @@ _SHOWN_HEADERS: Final = ("retry-after", "x-retry-after-ms", "content-type", "ser
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One HTTP answer. Header names are lower case; `begun_ns` is when the request began to leave (monotonic)."""
+    """One HTTP answer. Headers are looked up by lower-case names; `begun_ns`: when it began to leave (monotonic)."""
 
     status: int
     body: bytes
@@ -93,6 +93,8 @@ def judge(
         readable = True
     except (ValueError, TypeError, KeyError, AttributeError):
         payload, fault, readable = None, None, False
+    if isinstance(payload, dict) and fault is None and 200 <= reply.status < 300:
+        return payload  # by far the most: nothing else is worked out for them
     code = fault.code if fault else ""
     said = clean_text(fault.message, secrets) if fault else ""
     evidence = _evidence(reply, code, secrets)
@@ -123,8 +125,6 @@ def judge(
         raise _refusal(name, reply, fault, row, said, evidence)
     if not readable and reply.status in {401, 403, 404, 405}:
         raise _bare_refusal(name, reply, evidence)
-    if readable and 200 <= reply.status < 300 and isinstance(payload, dict):
-        return payload
     raise unreadable(name, reply, f"an answer that says neither yes nor no (HTTP {reply.status})", secrets)
 
 
@@ -201,7 +201,9 @@ def clean_text(text: object, secrets: Sequence[str] = (), *, limit: int = 200) -
     words = str(text)[: 4 * limit]
     for secret in secrets:
         words = words.replace(secret, "***")
-    words = " ".join("".join(char if char.isprintable() else " " for char in words).split())
+    if not words.isprintable():
+        words = "".join(char if char.isprintable() else " " for char in words)
+    words = " ".join(words.split())
     return words if len(words) <= limit else words[: limit - 3] + "..."
 
 
