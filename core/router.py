@@ -133,7 +133,7 @@ async def open_router(
     settings = settings or simulated_settings(brokers.published_limits)
     clock = clock or SystemClock()
     rng = random.Random(settings.seed)
-    async with AsyncExitStack() as stack:
+    async with _plainly(), AsyncExitStack() as stack:
         path = store_path or settings.store
         if path is None and not settings.simulated:
             path = default_store_path()  # orders that are live somewhere must be known at the next start
@@ -166,6 +166,20 @@ async def open_router(
         tasks.start_soon(router.watch)
         yield router
         tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _plainly() -> AsyncIterator[None]:
+    """A task group wraps whatever ends it in a group; one error alone comes out as it is."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if error is group:
+            raise
+        raise error from None
 
 
 @asynccontextmanager
