@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
+SAMPLE_S = 2.2
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -60,13 +62,11 @@ async def _sample(settings: Settings, *, background: bool) -> RouterSnapshot:
     from core.router import open_router
     from core.stress.background import play_background
 
-    async with open_router(settings) as router, anyio.create_task_group() as tasks:
+    async with open_router(settings) as router:
         if background and settings.simulated:
-            tasks.start_soon(play_background, router, settings.seed)
-            await anyio.sleep(2.2)
-        snapshot = router.snapshot()
-        tasks.cancel_scope.cancel()
-    return snapshot
+            with anyio.move_on_after(SAMPLE_S):
+                await play_background(router, settings.seed)
+        return router.snapshot()
 
 
 def _as_text(snapshot: RouterSnapshot, *, as_json: bool) -> str:
