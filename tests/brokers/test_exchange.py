@@ -84,6 +84,12 @@ def assert_adds_up(exchange: Exchange) -> None:
         for position in positions:
             held[position.listing.symbol] = held.get(position.listing.symbol, 0) + position.quantity
             assert position.quantity == position.buy_quantity - position.sell_quantity
+            assert position.realised_paise == position.sell_paise - position.buy_paise + position.cost_paise
+            assert (position.cost_paise > 0) - (position.cost_paise < 0) == (position.quantity > 0) - (
+                position.quantity < 0
+            )
+            if position.product is Product.DELIVERY:  # nothing is delivered that is not there
+                assert position.quantity + account.holdings.get(position.listing.symbol, (0, 0))[0] >= 0
         assert {s: q for s, q in held.items() if q} == {s: q for s, q in traded.items() if q}
         assert account.reserved_paise == sum(o.reserved_paise for o in account.orders.values())
         assert set(account.open_orders) == {o.order_id for o in account.orders.values() if o.is_open}
@@ -96,14 +102,16 @@ STEPS = st.lists(
             st.just("place"),
             st.sampled_from([SBIN, "NSE:M&M-EQ", FUTURE]),
             st.sampled_from(Side),
-            st.sampled_from([1, 7, 750, 1500, 400_000]),
+            st.sampled_from([1, 7, 60, 750, 1500, 400_000]),
             st.sampled_from([None, -3, 0, 3]),
             st.sampled_from([None, None, -1, 1]),
             st.sampled_from(Product),
             st.sampled_from(Validity),
         ),
         st.tuples(st.just("cancel"), st.integers(0, 30)),
-        st.tuples(st.just("modify"), st.integers(0, 30), st.sampled_from([750, 1500, 3]), st.sampled_from([-2, 0, 2])),
+        st.tuples(
+            st.just("modify"), st.integers(0, 30), st.sampled_from([750, 1500, 3, 60]), st.sampled_from([-2, 0, 2])
+        ),
         st.tuples(st.just("wait"), st.sampled_from([0, MILLISECOND, 20 * MILLISECOND, SECOND, MINUTE])),
     ),
     max_size=40,

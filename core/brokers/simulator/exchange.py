@@ -48,6 +48,16 @@ class ExchangeSettings:
     slippage_ticks: int = 2
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What an order shall become."""
+
+    quantity: int
+    order_type: OrderType
+    price_paise: int
+    trigger_paise: int
+
+
 class Exchange:
     """Accounts, orders and prices on `clock`. Not thread-safe: one loop owns it."""
 
@@ -148,8 +158,8 @@ class Exchange:
     ) -> SimOrder:
         """Ask for a change; it takes effect on arrival at the exchange, if the order has not come to its end by then.
 
-        Raises Refusal: unknown or finished order, one with a cancel under way, lot, tick, band, a quantity not above what
-        is filled, funds.
+        Raises Refusal: unknown or finished order, one with a cancel under way, lot, tick, band, funds, holdings, a
+        quantity not above what is filled.
         """
         self.advance()
         order = self._find(account, order_id)
@@ -162,36 +172,13 @@ class Exchange:
             order.price_paise if price is None else _paise(price),
             order.trigger_paise if trigger_price is None else _paise(trigger_price),
         )
-        new_quantity = order.quantity if quantity is None else quantity
-        if new_quantity <= order.filled:
-            raise Refusal(RefusalReason.QUANTITY, f"{order.filled} of the order are filled; give a larger quantity")
-        outside = _outside_band(listing, new_price, new_trigger)
-        if outside is not None:
-            raise outside
-        market_paise = self._walk_to_now(listing.symbol).price_paise
-        missing = account.missing_for_change(order, new_quantity, new_price or market_paise)
-        if missing > 0:
-            raise Refusal(RefusalReason.FUNDS, f"margin shortfall: {missing / 100:.2f} more is needed")
-        epoch_ns = self.clock.epoch_ns()
+        change = _Change(order.quantity if quantity is None else quantity, new_type, new_price, new_trigger)
+        refusal = _outside_band(listing, new_price, new_trigger) or self._change_refusal(account, order, change)
+        if refusal is not None:
+            raise refusal
         order.pending = "modify"
-        order.note("modify pending", epoch_ns)
-
-        def change() -> None:
-            if order.pending == "modify":
-                order.pending = ""
-            if not order.is_open or new_quantity <= order.filled:
-                order.note("not modified", self._epoch_at(self._now_ns))
-                return
-            account.release(order)
-            order.quantity, order.order_type = new_quantity, new_type
-            order.price_paise, order.trigger_paise = new_price, new_trigger
-            account.reserve(order, market_paise)
-            order.note("modified", self._epoch_at(self._now_ns))
-            if order.stage is not Stage.TRANSIT:
-                self._unrest(order)
-                self._enter(order)
-
-        self._send(order, change)
+        order.note("modify pending", self.clock.epoch_ns())
+        self._send(order, lambda: self._change(account, order, change))
         return order
 
     def cancel(self, account: Account, order_id: str) -> SimOrder:
@@ -309,6 +296,23 @@ class Exchange:
         if order.is_open:
             self._enter(order)
 
+    def _change(self, account: Account, order: SimOrder, change: _Change) -> None:
+        """A change gets to the exchange; what has happened since it was asked for may forbid it."""
+        if order.pending == "modify":
+            order.pending = ""
+        epoch_ns = self._epoch_at(self._now_ns)
+        if not order.is_open or self._change_refusal(account, order, change) is not None:
+            order.note("not modified", epoch_ns)
+            return
+        account.release(order)
+        order.quantity, order.order_type = change.quantity, change.order_type
+        order.price_paise, order.trigger_paise = change.price_paise, change.trigger_paise
+        account.reserve(order, self._walk_to_now(order.listing.symbol).price_paise)
+        order.note("modified", epoch_ns)
+        if order.stage is not Stage.TRANSIT:
+            self._unrest(order)
+            self._enter(order)
+
     def _enter(self, order: SimOrder) -> None:
         waits = bool(order.trigger_paise) and not order.triggered
         order.move(Stage.TRIGGER_PENDING if waits else Stage.OPEN, self._epoch_at(self._now_ns))
@@ -409,6 +413,19 @@ class Exchange:
                 tick = rupees(listing.tick_paise)
                 raise Refusal(RefusalReason.TICK, f"price {value} is no multiple of the tick of {tick}")
         return listing
+
+    def _change_refusal(self, account: Account, order: SimOrder, change: _Change) -> Refusal | None:
+        if change.quantity <= order.filled:
+            return Refusal(RefusalReason.QUANTITY, f"{order.filled} of the order are filled; give a larger quantity")
+        if order.product is Product.DELIVERY and order.side is Side.SELL:
+            free = account.deliverable(order.listing.symbol)
+            if free < change.quantity - order.quantity:
+                return Refusal(RefusalReason.HOLDINGS, f"{free} more free in holdings, {change.quantity} wanted in all")
+        price_paise = change.price_paise or self._walk_to_now(order.listing.symbol).price_paise
+        missing = account.missing_for_change(order, change.quantity, price_paise)
+        if missing > 0:
+            return Refusal(RefusalReason.FUNDS, f"Margin Shortfall:INR {missing / 100:.2f}")
+        return None
 
     def _risk_check(self, account: Account, order: SimOrder, market_paise: int) -> Refusal | None:
         if not self.is_open:
