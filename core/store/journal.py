@@ -36,7 +36,7 @@ _OPEN: Final = (
 )
 _ROWS: Final = (
     "SELECT serial, epoch_ns, version, kind, coalesce(order_id, ''), body, checksum FROM journal "
-    "WHERE serial > ? ORDER BY serial LIMIT 5000"
+    "WHERE serial > ? AND serial <= ? ORDER BY serial LIMIT 5000"
 )
 _Raw = tuple[int, int, int, str, str, str, bytes]
 
@@ -161,34 +161,47 @@ class Journal:
             return await anyio.to_thread.run_sync(_export, self._path, Path(target))
 
 
-def _walk(connection: sqlite3.Connection, *, upto: int) -> Iterator[_Raw]:
-    """Every entry up to a serial, in portions: one long read would keep the write-ahead log from being reset."""
-    last = 0
-    while rows := connection.execute(_ROWS, (last,)).fetchall():
-        for row in rows:
-            if row[0] > upto:
-                return
-            yield row
-        last = rows[-1][0]
+class _Chain:
+    """The journal, read from its beginning link by link."""
 
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._beginning = self._retired()
+        self.serial, self._checksum = self._beginning
 
-def _sound(connection: sqlite3.Connection) -> Iterator[tuple[int, Entry]]:
-    """Every entry with its time, checked; raises StoreCorrupt at the first that does not fit."""
-    serial, checksum, before, link_before = connection.execute(
-        "SELECT serial, checksum, retired_serial, retired_checksum FROM chain"
-    ).fetchone()
-    for row in _walk(connection, upto=serial):
-        if row[0] != before + 1:
-            raise StoreCorrupt(f"journal: entry {before + 1} is missing; restore a backup")
+    def entries(self) -> Iterator[tuple[int, Entry]]:
+        """Each entry with its time, from where we are to the present end; StoreCorrupt at the first that does not fit.
+
+        In portions of a few thousand, so that no long read keeps the write-ahead log from being reset.
+        """
+        serial, checksum = self._connection.execute("SELECT serial, checksum FROM chain").fetchone()
+        while self.serial < serial and (rows := self._connection.execute(_ROWS, (self.serial, serial)).fetchall()):
+            for row in rows:
+                yield self._follow(row)
+        if (self.serial, self._checksum) != (serial, checksum):
+            raise StoreCorrupt(f"journal: ends at entry {self.serial}, its chain at {serial}; restore a backup")
+
+    def was_cut(self) -> bool:
+        """Whether entries were retired since we began to read."""
+        return self._retired() != self._beginning
+
+    def _retired(self) -> tuple[int, bytes]:
+        found: tuple[int, bytes] = self._connection.execute(
+            "SELECT retired_serial, retired_checksum FROM chain"
+        ).fetchone()
+        return found
+
+    def _follow(self, row: _Raw) -> tuple[int, Entry]:
+        serial, epoch_ns, version, kind, order_id, body, checksum = row
+        if serial != self.serial + 1:
+            raise StoreCorrupt(f"journal: entry {self.serial + 1} is missing; restore a backup")
         expected = link(
-            link_before, serial=row[0], epoch_ns=row[1], version=row[2], kind=row[3], order_id=row[4], body=row[5]
+            self._checksum, serial=serial, epoch_ns=epoch_ns, version=version, kind=kind, order_id=order_id, body=body
         )
-        if expected != row[6]:
-            raise StoreCorrupt(f"journal: entry {row[0]} fails its checksum; restore a backup")
-        before, link_before = row[0], expected
-        yield row[1], entry_from_json(row[3], row[2], row[5])
-    if (before, link_before) != (serial, checksum):
-        raise StoreCorrupt(f"journal: ends at entry {before}, its chain at {serial}; restore a backup")
+        if expected != checksum:
+            raise StoreCorrupt(f"journal: entry {serial} fails its checksum; restore a backup")
+        self.serial, self._checksum = serial, expected
+        return epoch_ns, entry_from_json(kind, version, body)
 
 
 def _rebuild(ledger: Ledger) -> int:
@@ -201,7 +214,7 @@ def _rebuild(ledger: Ledger) -> int:
         for table in ("fills", "limiter_states", "halts"):
             connection.execute(f"DELETE FROM {table}")
         count = 0
-        for epoch_ns, entry in _sound(connection):
+        for epoch_ns, entry in _Chain(connection).entries():
             ledger.apply(entry, epoch_ns)
             count += 1
         # The old ids, so that the newest rows stay the newest beside those that are kept by hand.
@@ -217,31 +230,43 @@ def _rebuild(ledger: Ledger) -> int:
 
 
 def _verify(path: Path) -> Verdict:
-    problems: list[str] = []
-    entries = 0
     with translate_faults(path), tempfile.TemporaryDirectory(prefix="headroom-verify-") as folder:
-        ours = connect_reader(path, busy_ms=5_000)
-        # On disk and not in memory: a journal of years may be larger than the memory.
-        replayed = connect(Path(folder) / "replayed.db")
-        try:
-            replayed.execute("PRAGMA synchronous = OFF")
-            migrate(replayed, path)
-            replayed.execute("BEGIN")
-            ledger = Ledger(replayed)
-            # Entries that others append meanwhile are left out on both sides by one read transaction.
-            ours.execute("BEGIN")
+        while True:
+            # On disk and not in memory: a journal of years may be larger than the memory.
+            again = Path(folder) / "replayed.db"
+            ours, replayed = connect_reader(path, busy_ms=5_000), connect(again)
             try:
-                for epoch_ns, entry in _sound(ours):
-                    ledger.apply(entry, epoch_ns)
-                    entries += 1
-            except StoreCorrupt as error:
-                problems.append(str(error))
-            else:
-                problems += _differences(ours, replayed)
-            orders: int = ours.execute("SELECT count(*) FROM trades WHERE request IS NOT NULL").fetchone()[0]
-        finally:
-            ours.close()
-            replayed.close()
+                verdict = _compare(ours, replayed, path)
+            finally:
+                ours.close()
+                replayed.close()
+            if verdict is not None:
+                return verdict
+            again.unlink()
+
+
+def _compare(ours: sqlite3.Connection, replayed: sqlite3.Connection, path: Path) -> Verdict | None:
+    """What differs between the projection and a replay; None when entries were retired meanwhile: once more, then."""
+    replayed.execute("PRAGMA synchronous = OFF")
+    migrate(replayed, path)
+    replayed.execute("BEGIN")
+    ledger, chain, entries = Ledger(replayed), _Chain(ours), 0
+    problems: list[str] = []
+    try:
+        # All but the newest without a transaction; then those that came meanwhile, and the comparison, in a short one.
+        for snapshot in ("SELECT 1", "BEGIN"):
+            ours.execute(snapshot)
+            if chain.was_cut():
+                return None
+            for epoch_ns, entry in chain.entries():
+                ledger.apply(entry, epoch_ns)
+                entries += 1
+        problems += _differences(ours, replayed)
+    except StoreCorrupt as error:
+        if not ours.in_transaction and chain.was_cut():
+            return None
+        problems.append(str(error))
+    (orders,) = ours.execute("SELECT count(*) FROM trades WHERE request IS NOT NULL").fetchone()
     return Verdict(entries, orders, tuple(problems))
 
 
@@ -274,10 +299,12 @@ def _export(path: Path, target: Path) -> int:
             with part.open("w", newline="", encoding="utf-8") as file:
                 rows = csv.writer(file)
                 rows.writerow(("serial", "epoch_ns", "version", "kind", "order_id", "body", "checksum"))
-                serial: int = connection.execute("SELECT serial FROM chain").fetchone()[0]
-                for row in _walk(connection, upto=serial):
-                    rows.writerow((*row[:6], row[6].hex()))
-                    count += 1
+                (last,) = connection.execute("SELECT serial FROM chain").fetchone()
+                before = 0
+                while portion := connection.execute(_ROWS, (before, last)).fetchall():
+                    rows.writerows((*row[:6], row[6].hex()) for row in portion)
+                    count += len(portion)
+                    before = portion[-1][0]
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(target)
