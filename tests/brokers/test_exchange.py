@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.brokers.simulator.accounts import Account, Refusal, RefusalReason, SimOrder, Stage
+from core.brokers.simulator.accounts import Account, PositionBook, Refusal, RefusalReason, SimOrder, Stage
 from core.brokers.simulator.exchange import Exchange, ExchangeSettings
 from core.brokers.simulator.listings import LISTINGS
 from core.brokers.simulator.walk import Walk
@@ -164,6 +165,29 @@ def test_cash_positions_and_fees_are_conserved_over_any_sequence_of_operations(
             pass  # a no must leave the books as they were, which the next line checks
         exchange.advance()
         assert_adds_up(exchange)
+
+
+FILLS = st.lists(st.tuples(st.sampled_from(Side), st.integers(1, 5), st.integers(1, 9)), min_size=1, max_size=30)
+
+
+@given(fills=FILLS)
+def test_a_position_costs_what_an_average_says_and_realises_the_rest(fills: list[tuple[Side, int, int]]) -> None:
+    book = PositionBook(LISTINGS[0], Product.INTRADAY)
+    quantity, average = 0, Fraction(0)
+    for side, size, price in fills:
+        before = quantity
+        quantity += side.sign * size
+        if before * side.sign >= 0:  # it opens or widens
+            average = (abs(before) * average + size * price) / abs(quantity)
+        elif before * quantity < 0:  # it turns round
+            average = Fraction(price)
+        book.book(side, size, price)
+        assert book.quantity == quantity
+        # Each closing part may leave less than one paisa with the position.
+        assert abs(book.cost_paise - quantity * average) <= len(fills)
+        if quantity == 0:
+            assert book.cost_paise == 0
+        assert book.realised_paise == book.sell_paise - book.buy_paise + book.cost_paise
 
 
 def test_the_same_calls_at_the_same_times_give_the_same_day() -> None:
