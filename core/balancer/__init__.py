@@ -8,6 +8,7 @@ from .candidate import NO_RULES, Candidate, RoutingRules
 from .cost import Prices
 from .efficiency import EfficiencyMeter, Room, most, room_of
 from .load import BrokerLoad, LatencyMeter, PeakEwma
+from .policy import HedgePolicy, RetryBudget
 
 __all__ = [
     "NO_RULES",
@@ -18,10 +19,12 @@ __all__ = [
     "Candidate",
     "CircuitBreaker",
     "EfficiencyMeter",
+    "HedgePolicy",
     "IntelligentLoadBalancer",
     "LatencyMeter",
     "PeakEwma",
     "Prices",
+    "RetryBudget",
     "Room",
     "RoutingRules",
     "most",

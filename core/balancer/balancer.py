@@ -38,7 +38,7 @@ from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
 from .cost import NO_SCARCITY, Cost, Prices, Scarcity, next_minute, scarcities, weigh
 from .efficiency import EfficiencyMeter
-from .load import BrokerLoad
+from .load import BrokerLoad, LatencyMeter
 
 __all__ = ["BalancerSettings", "BreakerView", "IntelligentLoadBalancer"]
 
@@ -182,9 +182,10 @@ class IntelligentLoadBalancer:
         orders = operation in _ORDERS
         free = rules is NO_RULES and not pin and not exclude
         knowns = [self._known.get(candidate.name) or self._of(candidate.name) for candidate in candidates]
+        # What rules out comes first: a broker that is out of the question must not be probed with this request either.
         barred = [
-            self._bar(candidate, known, known.breakers[orders], now_ns)
-            or ("" if free and candidate.weight > 0 else _ruled_out(candidate, rules, pin, exclude))
+            ("" if free and candidate.weight > 0 else _ruled_out(candidate, rules, pin, exclude))
+            or self._bar(candidate, known, known.breakers[orders], now_ns)
             for candidate, known in zip(candidates, knowns, strict=True)
         ]
         scarcity = self._scarcity(candidates, barred, now_ns)
@@ -334,6 +335,10 @@ class IntelligentLoadBalancer:
 
     def latency(self, name: str) -> LatencySnapshot:
         return self._of(name).load.latency.snapshot(self._clock.now_ns())
+
+    def latency_meter(self, name: str) -> LatencyMeter:
+        """The answers of `name`, for whoever needs another quantile than the snapshot's."""
+        return self._of(name).load.latency
 
     def probes_due(self) -> tuple[str, ...]:
         """The brokers that a health check should be sent to now: half open, and no probe under way."""

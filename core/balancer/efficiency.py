@@ -97,7 +97,7 @@ class EfficiencyMeter:
 
     >>> meter = EfficiencyMeter()
     >>> def reads(n):
-    ...     from core.models import Rate
+    ...     from core.models import Category, Rate
     ...     rate = Rate(10, SECOND)
     ...     return {Category.READS: [WindowHeadroom(budget="all", rate=rate, used=10 - n, in_flight=0, free=n,
     ...             next_free_in_ns=0, all_free_in_ns=0, soft=False)]}
@@ -107,9 +107,9 @@ class EfficiencyMeter:
     Twelve are asked. Ten leave for a, two wait there, although b has 5 permits free: 10 of 12.
 
     >>> for n in range(12):
-    ...     meter.asked(Category.READS)
+    ...     meter.asked("reads")
     >>> for n in range(10):
-    ...     meter.routed(Category.READS, "a")
+    ...     meter.routed("reads", "a")
     >>> meter.tick(0, {})
     >>> meter.tick(SECOND, {"a": reads(0), "b": reads(5)})
     >>> round(meter.value, 3)

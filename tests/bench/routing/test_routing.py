@@ -27,11 +27,9 @@ def play(scenario: Scenario) -> tuple[int, dict[str, Result]]:
 
 
 def table(scenario: Scenario, optimum: int, results: dict[str, Result]) -> str:
-    lines = [
-        f"\n{scenario.name}: {results[OURS].asked} asked, optimum {optimum}",
-        f"  {'policy':32} {'goodput':>8} {'p50 s':>7} {'p99 s':>7} {'late':>5} {'failed':>6} {'ambig.':>6}"
-        + f" {'refused':>7} {'ejected':>7} {'lost':>5} {'back s':>6}",
-    ]
+    head = f"  {'policy':32} {'goodput':>8} {'p50 s':>7} {'p99 s':>7} {'late':>5} {'failed':>6} {'ambig.':>6}"
+    head += f" {'refused':>7} {'ejected':>7} {'lost':>5} {'back s':>6}"
+    lines = [f"\n{scenario.name}: {results[OURS].asked} asked, optimum {optimum}", head]
     for result in sorted(results.values(), key=lambda result: (-result.ok, result.quantile(0.99))):
         lost = max(result.lost_to_dead.values(), default=0)
         back = max(result.back_s.values(), default=0.0)

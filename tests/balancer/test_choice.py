@@ -1,0 +1,491 @@
+"""Where a request goes, and what can never happen."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.balancer import BalancerSettings, Candidate, IntelligentLoadBalancer, RoutingRules
+from core.clock import DAY, MILLISECOND, MINUTE, SECOND, VirtualClock
+from core.errors import NoBrokerAvailable
+from core.models import BreakerState, Category, HealthStatus, Operation, Rate, WindowHeadroom
+
+READ, ORDER = Operation.GET_ORDERS, Operation.PLACE_ORDER
+
+
+def window(permits: int, window_ns: int, free: int, budget: str = "all") -> WindowHeadroom:
+    return WindowHeadroom(
+        budget=budget,
+        rate=Rate(permits, window_ns),
+        used=permits - free,
+        in_flight=0,
+        free=free,
+        next_free_in_ns=0,
+        all_free_in_ns=0,
+        soft=False,
+    )
+
+
+class Desk:
+    """A balancer on a virtual clock, and short words for what happens."""
+
+    def __init__(self, *names: str, settings: BalancerSettings | None = None) -> None:
+        self.clock = VirtualClock()
+        self.balancer = IntelligentLoadBalancer(names, clock=self.clock, rng=random.Random(7), settings=settings)
+
+    def after(self, by_ns: int) -> None:
+        self.clock._now_ns += by_ns  # nothing sleeps here
+
+    def answer(
+        self, name: str, took_ms: int = 50, *, times: int = 1, outcome: str = "ok", operation: str = READ
+    ) -> None:
+        for _ in range(times):
+            self.balancer.started(name, operation)
+            self.after(took_ms * MILLISECOND)
+            self.balancer.finished(name, operation, took_ms * MILLISECOND, outcome)
+
+    def fail(self, name: str, times: int = 5, operation: str = READ, outcome: str = "error") -> None:
+        self.answer(name, 5, times=times, outcome=outcome, operation=operation)
+
+    def pick(self, *candidates: Candidate, operation: str = READ, **asked: object) -> str:
+        return self.balancer.choose(operation, candidates, **asked).chosen  # type: ignore[arg-type]
+
+
+def test_the_faster_broker_wins() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 200, times=10)
+    desk.answer("b", 50, times=10)
+    assert desk.pick(Candidate("a"), Candidate("b")) == "b"
+
+
+def test_a_broker_that_has_a_permit_goes_before_a_faster_one_that_has_none() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 50, times=10)
+    desk.answer("b", 400, times=10)
+    assert desk.pick(Candidate("a", wait_ns=1), Candidate("b")) == "b"
+
+
+def test_when_all_are_full_the_one_that_is_done_soonest_wins() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 50, times=10)
+    desk.answer("b", 200, times=10)
+    full = (window(10, SECOND, 0),)
+    waits = Candidate("a", wait_ns=SECOND // 2, windows=full), Candidate("b", wait_ns=SECOND // 10, windows=full)
+    assert desk.pick(*waits) == "b"
+    queued = Candidate("a", wait_ns=SECOND // 10, queued=20, windows=full), Candidate("b", wait_ns=SECOND, windows=full)
+    assert desk.pick(*queued) == "b"  # twenty before it, at ten a second
+    assert "no permit anywhere" in desk.balancer.decisions(1)[0].reason
+
+
+def test_a_broker_twelve_times_slower_is_left_after_a_handful_of_answers() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 40, times=20)
+    desk.answer("b", 50, times=20)
+    desk.answer("a", 480, times=1)
+    assert desk.pick(Candidate("a"), Candidate("b")) == "b"
+
+
+def test_silence_is_seen_before_any_timeout_comes_back() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 40, times=20)
+    desk.answer("b", 100, times=20)
+    desk.balancer.started("a", READ)
+    assert desk.pick(Candidate("a", in_flight=1), Candidate("b")) == "a"
+    desk.after(150 * MILLISECOND)
+    assert desk.pick(Candidate("a", in_flight=1), Candidate("b")) == "b"
+
+
+def test_near_ties_go_to_the_most_headroom_and_so_spread() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 50, times=10)
+    desk.answer("b", 51, times=10)
+    used = {"a": 0, "b": 0}
+    for _ in range(30):
+        candidates = [Candidate(name, windows=(window(100, MINUTE, 100 - used[name]),)) for name in used]
+        used[desk.pick(*candidates)] += 1
+    assert used == {"a": 15, "b": 15}
+
+
+def test_cold_brokers_get_a_fair_first_share() -> None:
+    desk = Desk("a", "b", "c")
+    counts = dict.fromkeys("abc", 0)
+    for _ in range(300):
+        counts[desk.pick(*(Candidate(name) for name in "abc"))] += 1
+    assert min(counts.values()) > 60
+
+
+def test_a_broker_of_which_nothing_is_known_is_tried_beside_a_known_one() -> None:
+    desk = Desk("known", "cold")
+    desk.answer("known", 50, times=20)
+    picks = [desk.pick(Candidate("known", in_flight=1), Candidate("cold")) for _ in range(3)]
+    assert "cold" in picks
+    assert desk.pick(Candidate("known"), Candidate("cold", in_flight=3)) == "known"  # but not by a herd
+
+
+def test_the_last_permits_of_a_window_are_kept_for_those_who_have_no_other() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 40, times=20)
+    desk.answer("b", 60, times=20)
+    full = window(200, MINUTE, 5)
+    assert desk.pick(Candidate("a", windows=(full,)), Candidate("b", windows=(window(200, MINUTE, 150),))) == "b"
+    assert desk.pick(Candidate("a", windows=(full,))) == "a"
+
+
+def test_a_budget_of_the_day_is_spared_while_the_others_could_not_carry_the_demand() -> None:
+    desk = Desk("day", "minute")
+    for _ in range(300):
+        desk.answer("day", 30)
+        desk.answer("minute", 90)  # together 17 requests a second
+    day = Candidate("day", windows=(window(1000, DAY, 700),))
+    minute = Candidate("minute", windows=(window(300, MINUTE, 200),))
+    roomy = Candidate("minute", windows=(window(30_000, MINUTE, 20_000),))
+    assert desk.pick(day, minute) == "minute"
+    desk.after(SECOND)
+    assert desk.pick(day, roomy) == "day"  # its loss would cost nothing
+
+
+@pytest.mark.parametrize("orders", [False, True])
+def test_five_failures_open_the_breaker_of_that_class_only(orders: bool) -> None:
+    desk = Desk("a", "b")
+    desk.fail("a", operation=ORDER if orders else READ)
+    broken, sound = (ORDER, READ) if orders else (READ, ORDER)
+    decision = desk.balancer.choose(broken, [Candidate("a"), Candidate("b")])
+    assert decision.chosen == "b"
+    assert next(terms.barred for terms in decision.candidates if terms.name == "a") == "breaker open"
+    assert not any(terms.barred for terms in desk.balancer.choose(sound, [Candidate("a")]).candidates)
+
+
+@pytest.mark.parametrize("outcome", ["limited", "refused"])
+def test_a_refusal_is_no_failure_of_health(outcome: str) -> None:
+    desk = Desk("a")
+    desk.answer("a", times=50, outcome=outcome)
+    assert desk.balancer.breaker("a").state is BreakerState.CLOSED
+    assert desk.balancer.health("a")[0] in {HealthStatus.HEALTHY, HealthStatus.UNKNOWN}
+
+
+def test_a_refused_token_is_a_state_of_its_own_until_something_works_or_it_is_reset() -> None:
+    desk = Desk("a", "b")
+    for heal in (lambda: desk.answer("a", operation="authenticate"), lambda: desk.balancer.reset("a")):
+        desk.answer("a", outcome="auth")
+        assert desk.balancer.health("a")[0] is HealthStatus.AUTH_FAILED
+        assert desk.balancer.breaker("a").state is BreakerState.CLOSED
+        assert desk.pick(Candidate("a"), Candidate("b")) == "b"
+        assert desk.pick(Candidate("a")) == ""
+        heal()
+        assert desk.pick(Candidate("a")) == "a"
+
+
+def test_three_unanswered_requests_open_both_breakers_long_before_their_timeout() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 40, times=20)
+    for _ in range(3):
+        desk.balancer.started("a", READ)
+    desk.after(400 * MILLISECOND)
+    assert desk.pick(Candidate("a", in_flight=3), Candidate("b")) == "b"
+    assert desk.balancer.breaker("a", Category.READS).state is BreakerState.OPEN
+    assert desk.balancer.breaker("a", Category.ORDERS).state is BreakerState.OPEN
+    assert "unanswered" in desk.balancer.health("a")[1]
+
+
+def test_probes_are_reads_and_never_orders() -> None:
+    desk = Desk("a", "b")
+    desk.fail("a", operation=READ)
+    desk.fail("a", operation=ORDER)
+    for _ in range(100):
+        desk.after(SECOND)
+        assert desk.pick(Candidate("a"), Candidate("b"), operation=ORDER) == "b"
+    assert desk.pick(Candidate("a"), operation=ORDER) == ""
+    assert desk.balancer.probes_due() == ("a",)
+
+
+def test_a_health_check_that_succeeds_twice_brings_a_broker_back_for_orders_too() -> None:
+    desk = Desk("a", "b")
+    desk.fail("a", operation=READ)
+    desk.fail("a", operation=ORDER)
+    desk.after(10 * SECOND)
+    for _ in range(2):
+        assert desk.balancer.probes_due() == ("a",)
+        desk.balancer.started("a", Operation.HEALTH_CHECK)
+        assert desk.balancer.probes_due() == ()
+        desk.after(30 * MILLISECOND)
+        desk.balancer.finished("a", Operation.HEALTH_CHECK, 30 * MILLISECOND, "ok")
+    assert desk.pick(Candidate("a"), operation=ORDER) == "a"
+    assert desk.pick(Candidate("a"), operation=READ) == "a"
+
+
+def test_a_read_becomes_the_probe_when_nobody_sends_one() -> None:
+    desk = Desk("a", "b")
+    desk.fail("a")
+    desk.after(10 * SECOND)
+    assert desk.pick(Candidate("a"), Candidate("b")) == "a"
+    assert desk.balancer.decisions(1)[0].reason.startswith("probe")
+    desk.balancer.started("a", READ)
+    assert desk.pick(Candidate("a", in_flight=1), Candidate("b")) == "b"
+
+
+def test_the_last_broker_is_kept_for_reads_and_the_decision_says_so() -> None:
+    desk = Desk("a", "b")
+    desk.fail("a")
+    desk.fail("b")
+    decision = desk.balancer.choose(READ, [Candidate("a"), Candidate("b")])
+    assert decision.chosen in {"a", "b"}
+    assert decision.reason.startswith("last resort")
+
+
+def test_no_order_goes_to_a_broker_whose_breaker_is_open_even_when_it_is_the_last() -> None:
+    desk = Desk("a")
+    desk.fail("a", operation=ORDER)
+    decision = desk.balancer.choose(ORDER, [Candidate("a")])
+    assert decision.chosen == ""
+    assert decision.reason == "a breaker open"
+
+
+def test_traffic_is_back_within_ten_seconds_of_a_recovery() -> None:
+    desk = Desk("a", "b")
+    desk.fail("a", 20)
+    for _ in range(60):  # it stays down for a minute; each probe fails
+        desk.after(SECOND)
+        for name in desk.balancer.probes_due():
+            desk.answer(name, 5, outcome="not_sent", operation=Operation.HEALTH_CHECK)
+    back_ns = desk.clock.now_ns()
+    while desk.balancer.breaker("a", Category.READS).state is not BreakerState.CLOSED:
+        desk.after(SECOND // 4)
+        for name in desk.balancer.probes_due():
+            desk.answer(name, 5, operation=Operation.HEALTH_CHECK)
+    assert desk.clock.now_ns() - back_ns < 10 * SECOND
+
+
+def test_far_slower_answers_than_elsewhere_open_a_breaker_but_not_when_all_are_slow() -> None:
+    desk = Desk("a", "b", "c")
+    for name in ("b", "c"):
+        desk.answer(name, 50, times=20)
+    desk.answer("a", 600, times=15)
+    assert desk.balancer.breaker("a").state is BreakerState.OPEN
+    desk = Desk("a", "b", "c")
+    for _ in range(20):
+        for name in ("a", "b", "c"):
+            desk.answer(name, 600)
+    assert {desk.balancer.breaker(name).state for name in "abc"} == {BreakerState.CLOSED}
+
+
+@pytest.mark.parametrize(
+    ("rules", "chosen"),
+    [
+        (RoutingRules(), "fast"),
+        (RoutingRules(pin="slow"), "slow"),
+        (RoutingRules(pin="nobody"), ""),
+        (RoutingRules(prefer=("slow",)), "slow"),
+        (RoutingRules(prefer=("nobody", "slow")), "slow"),
+        (RoutingRules(exclude=frozenset({"fast"})), "slow"),
+        (RoutingRules(exclude=frozenset({"fast", "slow"})), ""),
+        (RoutingRules(weights={"fast": 0.1}), "slow"),
+        (RoutingRules(weights={"fast": 0}), "slow"),
+        (RoutingRules(weights={"slow": 100}), "slow"),
+    ],
+)
+def test_rules_go_before_figures(rules: RoutingRules, chosen: str) -> None:
+    desk = Desk("fast", "slow")
+    desk.answer("fast", 50, times=10)
+    desk.answer("slow", 200, times=10)
+    assert desk.pick(Candidate("fast"), Candidate("slow"), rules=rules) == chosen
+
+
+def test_a_preferred_broker_without_a_permit_gives_way() -> None:
+    desk = Desk("a", "b")
+    assert desk.pick(Candidate("a", wait_ns=SECOND), Candidate("b"), rules=RoutingRules(prefer=("a",))) == "b"
+
+
+def test_after_a_failure_the_chain_decides() -> None:
+    desk = Desk("a", "b", "c")
+    desk.answer("b", 50, times=10)
+    desk.answer("c", 500, times=10)
+    rules = RoutingRules(chain=("a", "c", "b"))
+    candidates = [Candidate(name) for name in "abc"]
+    assert desk.pick(*candidates, rules=rules, exclude={"a"}) == "c"
+    assert desk.pick(*candidates, rules=rules, exclude={"a", "c"}) == "b"
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: RoutingRules(pin="a", exclude=frozenset({"a"})), lambda: RoutingRules(weights={"a": -1.0})]
+)
+def test_rules_that_contradict_themselves_are_refused(make: object) -> None:
+    with pytest.raises(ValueError, match="a"):
+        make()  # type: ignore[operator]
+
+
+def test_a_broker_that_would_answer_too_late_gives_way_to_one_that_would_not() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 900, times=10)
+    desk.answer("b", 50, times=10)
+    late, waits = Candidate("a"), Candidate("b", wait_ns=200 * MILLISECOND)
+    assert desk.pick(late, waits) == "a"
+    assert desk.pick(late, waits, deadline_ns=500 * MILLISECOND) == "b"
+    assert desk.pick(late, waits, deadline_ns=100 * MILLISECOND) == "a"  # too late everywhere: as ever
+
+
+def test_every_decision_keeps_every_term_and_its_outcome_in_a_bounded_ring() -> None:
+    desk = Desk("a", "b", settings=BalancerSettings(decisions=4))
+    serials = [desk.balancer.choose(READ, [Candidate("a"), Candidate("b", drained=True)]).serial for _ in range(6)]
+    desk.balancer.resolve(serials[-1], "ok")
+    desk.balancer.resolve(serials[0], "ok")  # long gone
+    kept = desk.balancer.decisions(10)
+    assert [decision.serial for decision in kept] == serials[:1:-1]
+    assert [decision.outcome for decision in kept] == ["ok", "in flight", "in flight", "in flight"]
+    assert [terms.name for terms in kept[0].candidates] == ["a", "b"]
+    assert kept[0].candidates[1].barred == "drained"
+    assert kept[0].candidates[1].total_s == float("inf")
+    assert len(desk.balancer.decisions(2)) == 2
+
+
+async def test_without_a_limiter_it_selects_among_its_own() -> None:
+    balancer = IntelligentLoadBalancer({"fyers": object(), "upstox": object()})
+    for _ in range(20):
+        name = await balancer.select_best_api("place_order")
+        balancer.update_performance_metrics(name, "place_order", 0.02 if name == "fyers" else 0.5, success=True)
+    assert await balancer.select_best_api("place_order") == "fyers"
+    insights = balancer.insights()
+    assert insights["total_routings"] == sum(insights["api_distribution"].values()) == 21
+
+
+async def test_nobody_left_is_one_line_that_says_why() -> None:
+    with pytest.raises(NoBrokerAvailable, match="no broker for place_order: no broker is configured"):
+        await IntelligentLoadBalancer().select_best_api("place_order")
+    balancer = IntelligentLoadBalancer(["a"])
+    balancer.finished("a", ORDER, 1, "auth")
+    with pytest.raises(NoBrokerAvailable, match="a log-in refused"):
+        await balancer.select_best_api("place_order")
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_a_response_time_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match="response_time"):
+        IntelligentLoadBalancer(["a"]).update_performance_metrics("a", READ, seconds, success=True)
+
+
+def test_an_unknown_outcome_is_refused() -> None:
+    with pytest.raises(ValueError, match="outcome is 'great'"):
+        IntelligentLoadBalancer(["a"]).finished("a", READ, 1, "great")
+
+
+def test_a_broker_that_stays_keeps_what_is_known_of_it() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 50, times=5)
+    desk.balancer.set_apis(["a", "c"])
+    assert desk.balancer.latency("a").count == 5
+    assert set(desk.balancer.traffic_shares()) == {"a", "c"}
+
+
+def test_traffic_shares_follow_what_was_sent_and_capacity_shares_what_could_be() -> None:
+    desk = Desk("a", "b")
+    assert desk.balancer.traffic_shares() == {"a": 0.0, "b": 0.0}
+    desk.answer("a", 1, times=30)
+    desk.answer("b", 1, times=10)
+    assert desk.balancer.traffic_shares()["a"] == pytest.approx(0.75, abs=0.01)
+    windows = {"a": [window(10, SECOND, 10), window(300, MINUTE, 300)], "b": [window(100, MINUTE, 0)]}
+    assert desk.balancer.capacity_shares(windows) == pytest.approx({"a": 0.75, "b": 0.25})
+    assert desk.balancer.capacity_shares({"a": []}) == {"a": 0.0}
+
+
+names = st.sampled_from(["a", "b", "c", "d"])
+windows = st.builds(
+    lambda permits, length_ns, gone: window(permits, length_ns, max(0, permits - gone)),
+    st.integers(1, 300),
+    st.sampled_from([SECOND, MINUTE, DAY]),
+    st.integers(0, 300),
+)
+candidates = st.builds(
+    Candidate,
+    names,
+    wait_ns=st.sampled_from([0, 1, SECOND, MINUTE]),
+    queued=st.integers(0, 50),
+    in_flight=st.integers(0, 50),
+    windows=st.lists(windows, max_size=3).map(tuple),
+    health=st.sampled_from(HealthStatus),
+    drained=st.booleans(),
+    auth_failed=st.booleans(),
+    blocked=st.booleans(),
+    weight=st.sampled_from([0.0, 0.5, 1.0]),
+)
+happenings = st.lists(
+    st.tuples(
+        names,
+        st.sampled_from([READ, ORDER]),
+        st.sampled_from(["ok", "refused", "limited", "auth", "not_sent", "unknown", "error", "start"]),
+        st.integers(0, 3000),
+    ),
+    max_size=60,
+)
+
+
+@given(
+    story=happenings,
+    asked=st.lists(candidates, max_size=4, unique_by=lambda candidate: candidate.name),
+    operation=st.sampled_from([READ, ORDER]),
+    exclude=st.sets(names),
+    deadline_ns=st.none() | st.integers(-SECOND, MINUTE),
+)
+def test_the_laws_of_the_choice(
+    story: list[tuple[str, str, str, int]],
+    asked: list[Candidate],
+    operation: Operation,
+    exclude: set[str],
+    deadline_ns: int | None,
+) -> None:
+    desk = Desk("a", "b", "c", "d")
+    for name, what, outcome, took_ms in story:
+        if outcome == "start":
+            desk.balancer.started(name, what)
+        else:
+            desk.answer(name, took_ms, outcome=outcome, operation=what)
+    category = Category.ORDERS if operation is ORDER else Category.READS
+    out = {HealthStatus.AUTH_FAILED, HealthStatus.BLOCKED_FOR_DAY, HealthStatus.DRAINED}
+    usable = {
+        one.name: one
+        for one in asked
+        if not (one.drained or one.auth_failed or one.blocked or one.health in out or one.weight == 0)
+        and one.name not in exclude
+        and desk.balancer.health(one.name)[0] is not HealthStatus.AUTH_FAILED
+    }
+    closed = {name for name in usable if desk.balancer.breaker(name, category).state is BreakerState.CLOSED}
+    decision = desk.balancer.choose(operation, asked, exclude=exclude, deadline_ns=deadline_ns)
+
+    assert {terms.name for terms in decision.candidates} == {one.name for one in asked}
+    assert all(terms.total_s >= 0 for terms in decision.candidates)
+    chosen = decision.chosen
+    if not chosen:
+        assert not closed
+        assert operation is ORDER or not usable
+        return
+    assert chosen in usable
+    terms = {terms.name: terms for terms in decision.candidates}
+    assert not terms[chosen].barred
+    probe = decision.reason.startswith("probe")
+    assert chosen in closed or probe or decision.reason.startswith("last resort")
+    assert operation is READ or chosen in closed
+    if closed and not probe:
+        free = [name for name in closed if usable[name].wait_ns == 0 and not terms[name].barred]
+        assert usable[chosen].wait_ns == 0 or not free
+    shares = desk.balancer.traffic_shares()
+    assert sum(shares.values()) == pytest.approx(1.0) or not any(shares.values())
+    capacity = desk.balancer.capacity_shares({one.name: one.windows for one in asked})
+    assert sum(capacity.values()) == pytest.approx(1.0) or not any(capacity.values())
+
+
+@given(happenings)
+def test_the_figures_hold_after_any_story(story: list[tuple[str, str, str, int]]) -> None:
+    desk = Desk("a", "b", "c", "d")
+    for name, operation, outcome, took_ms in story:
+        if outcome == "start":
+            desk.balancer.started(name, operation)
+        else:
+            desk.answer(name, took_ms, outcome=outcome, operation=operation)
+    insights = desk.balancer.insights()
+    assert sum(insights["traffic_shares"].values()) == pytest.approx(1.0 if story else 0.0)
+    assert all(0 <= rate <= 1 for rate in insights["failure_rates"].values())
+    assert insights["average_latency_ms"] is None or insights["average_latency_ms"] >= 0
+    for name in "abcd":
+        status, reason = desk.balancer.health(name)
+        assert (status is HealthStatus.HEALTHY) is (reason == "")
