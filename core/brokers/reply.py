@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -48,7 +48,7 @@ class Reply:
     """One HTTP answer. Headers are looked up by lower-case names; `begun_ns`: when it began to leave (monotonic)."""
 
     status: int
-    body: bytes
+    body: bytes = field(repr=False)  # that of a login holds a token
     headers: Mapping[str, str]
     begun_ns: int = 0
     done_ns: int = 0
