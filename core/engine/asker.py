@@ -14,7 +14,7 @@ import anyio
 
 from ..clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Clock
 from ..errors import BrokerError, LimiterError, NoBrokerAvailable
-from ..manager import MultiAPIManager
+from ..manager import MultiAPIManager, Reservation
 from ..models import FINAL, BrokerOrder, Operation, OrderStatus, Priority
 from .news import has_terms, rows_by_tag, terms_of
 from .orders import AT_BROKER, LOST, LiveOrder, OrderBook
@@ -22,7 +22,7 @@ from .recorder import Recorder
 from .settings import EngineSettings
 from .tags import TAG_LENGTH
 
-__all__ = ["Asker"]
+__all__ = ["Asker", "check_place"]
 
 _S = OrderStatus
 _IST_OFFSET_NS: Final = 5 * HOUR + 30 * MINUTE
@@ -103,6 +103,7 @@ class Asker:
                 async with self._manager.reserve(
                     operation, only=provider, deadline_ns=deadline_ns, priority=priority
                 ) as place:
+                    check_place(place, provider)
                     asked_ns = self._clock.now_ns()
                     tag = "" if only is None else only.tag
                     rows = await place.call(
@@ -245,6 +246,13 @@ class Asker:
             what = f"{row.broker_order_id} {row.side.value} {row.quantity} {row.symbol}"
             message = f"an order that headroom never placed: {what}"
             await self._recorder.incident("foreign_order", provider, message)
+
+
+def check_place(place: Reservation, provider: str) -> None:
+    """Another account's book proves nothing, least of all that an order was never placed; its ids are other orders."""
+    if place.name != provider:
+        message = f"{place.operation.value} for {provider} was routed to {place.name}"
+        raise NoBrokerAvailable(message)
 
 
 def _looks_ours(tag: str) -> bool:

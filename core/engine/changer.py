@@ -21,6 +21,7 @@ from ..errors import (
 from ..manager import MultiAPIManager, Reservation
 from ..models import Operation, Order, OrderAck, OrderStatus, Priority
 from ..store import CancelIntended, ModifyIntended
+from .asker import check_place
 from .orders import LiveOrder
 from .recorder import Recorder
 
@@ -57,6 +58,7 @@ class Changer:
     async def _cancel_at(self, place: Reservation, live: LiveOrder) -> str:
         if live.is_changing or live.status not in _CANCELLABLE:
             return ""
+        check_place(place, live.provider)
         intended = CancelIntended(live.id, live.provider, live.broker_order_id, self._clock.epoch_ns())
         try:
             if not await self._recorder.move(live, _CANCELLABLE, _S.CANCEL_REQUESTED, first=intended):
@@ -85,6 +87,7 @@ class Changer:
         return fault
 
     async def _modify_at(self, place: Reservation, live: LiveOrder, wanted: Order) -> str:
+        check_place(place, live.provider)
         terms = live.terms
         intended = ModifyIntended(
             live.id,

@@ -161,6 +161,8 @@ class Seam:
             self._life.check()
             if name == "place_order":
                 self._life.world.sent(self._life, arguments[0], named["tag"], self._api.name)
+            else:
+                self._life.world.note(f"asked {self._api.name}: {name} {arguments}")
             result = await found(*arguments, **named)
             self._life.check()
             return result
