@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.brokers.simulator.faults import read_fault_file
+from core.brokers.simulator.faults import FaultKind, read_fault_file
 from core.brokers.simulator.server import Simulator, SimulatorSettings
 from core.clock import SystemClock
 from core.errors import ConfigError
@@ -99,3 +99,18 @@ async def test_a_bad_fault_file_is_a_config_error_of_one_line(tmp_path: Path, te
         Simulator(SimulatorSettings(), SystemClock()).set_plan(read_fault_file(file))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_help_names_every_kind_of_fault_and_its_example_is_a_good_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["simulate", "--help"])
+    text = capsys.readouterr().out
+    kinds = text[text.index("Kinds, by") :]
+    assert {kind.value for kind in FaultKind} <= set(kinds.replace(",", " ").split())
+    example = text[text.index("[latency]") : text.index("Kinds, by")]
+    file = tmp_path / "faults.toml"
+    file.write_text(example)
+    plan = read_fault_file(file)
+    assert (plan.latency.median_ms, plan.faults[0].operations) == (20, {"place_order"})

@@ -33,8 +33,18 @@ A fault file:
 
   [[fault]]
   kind = "reset_after_accept"
-  operations = ["place_order"]
-  rate = 0.01
+  broker = "upstox"             # both when left out
+  operations = ["place_order"]  # all when left out
+  rate = 0.01                   # or count = 3; neither: every request
+  from_s = 10                   # after the start; until_s ends it
+  delay_ms = 1000               # of slow, slow_body, late; of clock_skew: how far off the dates are
+
+Kinds, by what happens to the request:
+  never arrives   down (the port is closed from from_s until until_s), reset_before_read
+  is taken        reset_after_accept, error_after_accept, hang, bad_json, wrong_type, unacknowledged
+  is not taken    error_before_accept, storm_429, soft_429, firewall_429, token_expired, maintenance
+  is late         slow, slow_body, late (taken after the client has gone)
+  is dated wrong  clock_skew
 """
 
 
