@@ -91,11 +91,6 @@ class _Account:
     refusals: int = 0
     weights: dict[Category, float] = field(default_factory=dict)
 
-    def windows(self, category: Category) -> tuple[WindowHeadroom, ...]:
-        """The windows of the budgets that count this category."""
-        counted = {budget.name for budget in self.api.config.limits if category in budget.categories}
-        return tuple(window for window in self.limiter.headroom() if window.budget in counted)
-
 
 @dataclass(slots=True)
 class Reservation:
@@ -456,7 +451,7 @@ class MultiAPIManager:
                     wait_ns=limiter.time_to_available_ns(category, account.api.cost(operation, symbols=symbols)),
                     queued=limiter.waiting,
                     in_flight=limiter.in_flight,
-                    windows=account.windows(category),
+                    windows=limiter.headroom(category, forecasts=False),
                     health=HealthStatus.LIMITED if limited else HealthStatus.UNKNOWN,
                     drained=account.drained,
                     blocked=account.blocked_until_ns > now_ns,
@@ -585,7 +580,7 @@ class MultiAPIManager:
         self.balancer.efficiency.tick(
             self.clock.now_ns(),
             {
-                name: {category: account.windows(category) for category in Category}
+                name: {category: account.limiter.headroom(category, forecasts=False) for category in Category}
                 for name, account in self._accounts.items()
                 if self._health(name, account)[0] in _USABLE
             },

@@ -207,14 +207,16 @@ class EnhancedRateLimiter:
         )
         self._room.closed(self._now_ns())
 
-    def headroom(self) -> tuple[WindowHeadroom, ...]:
-        """Every window of every budget as it stands now, budgets and rates in the order given.
+    def headroom(self, category: str | None = None, *, forecasts: bool = True) -> tuple[WindowHeadroom, ...]:
+        """Every window of every budget as it stands now, or of those that count `category`, in the order given.
 
-        With a cap, `rate` is what may be used of the limit. Changes nothing.
+        With a cap, `rate` is what may be used of the limit. A router that chooses needs no `forecasts`, and they are
+        half the cost. Changes nothing.
         """
         now_ns = self._now_ns()
         self._backend.refresh(now_ns)
-        return headroom_of(self._backend.windows, now_ns)
+        plan = self._backend.windows if category is None else self._checked(category, 1).plan
+        return headroom_of(plan, now_ns, forecasts=forecasts)
 
     def forecast(self) -> tuple[WindowForecast, ...]:
         """When each window runs out at its present rate, in the order of `headroom()`."""

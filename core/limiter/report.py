@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..models import Rate, WindowHeadroom
+from ..models import Rate, WindowForecast, WindowHeadroom
 from .backend import Plan
 from .forecast import forecast_window
 from .window import SlidingWindows
@@ -14,20 +14,23 @@ from .window import SlidingWindows
 __all__ = ["analytics_of", "headroom_of", "window_name", "windows_of"]
 
 SOFT_SHARE: Final = 0.8
+NO_FORECAST: Final = WindowForecast()
 MILLION: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 
 
-def headroom_of(plan: Plan, now_ns: int) -> tuple[WindowHeadroom, ...]:
-    """Every window of every budget, budgets and rates in their order."""
+def headroom_of(plan: Plan, now_ns: int, *, forecasts: bool) -> tuple[WindowHeadroom, ...]:
+    """Every window of every budget of the plan, budgets and rates in their order."""
     return tuple(
-        _headroom(windows, rate, limit, span_ns, now_ns)
+        _headroom(windows, rate, limit, span_ns, now_ns, forecasts=forecasts)
         for windows in plan
         for rate, (limit, span_ns) in zip(windows.budget.rates, windows.spans, strict=True)
     )
 
 
-def _headroom(windows: SlidingWindows, rate: Rate, limit: int, span_ns: int, now_ns: int) -> WindowHeadroom:
+def _headroom(
+    windows: SlidingWindows, rate: Rate, limit: int, span_ns: int, now_ns: int, *, forecasts: bool
+) -> WindowHeadroom:
     in_flight = min(windows.in_flight, limit)
     used = min(windows.younger(now_ns - span_ns), limit - in_flight)
     free = limit - in_flight - used
@@ -47,7 +50,7 @@ def _headroom(windows: SlidingWindows, rate: Rate, limit: int, span_ns: int, now
         next_free_in_ns=max(next_ns, gate_ns),
         all_free_in_ns=max(0, last_ns + span_ns - now_ns),
         soft=used + in_flight >= math.ceil(SOFT_SHARE * limit),
-        forecast=forecast_window(windows, limit, rate.window_ns, span_ns, now_ns),
+        forecast=forecast_window(windows, limit, rate.window_ns, span_ns, now_ns) if forecasts else NO_FORECAST,
     )
 
 
