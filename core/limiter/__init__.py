@@ -6,6 +6,7 @@ from .backend import Backend
 from .limiter import EnhancedRateLimiter
 from .memory import MemoryBackend
 from .permit import Permit
+from .shared import SharedMemoryBackend
 from .state import LimiterState
 from .window import DRIFT_PPM, NEVER, SlidingWindows, stretch
 
@@ -17,6 +18,7 @@ __all__ = [
     "LimiterState",
     "MemoryBackend",
     "Permit",
+    "SharedMemoryBackend",
     "SlidingWindows",
     "stretch",
 ]

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Iterable
 from typing import Final
 
 from ..models import Budget, Rate
@@ -59,14 +59,19 @@ class SlidingWindows:
 
     __slots__ = ("_capacity", "budget", "head", "in_flight", "largest_cost", "opens_ns", "ring", "share", "spans")
 
-    def __init__(self, budget: Budget, ring: MutableSequence[int] | None = None) -> None:
+    def __init__(self, budget: Budget, ring: memoryview[int] | None = None) -> None:
         self.budget = budget
         self._capacity = max(rate.permits for rate in budget.rates)
-        self.ring: MutableSequence[int] = array("q", [NEVER]) * self._capacity if ring is None else ring
+        self.ring: array[int] | memoryview[int] = self.empty_ring(self._capacity) if ring is None else ring
         self.head = 0
         self.in_flight = 0
         self.opens_ns = NEVER
         self.set_share(1.0)
+
+    @staticmethod
+    def empty_ring(places: int) -> array[int]:
+        """Places that were never taken."""
+        return array("q", [NEVER]) * places
 
     @property
     def capacity(self) -> int:
@@ -174,3 +179,8 @@ class SlidingWindows:
         for place, anchor_ns in enumerate([NEVER] * (self._capacity - len(kept)) + kept):
             self.ring[place] = anchor_ns
         self.head = 0
+
+    def ring_not_after(self, now_ns: int) -> None:
+        """Move every anchor that is later than `now_ns` to it."""
+        for place in range(self._capacity):
+            self.ring[place] = min(self.ring[place], now_ns)
