@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 import anyio.to_thread
@@ -43,9 +43,6 @@ class RESTAccount(ABC):
     `authenticate`, unless `config.access_token` is set. Raises ConfigError for an address that would send the token in
     the clear.
     """
-
-    refusals: ClassVar[Mapping[str, Refusal]]
-    quotes_per_request: ClassVar[int]
 
     def __init__(
         self,
@@ -147,6 +144,11 @@ class RESTAccount(ABC):
     def envelope(payload: Any) -> Fault | None:
         """The fault that a decoded answer names; None for a success; ValueError when it is neither."""
 
+    @staticmethod
+    @abstractmethod
+    def refusal_of(fault: Fault) -> Refusal | None:
+        """What the broker's table says of a fault; None where it is in no list."""
+
     # --- token
 
     async def _reload_token(self) -> None:
@@ -189,7 +191,7 @@ class RESTAccount(ABC):
         return self._judged(reply)
 
     def _judged(self, reply: Reply) -> dict[str, Any]:
-        return judge(reply, name=self._name, table=self.refusals, envelope=self.envelope, secrets=self._secrets)
+        return judge(reply, name=self._name, refusal_of=self.refusal_of, envelope=self.envelope, secrets=self._secrets)
 
     def _learn_skew(self, reply: Reply) -> None:
         date = reply.headers.get("date", "")

@@ -10,6 +10,8 @@ Where no source says, the reading that is safest for the account holder is taken
 - A block has no mark of its own. A 429 on a request that left after the closed minute, with no other answer in
   between, is taken for it; it is said to end at midnight in India.
 - Refusals are reported under HTTP 200 as well as 400: the envelope decides, not the status.
+- A 429 whose advice is longer than any minute is the block as well.
+- The code for an order from an address that is not registered is not published: such a refusal is known by its words.
 - Code 201 means sent on, not acknowledged: unknown.
 - Whether `?order_tag=` filters is unproven, so every row's tag is compared here.
 - An order tag comes back as `1:<tag>`; tags that the broker makes begin with `2:`, and are shown as no tag.
@@ -17,15 +19,16 @@ Where no source says, the reading that is safest for the account holder is taken
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from ..clock import DAY, MINUTE, SECOND
-from ..errors import AuthenticationFailed, BlockedForDay, OrderOutcomeUnknown, RateLimited
+from ..errors import AuthenticationFailed, BlockedForDay, BrokerError, OrderOutcomeUnknown, RateLimited
 from ..models import (
     BrokerOrder,
     Fill,
@@ -89,12 +92,13 @@ FYERS_REFUSALS: Final[Mapping[str, Refusal]] = {
     "400": Refusal("a leg of the order is not accepted"),
 }
 
+_FOREIGN_ADDRESS: Final = re.compile(r"\b(static[\s_-]?)?ip\b", re.IGNORECASE)
+_UNREGISTERED: Final = Refusal("orders are not taken from this IP address; register it", elsewhere=True)
+_LONGER_THAN_A_MINUTE_NS: Final = 10 * MINUTE
+
 
 class FyersAPI(RESTAccount):
     """One Fyers account. `config.client_id` is the app id with its suffix, such as ABCD1234EF-100."""
-
-    refusals: ClassVar[Mapping[str, Refusal]] = FYERS_REFUSALS
-    quotes_per_request: ClassVar[int] = QUOTES_PER_REQUEST
 
     _closed_until_ns: int | None = None
 
@@ -114,6 +118,13 @@ class FyersAPI(RESTAccount):
             return Fault(str(payload.get("code", "")), str(payload.get("message", "")))
         message = "neither ok nor error"
         raise ValueError(message)
+
+    @staticmethod
+    def refusal_of(fault: Fault) -> Refusal | None:
+        row = FYERS_REFUSALS.get(fault.code)
+        if (row is None or fault.code == "-99") and _FOREIGN_ADDRESS.search(fault.message):
+            return _UNREGISTERED
+        return row
 
     def cost(self, operation: Operation, *, symbols: int = 1) -> int:
         """One request each, but: funds and holdings are two, quotes go by 50, a modify may have to look first."""
@@ -233,7 +244,7 @@ class FyersAPI(RESTAccount):
             payload = super()._judged(reply)
         except RateLimited as refused:
             raise self._closing(refused, reply) from None
-        except Exception:
+        except BrokerError:
             self._closed_until_ns = None  # any other answer proves that it still listens
             raise
         self._closed_until_ns = None
@@ -248,6 +259,9 @@ class FyersAPI(RESTAccount):
             now_ns = self._clock.epoch_ns() + (self._skew_ns or 0)
             error, window_ns, retry_in_ns = BlockedForDay, DAY, next_ist_ns(now_ns, hour=0) - now_ns
             message = f"{self._name}: still refused after a whole closed minute: blocked until midnight in India"
+        elif advised_ns is not None and advised_ns > _LONGER_THAN_A_MINUTE_NS:
+            error, window_ns, retry_in_ns = BlockedForDay, DAY, advised_ns
+            message = f"{self._name}: blocked for the next {advised_ns // MINUTE} minutes, as it says itself"
         elif advised_ns is not None and advised_ns <= SECOND:
             window_ns, retry_in_ns = SECOND, advised_ns
         else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -19,21 +18,18 @@ from ..clock import MILLISECOND, Clock, SystemClock
 from ..errors import AuthenticationFailed, ConfigError
 from ..models import APIConfig, APIProvider
 from .account import check_address
-from .fyers import FYERS_REFUSALS, TRADING_HOST, FyersAPI
+from .fyers import TRADING_HOST, FyersAPI
 from .http import HTTPTransport
 from .jsontext import dump_json
 from .reply import Fault, Refusal, judge, unreadable
 from .tokens import Token, login_expiry_ns
-from .upstox import MAIN_HOST, UPSTOX_REFUSALS, UpstoxAPI
+from .upstox import MAIN_HOST, UpstoxAPI
 
 __all__ = ["code_in_answer", "exchange_code", "login_url"]
 
-_UPSTOX_LOGIN: Final[Mapping[str, Refusal]] = {
-    **UPSTOX_REFUSALS,
-    "UDAPI100057": Refusal(
-        "the login code is wrong or was used; start the login again", elsewhere=True, error=AuthenticationFailed
-    ),
-}
+_CODE_USED: Final = Refusal(
+    "the login code is wrong or was used; start the login again", elsewhere=True, error=AuthenticationFailed
+)
 
 
 def login_url(config: APIConfig, *, redirect_uri: str, state: str) -> str:
@@ -99,7 +95,7 @@ async def exchange_code(config: APIConfig, code: str, *, redirect_uri: str, cloc
     payload = judge(
         reply,
         name=name,
-        table=FYERS_REFUSALS if fyers else _UPSTOX_LOGIN,
+        refusal_of=FyersAPI.refusal_of if fyers else _upstox_refusal,
         envelope=FyersAPI.envelope if fyers else _upstox_envelope,
         secrets=(secret, code),
     )
@@ -135,6 +131,11 @@ def _client_id(config: APIConfig) -> str:
         message = f"{config.provider.value}: no client_id; copy it from the broker's page of your app"
         raise ConfigError(message)
     return client_id
+
+
+def _upstox_refusal(fault: Fault) -> Refusal | None:
+    # The same number means a closed market on an order.
+    return _CODE_USED if fault.code == "UDAPI100057" else UpstoxAPI.refusal_of(fault)
 
 
 def _upstox_envelope(payload: Any) -> Fault | None:

@@ -79,13 +79,14 @@ def judge(
     reply: Reply,
     *,
     name: str,
-    table: Mapping[str, Refusal],
+    refusal_of: Callable[[Fault], Refusal | None],
     envelope: Callable[[Any], Fault | None],
     secrets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The answer's JSON object when it is a success; raises what the answer means otherwise.
 
     `envelope` finds the fault in a decoded object: None for a success; it raises ValueError when the object is neither.
+    `refusal_of` is the broker's table; None for what is in no list.
     """
     try:
         payload = load_json(reply.body)
@@ -98,7 +99,7 @@ def judge(
     code = fault.code if fault else ""
     said = clean_text(fault.message, secrets) if fault else ""
     evidence = _evidence(reply, code, secrets)
-    row = table.get(code)
+    row = refusal_of(fault) if fault else None
 
     if reply.status >= 500:
         message = f"{name}: its server failed ({reply.status}){_quoted(code, said)}; it may have been done: look it up"

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from ..clock import SECOND
@@ -129,9 +129,6 @@ UPSTOX_REFUSALS: Final[Mapping[str, Refusal]] = {
 class UpstoxAPI(RESTAccount):
     """One Upstox account. `config.algo_name` is sent with orders where an exchange-registered algo raises the limit."""
 
-    refusals: ClassVar[Mapping[str, Refusal]] = UPSTOX_REFUSALS
-    quotes_per_request: ClassVar[int] = QUOTES_PER_REQUEST
-
     def _address(self, base_url: str) -> None:
         self._host, orders = base_url or MAIN_HOST, base_url or ORDER_HOST
         self._place_url = f"{orders}/v3/order/place"
@@ -154,6 +151,10 @@ class UpstoxAPI(RESTAccount):
         errors = payload.get("errors") or [{}]
         code = str(errors[0].get("error_code") or errors[0].get("errorCode") or "")
         return Fault(code, "; ".join(str(error.get("message", "")) for error in errors))
+
+    @staticmethod
+    def refusal_of(fault: Fault) -> Refusal | None:
+        return UPSTOX_REFUSALS.get(fault.code)
 
     def cost(self, operation: Operation, *, symbols: int = 1) -> int:
         """One request each, but: quotes go by 500, and the portfolio, a tag and a modify may take two."""

@@ -13,7 +13,7 @@ import pytest
 
 from core.brokers import FyersAPI, InstrumentTable
 from core.brokers.fyers import FYERS_REFUSALS, parse_order, place_body
-from core.clock import MINUTE, SECOND, VirtualClock
+from core.clock import DAY, MINUTE, SECOND, VirtualClock
 from core.errors import (
     AuthenticationFailed,
     BlockedForDay,
@@ -359,7 +359,7 @@ async def limited(api: FyersAPI) -> RateLimited:
         ({"X-Retry-After-Ms": "31500"}, 31_500_000_000, MINUTE),
         ({"Retry-After": "soon"}, MINUTE, MINUTE),
         ({"Retry-After": "-5"}, MINUTE, MINUTE),
-        ({"Retry-After": "9" * 9}, 24 * 60 * MINUTE, MINUTE),
+        ({"Retry-After": "600"}, 10 * MINUTE, MINUTE),
     ],
 )
 async def test_a_429_closes_the_whole_minute_unless_the_broker_says_otherwise(
@@ -370,6 +370,33 @@ async def test_a_429_closes_the_whole_minute_unless_the_broker_says_otherwise(
     assert type(error) is RateLimited
     assert (error.retry_in_ns, error.window_ns) == (retry_in_ns, window_ns)
     assert error.elsewhere
+
+
+async def test_advice_longer_than_any_minute_is_the_block_for_the_day():
+    for seconds, at_most in (("601", 601 * SECOND), ("9" * 9, DAY)):
+        error = await refused(refusal(-429, "request limit reached", 429, **{"Retry-After": seconds}))
+        assert type(error) is BlockedForDay
+        assert error.retry_in_ns == at_most
+
+
+@pytest.mark.parametrize(
+    ("words", "elsewhere"),
+    [
+        ("Order request from an unregistered IP", True),
+        ("Please whitelist your static ip to place orders", True),
+        ("RED:Margin Shortfall:INR 10 Available:INR 5", False),
+        ("price outside the circuit limit of the scrip", False),
+        ("script IPO not open", False),
+    ],
+)
+async def test_a_rejection_for_the_address_is_known_by_its_words_and_others_may_take_the_order(
+    words: str, *, elsewhere: bool
+):
+    for code in (-99, -7777):  # the code is not published
+        error = await refused(refusal(code, words, 200))
+        assert isinstance(error, OrderRefused)
+        assert error.elsewhere is elsewhere
+        assert error.code == str(code)
 
 
 async def test_a_429_that_persists_into_the_next_minute_is_a_block_until_midnight_in_india(clock: VirtualClock):
