@@ -16,10 +16,11 @@ from decimal import Decimal
 from random import Random
 from typing import Final
 
-from ...clock import MILLISECOND, SECOND, Clock
+from ...clock import DAY, MILLISECOND, SECOND, Clock
 from ...models import Order, OrderType, Product, Quote, Side, Validity
 from .accounts import Account, Execution, Refusal, RefusalReason, SimOrder, Stage
 from .listings import LISTINGS, Listing
+from .referee import IST_OFFSET_NS
 from .walk import Walk
 
 __all__ = ["IST", "Exchange", "ExchangeSettings", "rupees"]
@@ -76,6 +77,7 @@ class Exchange:
         self._serial = 0
         self._orders = 0
         self._step_planned = False
+        self._day, self._day_text = -1, ""
 
     # -- accounts ------------------------------------------------------------------------------------------------
 
@@ -121,7 +123,7 @@ class Exchange:
         epoch_ns = self.clock.epoch_ns()
         self._orders += 1
         placed = SimOrder(
-            order_id=f"{_ist(epoch_ns):%y%m%d}{self._orders:0{account.serial_digits}d}",
+            order_id=f"{self._date(epoch_ns)}{self._orders:0{account.serial_digits}d}",
             serial=self._orders,
             account=account.name,
             tag=tag,
@@ -266,6 +268,13 @@ class Exchange:
     def _epoch_at(self, now_ns: int) -> int:
         """The wall clock at a monotonic instant that may lie a little back."""
         return self.clock.epoch_ns() - (self.clock.now_ns() - now_ns)
+
+    def _date(self, epoch_ns: int) -> str:
+        """YYMMDD in India; formatted once a day, because it stands in every order id."""
+        day = (epoch_ns + IST_OFFSET_NS) // DAY
+        if day != self._day:
+            self._day, self._day_text = day, f"{_ist(epoch_ns):%y%m%d}"
+        return self._day_text
 
     def _walk_to_now(self, symbol: str) -> Walk:
         walk = self._walks[symbol]
