@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..clock import SECOND
 from ..models import Threshold
@@ -65,11 +65,14 @@ def judge(spec: ThresholdSpec, seen: Evidence) -> tuple[Threshold, ...]:
     at_least = (
         ("achieved of offered rate", spec.achieved_share, _ratio(seen.achieved_per_s, seen.offered_per_s), "%"),
         ("knee of capacity", spec.of_capacity, _ratio(seen.knee_per_s, seen.capacity_per_s), "%"),
-        ("load-balance efficiency", spec.efficiency, seen.efficiency, "%"),
     )
     lines = [_line(name, 0, value, "", most=True) for name, value in never]
     lines += [_line(name, limit, value, unit, most=True) for name, limit, value, unit in at_most if limit is not None]
     lines += [_line(name, limit, value, unit, most=False) for name, limit, value, unit in at_least if limit is not None]
+    if spec.efficiency is not None:
+        line = _line("load-balance efficiency", spec.efficiency, seen.efficiency, "%", most=False)
+        # None: there was never enough to do for one placement to be worse than another.
+        lines.append(line if seen.efficiency is not None else replace(line, passed=None))
     # A run in virtual time says nothing about how fast, or how large, this machine makes it.
     if spec.per_second is not None and not seen.virtual:
         lines.append(_line("rate", spec.per_second, seen.units_per_s, "/s", most=False))

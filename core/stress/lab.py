@@ -42,6 +42,7 @@ _SETTLE_NS: Final = 60 * SECOND
 _VIRTUAL_TICK_NS: Final = SECOND
 _REAL_TICK_NS: Final = 100 * MILLISECOND
 # The operator's guards protect an account; here nothing but the brokers' limits is to hold the load back.
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes a folder of its own there, closed to others
 _NO_GUARDS: Final = {"price_band": None, "orders_per_second": None, "on_duplicate": "allow"}
 
 
@@ -184,7 +185,9 @@ class Lab:
 
     async def _play_one(self, scenario: Scenario) -> Result:
         play = {"router": self._play_router, "feed": self._play_feed, "store": self._play_store}[scenario.target]
-        with tempfile.TemporaryDirectory(prefix="headroom-stress-") as folder:
+        # In virtual time nothing is learned about the disk, so none is kept waiting for it.
+        memory = _MEMORY if self.virtual and os.access(_MEMORY, os.W_OK) else None
+        with tempfile.TemporaryDirectory(prefix="headroom-stress-", dir=memory) as folder:
             return await play(scenario, self._store or Path(folder) / "lab.db")
 
     async def _play_router(self, scenario: Scenario, path: Path) -> Result:
@@ -317,7 +320,8 @@ class Lab:
                 service=run.service,
                 audit=result.audit,
                 offered_per_s=run.planned / run.scenario_s if run.scenario_s else 0.0,
-                achieved_per_s=(run.finished - run.failures.total()) / elapsed_s,
+                # The last arrival is due before the schedule's own end: time short of that is no speed.
+                achieved_per_s=(run.finished - run.failures.total()) / max(elapsed_s, run.scenario_s or 0.0),
                 units_per_s=result.units / elapsed_s,
                 elapsed_ns=run.elapsed_ns,
                 bound_ns=result.bound_ns,
@@ -330,7 +334,7 @@ class Lab:
             ),
         )
         if run.state is not RunState.STOPPED:
-            run.state = RunState.PASSED if all(line.passed for line in thresholds) else RunState.FAILED
+            run.state = RunState.PASSED if not any(line.passed is False for line in thresholds) else RunState.FAILED
         failed = [line for line in thresholds if line.passed is False]
         if failed:
             run.message = "; ".join(f"{line.name}: {line.value}, {line.limit}" for line in failed)

@@ -32,6 +32,7 @@ __all__ = ["add_parser", "run"]
 
 _BAR_WIDTH: Final = 24
 _NS_PER_MS: Final = 1_000_000
+_MARKS: Final = {True: "ok  ", False: "FAIL", None: "    "}
 _OUTPUTS: Final = ("json", "junit", "html", "hdr")
 
 
@@ -271,10 +272,7 @@ def _summary(report: Report) -> str:
             f"({rates.units_per_s:.1f}/s), {run_report.requests.failures} failed; "
             f"p50 {latency.p50_ms:.1f} p99 {latency.p99_ms:.1f} max {latency.max_ms:.1f} ms"
         )
-        lines += [
-            f"  {'ok  ' if line.passed else 'FAIL'} {line.name}: {line.value} ({line.limit})"
-            for line in run_report.thresholds
-        ]
+        lines += [f"  {_MARKS[line.passed]} {line.name}: {line.value} ({line.limit})" for line in run_report.thresholds]
         lines += [
             f"  {count} x {name}: {run_report.requests.examples[name]}"
             for name, count in run_report.requests.failures_by_class.items()

@@ -1,0 +1,139 @@
+"""The run beside a screen: figures come, words go, and no process is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.errors import ConfigError
+from core.stress.child import ChildStress
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+async def child() -> AsyncIterator[ChildStress]:
+    child = ChildStress()
+    yield child
+    await child.stop()
+    assert _children() == set()
+
+
+def _children() -> set[int]:
+    return {process.pid for process in psutil.Process().children(recursive=True) if process.status() != "zombie"}
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 - what is waited for happens in another process
+            await asyncio.sleep(0.02)
+
+
+async def test_a_run_sends_its_figures_and_ends_by_itself(child: ChildStress) -> None:
+    await child.start("orders", {"duration": 0.5, "rate": 20, "seed": 4, "virtual": True})
+    assert child.snapshot.state == "running"
+    await until(lambda: not child.running)
+    assert child.snapshot.state == "passed"
+    assert child.snapshot.finished == 10
+    assert child.snapshot.virtual
+    assert all(line.passed is not False for line in child.snapshot.thresholds)
+
+
+async def test_a_stop_keeps_what_was_measured_and_leaves_no_process(child: ChildStress) -> None:
+    await child.start("orders", {"duration": 60})
+    await until(lambda: child.snapshot.finished > 10)
+    await child.stop()
+    assert not child.running
+    assert child.snapshot.state == "stopped"
+    assert child.snapshot.finished > 10
+    assert _children() == set()
+    await child.stop()  # a second one does nothing
+
+
+async def test_the_run_may_be_paused_and_its_rate_changed(child: ChildStress) -> None:
+    await child.start("market-data", {"duration": 40, "rate": 20})
+    await until(lambda: child.snapshot.finished > 0)
+    await child.pause()
+    await until(lambda: child.snapshot.paused)
+    held = child.snapshot.started
+    await asyncio.sleep(0.5)
+    assert child.snapshot.started <= held + 2
+    await child.resume()
+    await child.set_rate(100)
+    await until(lambda: not child.running)
+    assert child.snapshot.state in {"passed", "failed"}
+    assert child.snapshot.finished == 800
+
+
+async def test_one_run_at_a_time(child: ChildStress) -> None:
+    await child.start("orders", {"duration": 60})
+    with pytest.raises(ConfigError, match="under way; stop it first"):
+        await child.start("burst")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "/nowhere.toml", "--store=/tmp/x.toml"])
+async def test_a_scenario_that_cannot_be_read_starts_no_process(child: ChildStress, name: str) -> None:
+    with pytest.raises(ConfigError):
+        await child.start(name)
+    assert child.snapshot.state == "idle"
+    assert _children() == set()
+
+
+async def test_a_child_that_dies_is_told_as_broken(child: ChildStress) -> None:
+    await child.start("orders", {"duration": 60})
+    await until(lambda: child.snapshot.finished > 0)
+    for pid in _children():
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: not child.running)
+    assert child.snapshot.state == "broken"
+    assert "code -9" in child.snapshot.message
+    await child.start("orders", {"duration": 1, "rate": 10, "virtual": True})
+    await until(lambda: not child.running)
+    assert child.snapshot.state == "passed"
+
+
+async def test_a_flag_that_the_child_refuses_is_told_in_its_words(child: ChildStress) -> None:
+    await child.start("orders", {"rate": "fast"})
+    await until(lambda: not child.running)
+    assert child.snapshot.state == "broken"
+    assert "--rate" in child.snapshot.message
+
+
+async def test_a_child_that_does_not_listen_is_killed_after_its_grace() -> None:
+    child = ChildStress(grace_s=0.2)
+    await child.start("orders", {"duration": 60})
+    await until(lambda: child.snapshot.finished > 0)
+    (pid,) = _children()
+    os.kill(pid, signal.SIGSTOP)
+    await child.stop()
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
+
+
+def test_a_parent_that_is_killed_leaves_no_child() -> None:
+    program = (
+        "import asyncio, psutil\n"
+        "from core.stress.child import ChildStress\n"
+        "async def main():\n"
+        "    child = ChildStress()\n"
+        "    await child.start('orders', {'duration': 600})\n"
+        "    while not child.snapshot.finished: await asyncio.sleep(0.02)\n"
+        "    print(psutil.Process().children()[0].pid, flush=True)\n"
+        "    await asyncio.sleep(600)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(timeout=30)
+    assert not psutil.pid_exists(pid)
