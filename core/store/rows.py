@@ -100,6 +100,8 @@ def trade_from_row(row: Sequence[Any]) -> Trade:
 
 def _text(trade: object, name: str, default: str | None) -> str:
     value = getattr(trade, name, default)
+    if type(value) is str and value.isascii():  # nearly always, and this runs seven times a row
+        return value
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):

@@ -1,17 +1,16 @@
 """The store against the two usual ways to use aiosqlite, side by side on the same tables, all with synchronous=FULL.
 
-    pytest tests/bench/store --benchmark-enable -s                the first two rows
-    HEADROOM_BENCH_ROWS=1000000 pytest tests/bench/store ...      also the queries, over that many rows
+    pytest tests/bench/store --benchmark-enable -s
 
-Without --benchmark-enable everything runs once and small, as a smoke test.
+Without --benchmark-enable everything runs once and small, as a smoke test; with it the queries meet a million rows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import statistics
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -22,10 +21,11 @@ from typing import Any
 import aiosqlite
 import pytest
 
-from core.models import Trade
-from core.store import BlockingTradeStore, TradeStore
+from core.models import Order, OrderStatus, Trade
+from core.store import BlockingTradeStore, Intent, Step, TradeStore
+from core.store.ledger import Ledger
 from core.store.rows import TRADE_COLUMNS, trade_from_row, trade_row
-from core.store.schema import prepare
+from core.store.schema import connect, prepare
 
 _INSERT = f"INSERT INTO trades ({TRADE_COLUMNS}) VALUES ({', '.join('?' * 14)})"
 _RECENT = f"SELECT {TRADE_COLUMNS} FROM trades ORDER BY id DESC LIMIT 10"
@@ -172,7 +172,6 @@ def measure(opener: Opener, path: Path, load: Callable[..., Awaitable[Measured]]
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(opener(path))
             await load(store, workers=workers, each=3)  # warm
-            path.with_name("warm").touch()
             return await load(_Renamed(store), workers=workers, each=each)
 
     return asyncio.run(main())
@@ -224,3 +223,116 @@ def test_a_hundred_tasks_that_insert(benchmark: Any, busy: bool, tmp_path: Path,
     with sqlite3.connect(tmp_path / "0.db") as db:
         assert db.execute("SELECT count(*) FROM trades").fetchone() == (100 * (each + 3),)
     db.close()
+
+
+def test_ten_threads_of_mixed_operations(benchmark: Any, busy: bool, tmp_path: Path) -> None:
+    each = 1000 if busy else 6
+
+    def worker(store: BlockingTradeStore, name: int) -> None:
+        for number in range(each):
+            match number % 3:
+                case 0:
+                    store.store_trade(trade(str(name), number))
+                case 1:
+                    store.get_recent_trades(limit=10)
+                case _:
+                    store.update_trade_status(f"{number - 2:09d}-{name}", "COMPLETE")
+
+    def run() -> None:
+        with BlockingTradeStore(tmp_path / f"{len(rates)}.db") as store:
+            threads = [threading.Thread(target=worker, args=(store, name)) for name in range(10)]
+            begun = time.perf_counter()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            rates.append(10 * each / (time.perf_counter() - begun))
+            assert len(store.get_recent_trades(limit=100_000)) == 10 * ((each + 2) // 3)
+
+    rates: list[float] = []
+    benchmark.pedantic(run, rounds=3 if busy else 1)
+    print(f"\nmixed, 10 threads     {'headroom':<25}{max(rates):8.0f} ops/s")
+
+
+def fill_up(path: Path, rows: int) -> None:
+    """A store of many rows, made in one go."""
+    prepare(path)
+    db = connect(path)
+    db.execute("PRAGMA synchronous = OFF")
+    for begin in range(0, rows, 50_000):
+        db.execute("BEGIN IMMEDIATE")
+        ledger = Ledger(db)
+        for number in range(begin, min(rows, begin + 50_000)):
+            ledger.put_trade(trade_row(trade("old", number), now_ns=1))
+        ledger.settle()
+        db.execute("COMMIT")
+    db.close()
+
+
+QUERIES: dict[str, Callable[[TradeStore, int], Awaitable[Any]]] = {
+    "recent 100": lambda store, _: store.get_recent_trades(limit=100),
+    "by order id": lambda store, number: store.get_trade_by_order_id(f"{number:09d}-old"),
+    "by symbol and range": lambda store, number: store.get_trades(
+        symbol=SYMBOLS[number % len(SYMBOLS)],
+        since_ns=trade("", number).epoch_ns,
+        until_ns=trade("", number + 20_000).epoch_ns,  # a hundred rows of the symbol
+    ),
+}
+
+
+def test_queries_during_inserts(benchmark: Any, busy: bool, tmp_path: Path) -> None:
+    rows, asked = (1_000_000, 300) if busy else (3000, 5)
+    fill_up(tmp_path / "many.db", rows)
+    waits: dict[str, list[int]] = {name: [] for name in QUERIES}
+
+    async def main() -> None:
+        async def insert(name: int) -> None:
+            number = rows
+            while not stop.is_set():
+                number += 1
+                await store.store_trade(trade(f"new{name}", number))
+
+        stop = asyncio.Event()
+        async with TradeStore(tmp_path / "many.db", check=False) as store, asyncio.TaskGroup() as tasks:
+            for name in range(10):
+                tasks.create_task(insert(name))
+            for turn in range(asked):
+                for name, query in QUERIES.items():
+                    begun = time.perf_counter_ns()
+                    assert await query(store, turn * 7919 % (rows // 2))
+                    waits[name].append(time.perf_counter_ns() - begun)
+            stop.set()
+
+    benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
+    for name, waited in waits.items():
+        p50, p99 = statistics.median(waited) / 1e6, statistics.quantiles(waited, n=100)[98] / 1e6
+        print(f"\n{name:<22}{rows} rows, 10 tasks inserting: p50 {p50:6.2f} ms, p99 {p99:6.2f} ms", end="")
+    print()
+
+
+def test_opening_a_store_of_many_journaled_orders(benchmark: Any, busy: bool, tmp_path: Path) -> None:
+    orders, still_open = (100_000, 1000) if busy else (200, 10)
+    path = tmp_path / "journal.db"
+    prepare(path)
+    db = connect(path)
+    db.execute("PRAGMA synchronous = OFF")
+    db.execute("BEGIN IMMEDIATE")
+    ledger = Ledger(db)
+    for number in range(orders):
+        one = Order(symbol=SYMBOLS[number % len(SYMBOLS)], quantity=1, client_order_id=f"{number:09d}")
+        ledger.claim(one, [Intent(one, tag=f"{number}", provider="fyers")], number + 1, simulated=True)
+        end = OrderStatus.ACCEPTED if number % (orders // still_open) == 0 else OrderStatus.FILLED
+        ledger.append([Step(one.client_order_id, OrderStatus.SUBMITTING, end, broker_order_id=f"{number}")], number + 1)
+    ledger.settle()
+    db.execute("COMMIT")
+    db.close()
+
+    async def main() -> int:
+        async with TradeStore(path) as store:
+            return len(await store.journal.open_orders())
+
+    found = benchmark.pedantic(lambda: asyncio.run(main()), rounds=3 if busy else 1)
+    assert found == still_open
+    if busy:
+        took = benchmark.stats.stats.median
+        print(f"\nopen, check, list {still_open} open of {orders} journaled orders: {took * 1e3:.0f} ms")
