@@ -72,6 +72,6 @@ def story(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]
     return run
 
 
-def limit(price: str = "700", **more: Any) -> Order:
+def limit(price: str = "780", **more: Any) -> Order:
     """A buy far below the market, which rests."""
     return Order(symbol="NSE:SBIN-EQ", quantity=10, order_type="LIMIT", price=price, **more)

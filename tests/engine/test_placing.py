@@ -61,7 +61,7 @@ async def test_one_read_of_the_book_serves_all_open_orders_and_pauses_grow_while
         assert 2 <= reads <= 2 * 8
 
 
-@pytest.mark.parametrize("kind", ["down", "storm_429", "maintenance", "token_expired"])
+@pytest.mark.parametrize("kind", ["down", "storm_429", "maintenance"])
 @story
 async def test_what_never_left_or_was_refused_for_the_brokers_own_reason_goes_elsewhere_under_a_new_tag(
     clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI], kind: str
@@ -75,6 +75,16 @@ async def test_what_never_left_or_was_refused_for_the_brokers_own_reason_goes_el
         intents = [row.entry for row in await bench.store.journal.story("one") if isinstance(row.entry, Intent)]
         assert len({intent.tag for intent in intents}) == outcome.attempt
         assert len(bench.at_brokers()) == 1
+
+
+@story
+async def test_an_expired_token_sends_every_order_to_the_other_broker(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    brokers["upstox"].set_fault("token_expired", 1.0)
+    async with opened() as bench:
+        outcomes = [await bench.engine.place_order(limit(client_order_id=name)) for name in "abc"]
+        assert {(outcome.status, outcome.provider) for outcome in outcomes} == {(S.ACCEPTED, "fyers")}
 
 
 @story
@@ -303,6 +313,6 @@ async def test_prices_reach_the_broker_as_they_were_given(
     clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
 ) -> None:
     async with opened() as bench:
-        await bench.engine.place_order(limit("700.05", client_order_id="one"))
+        await bench.engine.place_order(limit("780.05", client_order_id="one"))
         rows = [row for api in brokers.values() for row in api.books()]
-        assert [row.price for row in rows] == [Decimal("700.05")]
+        assert [row.price for row in rows] == [Decimal("780.05")]

@@ -1,0 +1,142 @@
+"""A start looks up every order of the last run before it takes new ones; what is not ours is never touched."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from core.brokers.mock import MockTradingAPI
+from core.clock import DAY, MILLISECOND, SECOND, VirtualClock
+from core.engine import EngineSettings
+from core.errors import RateLimited
+from core.models import Order, OrderStatus
+from core.store import Intent
+from tests.engine.bench import Bench, Opener, limit, story
+
+S = OrderStatus
+MARKET = Order(symbol="NSE:SBIN-EQ", quantity=10, client_order_id="one")
+
+
+async def leave_an_intent(bench: Bench, *, sent: bool) -> None:
+    """What a process leaves that ends in the middle of a sending."""
+    await bench.store.journal.claim(MARKET)
+    await bench.store.journal.append(Intent(MARKET, "hcrashedcrashedcras", "upstox"))
+    if sent:
+        await bench.brokers["upstox"].place_order(MARKET, tag="hcrashedcrashedcras")
+
+
+@pytest.mark.parametrize("sent", [True, False])
+@story
+async def test_an_intent_without_an_outcome_is_settled_before_new_orders_are_taken(
+    clock: VirtualClock, opened: Opener, sent: bool
+) -> None:
+    async with opened(watching=False) as crashed:
+        await leave_an_intent(crashed, sent=sent)
+    async with opened(watching=False) as bench:
+        new = await bench.engine.place_order(limit(client_order_id="new"))
+        known = await bench.engine.order("one")
+        assert known.status in ({S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED} if sent else {S.DENIED})
+        assert new.status is S.ACCEPTED
+        assert len(bench.at_brokers()) == 1 + sent
+
+
+@story
+async def test_a_claim_without_an_intent_was_never_sent(clock: VirtualClock, opened: Opener) -> None:
+    async with opened(watching=False) as crashed:
+        await crashed.store.journal.claim(MARKET)
+    async with opened() as bench:
+        assert (await bench.engine.order("one")).status is S.DENIED
+        assert bench.at_brokers() == []
+
+
+@story
+async def test_fills_of_the_night_are_known_after_the_start(clock: VirtualClock, opened: Opener) -> None:
+    async with opened(watching=False) as first:
+        await first.engine.place_order(MARKET)
+    await clock.sleep_until_ns(clock.now_ns() + 5 * SECOND)
+    async with opened() as bench:
+        assert (await bench.engine.order("one")).status is S.FILLED
+        assert [row.order_id for row in bench.engine.recent_orders()] == ["one"]
+    async with opened() as later:
+        assert [row.status for row in later.engine.recent_orders()] == ["FILLED"]
+
+
+@story
+async def test_a_silent_broker_is_waited_for_and_then_quarantined(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    async with opened(watching=False) as crashed:
+        await leave_an_intent(crashed, sent=True)
+    brokers["upstox"].set_fault("down", 1.0)
+    began_ns = clock.now_ns()
+    async with opened(settings=EngineSettings(recovery_ns=10 * SECOND)) as bench:
+        assert clock.now_ns() - began_ns >= 10 * SECOND
+        assert (await bench.engine.order("one")).status is S.QUARANTINED
+        assert len(bench.incidents("quarantined")) == 1
+        brokers["upstox"].set_fault("down", 0)
+        await bench.wait(60 * SECOND)
+        assert (await bench.engine.order("one")).status is S.FILLED
+
+
+@story
+async def test_a_day_order_of_an_earlier_day_that_no_book_holds_has_expired(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    async with opened() as first:
+        await first.engine.place_order(limit(client_order_id="one"))
+    clock.jump_epoch_ns(DAY)
+    for api in brokers.values():
+        api.account.orders.clear()  # a broker's book is of the day
+    async with opened() as bench:
+        assert (await bench.engine.order("one")).status is S.EXPIRED
+        assert len(bench.incidents("expired_unseen")) == 1
+
+
+@story
+async def test_an_order_that_vanishes_within_the_day_is_shouted_about(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    async with opened() as bench:
+        await bench.engine.place_order(limit(client_order_id="one"))
+        for api in brokers.values():
+            api.account.orders.clear()
+        await bench.wait(60 * SECOND)
+        assert len(bench.incidents("vanished")) == 1
+        assert (await bench.engine.order("one")).status is S.ACCEPTED
+
+
+@story
+async def test_foreign_orders_are_shown_once_and_never_touched(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    for api in brokers.values():
+        await api.place_order(limit(), tag="byhand")
+    async with opened() as bench:
+        await bench.engine.place_order(limit(client_order_id="one"))
+        await bench.engine.place_order(limit("781", client_order_id="two"))
+        await bench.wait(30 * SECOND)
+        told = len(bench.incidents("foreign_order"))
+        assert told == len(bench.engine.foreign_orders) > 0
+        await bench.engine.halt("check")
+        rows = [row for api in brokers.values() for row in api.books()]
+        assert {row.status for row in rows if row.tag == "byhand"} == {S.ACCEPTED}
+        assert {row.status for row in rows if row.tag != "byhand"} == {S.CANCELLED}
+
+
+@story
+async def test_a_second_process_that_starts_takes_no_order_from_the_first_that_could_still_leave(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    async with opened() as first:
+        for name in brokers:
+            full = RateLimited(f"{name}: full", provider=name, status=429, retry_in_ns=3 * SECOND)
+            first.manager.limiter(name).refused(full)
+        placing = asyncio.create_task(first.engine.place_order(MARKET))
+        await first.wait(100 * MILLISECOND)
+        async with opened() as second:
+            outcome = await placing
+            known = await second.store.journal.order("one")
+            assert known is not None
+            assert outcome.status is known.status is S.DENIED
+            assert second.at_brokers() == []
