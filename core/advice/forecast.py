@@ -62,6 +62,20 @@ class _Arrivals:
         self.variance += share * ((rate - before) ** 2 - self.variance)
         self.gone = gone
         self._last_ns = now_ns
+        if window.rate.window_ns > 2 * SECOND:
+            self._agree_with(gone)
+
+    def _agree_with(self, gone: int) -> None:
+        """Scale what we believe is in the window to what is: else an error would echo one window later."""
+        believed = self.old + sum(amount for _, amount in self._buckets)
+        if abs(believed - gone) < 0.5:
+            return
+        if believed:
+            factor = gone / believed
+            self.old *= factor
+            self._buckets = deque((at_ns, amount * factor) for at_ns, amount in self._buckets)
+        else:
+            self._buckets.append((self._last_ns, float(gone)))
 
     def _come_back(self, window: WindowHeadroom, now_ns: int) -> float:
         """Permits that came back since the last look."""
@@ -123,16 +137,16 @@ def _project(window: WindowHeadroom, arrivals: _Arrivals, now_ns: int) -> Window
     mean, spread = arrivals.mean, arrivals.deviation
     coming = arrivals.returning(window, now_ns) if window.rate.window_ns > 2 * SECOND else []
     horizon_ns = window.rate.window_ns
-    # Scatter of a sum grows with the root of time, a wrong mean with time itself; the mean stands on about ten seconds.
     middle = _runs_out(window.free, mean, 0.0, arrivals.trend, coming, horizon_ns)
-    early = _runs_out(window.free, mean, _Z80 * spread, arrivals.trend, coming, horizon_ns)
-    late = _runs_out(window.free, mean, -_Z80 * spread, arrivals.trend, coming, horizon_ns)
-    if middle is None:
-        early = late = None
+    early = late = middle
+    if middle is not None:
+        early = _runs_out(window.free, mean, _Z80 * spread, arrivals.trend, coming, horizon_ns)
+        late = _runs_out(window.free, mean, -_Z80 * spread, arrivals.trend, coming, horizon_ns)
+        late = horizon_ns if late is None else late
     return WindowForecast(
         exhausted_in_ns=middle,
         earliest_in_ns=early,
-        latest_in_ns=horizon_ns if middle is not None and late is None else late,
+        latest_in_ns=late,
         probability_60s=_within_a_minute(window, mean, spread, coming),
         rate_per_s=mean,
     )
@@ -141,19 +155,28 @@ def _project(window: WindowHeadroom, arrivals: _Arrivals, now_ns: int) -> Window
 def _runs_out(
     free: int, mean: float, spread: float, trend: float, coming: Sequence[tuple[int, float]], horizon_ns: int
 ) -> int | None:
-    """Nanoseconds until `free` permits are gone; `spread` deviations above (or below) the mean rate."""
-    if mean + spread <= 0 and trend <= 0:
+    """Nanoseconds until `free` permits are gone; `spread` above (or below) the mean rate."""
+    if _arrived(mean, spread, trend, horizon_ns / SECOND) < free and spread >= 0:
         return None
-    step_ns = max(horizon_ns // 240, SECOND // 4)
-    at_ns, back, returned = 0, 0.0, 0
-    while at_ns < horizon_ns:
-        at_ns = min(at_ns + step_ns, horizon_ns)
-        while returned < len(coming) and coming[returned][0] <= at_ns:
-            back += coming[returned][1]
-            returned += 1
-        if _arrived(mean, spread, trend, at_ns / SECOND) >= free + back:
-            return at_ns
+    begin_ns, back = 0, 0.0
+    for end_ns, amount in [*coming, (horizon_ns, 0.0)]:
+        # Until the next permit comes back the room stays as it is: the last instant before it is the likeliest.
+        end_ns = min(end_ns, horizon_ns)  # noqa: PLW2901 - what comes back later than we look
+        if end_ns > begin_ns and _arrived(mean, spread, trend, end_ns / SECOND) >= free + back:
+            return _crossing(free + back, mean, spread, trend, begin_ns, end_ns)
+        begin_ns, back = end_ns, back + amount
     return None
+
+
+def _crossing(room: float, mean: float, spread: float, trend: float, low_ns: int, high_ns: int) -> int:
+    """When `room` requests have come, to a tenth of a second."""
+    while high_ns - low_ns > SECOND // 10:
+        middle_ns = (low_ns + high_ns) // 2
+        if _arrived(mean, spread, trend, middle_ns / SECOND) >= room:
+            high_ns = middle_ns
+        else:
+            low_ns = middle_ns
+    return high_ns
 
 
 def _arrived(mean: float, spread: float, trend: float, seconds: float) -> float:

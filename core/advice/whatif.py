@@ -32,9 +32,12 @@ class Projection:
 
 @dataclass(slots=True)
 class _Window:
+    """`old` of the `gone` were used before the start and come back within `returning_s`; the rest is in `taken`."""
+
     permits: float
     window_s: float
     gone: float
+    old: float
     returning_s: float
     taken: list[float] = field(default_factory=list)
 
@@ -53,7 +56,7 @@ def what_if(
     caps: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
     horizon_ns: int = 2 * MINUTE,
-    steps: int = 60,
+    steps: int = 24,
 ) -> Projection:
     """Pour `demand_per_s` requests a second into the brokers of `windows` for `horizon_ns`.
 
@@ -110,7 +113,9 @@ def what_if(
 
 def _start(window: WindowHeadroom, cap: float) -> _Window:
     gone = float(window.used + window.in_flight)
-    return _Window(window.rate.permits * cap, window.rate.window_ns / SECOND, gone, window.all_free_in_ns / SECOND)
+    return _Window(
+        window.rate.permits * cap, window.rate.window_ns / SECOND, gone, gone, window.all_free_in_ns / SECOND
+    )
 
 
 def _give_back(window: _Window, step: int, step_s: float) -> None:
@@ -118,10 +123,10 @@ def _give_back(window: _Window, step: int, step_s: float) -> None:
     if window.window_s <= step_s:
         window.gone = 0.0
         return
-    if window.returning_s > 0 and step:
-        share = min(1.0, step_s / window.returning_s)
-        old = max(0.0, window.gone - sum(window.taken))
-        window.gone -= old * share
+    if step and window.old:
+        back = window.old * min(1.0, step_s / window.returning_s) if window.returning_s > 0 else window.old
+        window.old -= back
+        window.gone -= back
         window.returning_s -= step_s
     due = len(window.taken) - round(window.window_s / step_s)
     if due >= 0:
