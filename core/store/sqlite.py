@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+import anyio
 import anyio.to_thread
 
 from ..clock import Clock, SystemClock
@@ -150,7 +151,7 @@ class TradeStore:
         """Delete what ended before an epoch time, rows and journal entries; how many rows went.
 
         Journaled orders go oldest first and only as far as nothing before them is still open: the journal loses its
-        beginning, never a piece from its middle. An id that is gone can be used again.
+        beginning, never a piece from its middle. An id that is gone can be used again. Other writes wait meanwhile.
         """
         return await self._writer.write(lambda ledger: upkeep.retire(ledger, before_ns, now_ns=self._clock.epoch_ns()))
 
@@ -185,11 +186,13 @@ async def _finish(work: Coroutine[Any, Any, T]) -> T:
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
+    # The scope holds anyio's cancellation off, which would come again at every wait; the loop holds off asyncio's own.
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
     if cancelled is not None:
         task.exception()
         raise cancelled

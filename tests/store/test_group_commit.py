@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from core.clock import SECOND, VirtualClock
@@ -170,6 +171,16 @@ async def test_a_cancelled_block_still_closes_all(path: Path) -> None:
     task.cancel()  # and once more while it closes
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+async def test_a_block_in_a_cancelled_scope_still_closes_all(path: Path) -> None:
+    with anyio.CancelScope() as scope:
+        async with TradeStore(path) as store:
+            await store.store_trade(trade("a"))
+            scope.cancel()
+            await asyncio.sleep(3600)
+    assert scope.cancelled_caught
     assert [found.name for found in path.parent.iterdir()] == [path.name]
 
 
