@@ -12,18 +12,29 @@ Go SDK of February 2026 for the answers to a stale token. Where they leave room:
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from ...clock import MILLISECOND, SECOND
-from ...models import Order, OrderType, Product, Side, Validity
-from .accounts import Account, Refusal, RefusalReason, SimOrder, Stage
+from ...models import Order, Product, Side
+from .accounts import Account, SimOrder, Stage
 from .exchange import Exchange
+from .input_fyers import (
+    ORDER_TYPES,
+    ORDERS_PER_CALL,
+    Bad,
+    count_lines,
+    error,
+    read_lines,
+    read_object,
+    read_order,
+    read_price,
+    read_whole,
+    translated,
+)
 from .logins import Logins
 from .referee import Breach, DayBlock, Referee
 from .rows_fyers import (
@@ -39,40 +50,14 @@ from .rows_fyers import (
     trade_row,
 )
 from .walk import Walk
-from .wire import Answer, Call, Route, answer_json, parse_json, rupees_float
+from .wire import Answer, Call, Route, answer_json, rupees_float
 
 __all__ = ["FyersWire"]
 
-T = TypeVar("T")
-
-ORDERS_PER_CALL: Final = 10
 SYMBOLS_PER_CALL: Final = 50
-_TAG: Final = re.compile(r"[0-9A-Za-z]{1,30}")
-_TYPES: Final = {number: order_type for order_type, number in TYPE_NUMBER.items()}
-_PRODUCTS: Final = {name: product for product, name in PRODUCT_NAME.items()} | {"MTF": Product.DELIVERY}
 _RESOLUTIONS: Final = {str(minutes): minutes * 60 for minutes in (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 240)} | {
     f"{seconds}S": seconds for seconds in (5, 10, 15, 30, 45)
 }
-_REJECTED: Final = frozenset(
-    {
-        RefusalReason.PRICE_BAND,
-        RefusalReason.MARKET_CLOSED,
-        RefusalReason.FUNDS,
-        RefusalReason.HOLDINGS,
-        RefusalReason.KILL_SWITCH,
-    }
-)
-
-
-class _Bad(Exception):
-    """An error answer on its way up."""
-
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.code, self.message, self.status = code, message, status
-
-    def body(self) -> dict[str, Any]:
-        return {"s": "error", "code": self.code, "message": self.message}
 
 
 class FyersWire:
@@ -107,7 +92,7 @@ class FyersWire:
     def route(self, method: str, path: str) -> Route | None:
         found = self._routes.get((method, path))
         if found is None and path.startswith(("/api/v3/", "/data/")):
-            return Route("unknown", None, lambda _call: _answer(_Bad(-99, "Not found", 404)))
+            return Route("unknown", None, lambda _call: error(Bad(-99, "Not found", 404)))
         return found
 
     def authorise(self, call: Call) -> Answer | None:
@@ -133,18 +118,18 @@ class FyersWire:
                 "Retry-After": str(-(-breach.retry_in_ns // SECOND)),
                 "X-Retry-After-Ms": str(-(-breach.retry_in_ns // MILLISECOND)),
             }
-        return answer_json(_Bad(-429, "request limit reached").body(), status, headers)
+        return answer_json(Bad(-429, "request limit reached").body(), status, headers)
 
     def expired(self, call: Call) -> Answer:
         if call.path.startswith("/data/"):
-            return _answer(_Bad(-15, "Please provide valid token", 401))
-        return _answer(_Bad(-16, "Could not authenticate the user", 401))
+            return error(Bad(-15, "Please provide valid token", 401))
+        return error(Bad(-16, "Could not authenticate the user", 401))
 
     def maintenance(self) -> Answer:
-        return _answer(_Bad(-99, "The service is under maintenance, please try again later", 503))
+        return error(Bad(-99, "The service is under maintenance, please try again later", 503))
 
     def server_error(self) -> Answer:
-        return _answer(_Bad(-99, "Something went wrong", 500))
+        return error(Bad(-99, "Something went wrong", 500))
 
     def unacknowledged(self, answer: Answer) -> Answer:  # noqa: ARG002 - Upstox keeps the status
         """Code 201: look in the order book before placing it again."""
@@ -156,7 +141,7 @@ class FyersWire:
         """The consent page; nobody has to click here."""
         query = call.query
         if query.get("client_id") != self.logins.client_id:
-            raise _Bad(-352, "Please provide a valid app id")
+            raise Bad(-352, "Please provide a valid app id")
         back = {"s": "ok", "code": "200", "message": "", "auth_code": self.logins.new_code()}
         if "state" in query:
             back["state"] = query["state"]
@@ -164,25 +149,25 @@ class FyersWire:
         return Answer(302, b"", headers={"Location": f"{target}{'&' if '?' in target else '?'}{urlencode(back)}"})
 
     def _validate_code(self, call: Call) -> Answer:
-        body = _object(call.body)
+        body = read_object(call.body)
         self._check_hash(body)
         token = self.logins.redeem(str(body.get("code", "")), call.epoch_ns)
         if token is None:
-            raise _Bad(-437, "invalid auth code")
+            raise Bad(-437, "invalid auth code")
         return _ok({"access_token": token, "refresh_token": self._refresh_token})
 
     def _validate_refresh(self, call: Call) -> Answer:
-        body = _object(call.body)
+        body = read_object(call.body)
         self._check_hash(body)
         if body.get("refresh_token") != self._refresh_token or not body.get("pin"):
-            raise _Bad(-501, "invalid refresh token")
+            raise Bad(-501, "invalid refresh token")
         token = self.logins.redeem(self.logins.new_code(), call.epoch_ns)
         return _ok({"access_token": token})
 
     def _check_hash(self, body: dict[str, Any]) -> None:
         wanted = hashlib.sha256(f"{self.logins.client_id}:{self.logins.secret}".encode()).hexdigest()
         if body.get("appIdHash") != wanted:
-            raise _Bad(-437, "invalid app id hash")
+            raise Bad(-437, "invalid app id hash")
 
     def _logout(self, call: Call) -> Answer:
         self.logins.revoke(call.headers.get("Authorization", "").partition(":")[2])
@@ -270,12 +255,12 @@ class FyersWire:
     def _quotes(self, call: Call) -> Answer:
         symbols = [symbol for symbol in call.query.get("symbols", "").split(",") if symbol]
         if call.method == "POST":
-            asked = _object(call.body).get("symbols", [])
+            asked = read_object(call.body).get("symbols", [])
             symbols = asked if isinstance(asked, list) else str(asked).split(",")
         if not symbols:
-            raise _Bad(-50, "symbols: please provide a valid value")
+            raise Bad(-50, "symbols: please provide a valid value")
         if len(symbols) > SYMBOLS_PER_CALL:
-            raise _Bad(-50, f"symbols: at most {SYMBOLS_PER_CALL} symbols fit a request")
+            raise Bad(-50, f"symbols: at most {SYMBOLS_PER_CALL} symbols fit a request")
         rows = []
         for symbol in symbols:
             walk = self.exchange.walk(str(symbol))
@@ -289,7 +274,7 @@ class FyersWire:
         symbol = call.query.get("symbol", "")
         walk = self.exchange.walk(symbol)
         if walk is None:
-            raise _Bad(-300, "Please provide a valid symbol")
+            raise Bad(-300, "Please provide a valid symbol")
         return _ok({"d": {symbol: depth_row(walk, call)}})
 
     def _history(self, call: Call) -> Answer:
@@ -297,13 +282,13 @@ class FyersWire:
         query = call.query
         bar_s = _RESOLUTIONS.get(query.get("resolution", ""))
         if bar_s is None:
-            raise _Bad(-50, "resolution: please provide a valid value")
+            raise Bad(-50, "resolution: please provide a valid value")
         try:
             first_s, last_s = (
                 _range_edge(query[name], query.get("date_format")) for name in ("range_from", "range_to")
             )
         except (KeyError, ValueError):
-            raise _Bad(-50, "range_from, range_to: please provide a valid value") from None
+            raise Bad(-50, "range_from, range_to: please provide a valid value") from None
         rows = [
             [at_s, *(rupees_float(paise) for paise in prices), volume]
             for at_s, *prices, volume in self.exchange.candles(query.get("symbol", ""), bar_s)
@@ -319,36 +304,36 @@ class FyersWire:
     # -- orders --------------------------------------------------------------------------------------------------
 
     def _place(self, call: Call) -> Answer:
-        return answer_json(self._place_one(_object(call.body)))
+        return answer_json(self._place_one(read_object(call.body)))
 
     def _place_queued(self, call: Call) -> Answer:
-        placed = self._place_one(_object(call.body))
+        placed = self._place_one(read_object(call.body))
         order = self._order(placed["id"])
         return _ok({"id_fyers": fyers_id(order)}, "Order request queued")
 
     def _place_one(self, body: dict[str, Any]) -> dict[str, Any]:
-        order, tag = _read_order(body)
+        order, tag = read_order(body)
         placed = self.exchange.place(self.account, order, tag=tag)
         self.referee.saw_tag(tag)
         if placed.stage is Stage.REJECTED:
-            raise _Bad(-99, f"RED:{placed.message}", 200)
+            raise Bad(-99, f"RED:{placed.message}", 200)
         text = f"Order submitted successfully. Your Order Ref. No.{placed.order_id}"
         return {"s": "ok", "code": 1101, "message": text, "id": placed.order_id}
 
     def _modify_one(self, body: dict[str, Any]) -> dict[str, Any]:
         order = self._order(body.get("id"))
         number = body.get("type", TYPE_NUMBER[order.order_type])
-        if number not in _TYPES:
-            raise _Bad(-50, "type: please provide a valid value")
+        if number not in ORDER_TYPES:
+            raise Bad(-50, "type: please provide a valid value")
         quantity = body.get("qty")
         if quantity is not None:
-            quantity = _whole(body, "qty")
-        price, trigger = _price(body, "limitPrice"), _price(body, "stopPrice")
+            quantity = read_whole(body, "qty")
+        price, trigger = read_price(body, "limitPrice"), read_price(body, "stopPrice")
         self.exchange.modify(
             self.account,
             order.order_id,
             quantity=quantity,
-            order_type=_TYPES[number],
+            order_type=ORDER_TYPES[number],
             price=price,
             trigger_price=trigger,
         )
@@ -360,20 +345,20 @@ class FyersWire:
         return {"s": "ok", "code": 1103, "message": "Successfully cancelled order", "id": order.order_id}
 
     def _one(self, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Call], Answer]:
-        return lambda call: answer_json(act(_object(call.body)))
+        return lambda call: answer_json(act(read_object(call.body)))
 
     def _many(self, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Call], Answer]:
         """At most ten; each succeeds or fails by itself, in the order sent."""
 
         def do(call: Call) -> Answer:
-            lines = _lines(call.body)
+            lines = read_lines(call.body)
             if lines is None or len(lines) > ORDERS_PER_CALL:
-                raise _Bad(400, f"Please provide a list of 1 to {ORDERS_PER_CALL} orders")
+                raise Bad(400, f"Please provide a list of 1 to {ORDERS_PER_CALL} orders")
             data = []
             for line in lines:
                 try:
-                    body, status = _translated(partial(act, line if isinstance(line, dict) else {})), 200
-                except _Bad as bad:
+                    body, status = translated(partial(act, line if isinstance(line, dict) else {})), 200
+                except Bad as bad:
                     body, status = bad.body(), bad.status
                 words = "HTTP OK" if status == 200 else "HTTP BAD REQUEST"
                 data.append({"statusCode": status, "statusDescription": words, "body": body})
@@ -384,7 +369,7 @@ class FyersWire:
     def _exit(self, call: Call) -> Answer:
         """Close positions: all, or those of the ids given."""
         self.exchange.advance()
-        body = _object(call.body)
+        body = read_object(call.body)
         ids = body.get("id")
         books = {
             f"{book.listing.symbol}-{PRODUCT_NAME[book.product]}": book
@@ -393,9 +378,9 @@ class FyersWire:
         }
         wanted = [ids] if isinstance(ids, str) else ids
         if wanted is not None and any(name not in books for name in wanted):
-            raise _Bad(-53, "Please provide a valid position id")
+            raise Bad(-53, "Please provide a valid position id")
         if not books:
-            raise _Bad(-352, "Looks like you have no open positions")
+            raise Bad(-352, "Looks like you have no open positions")
         for name in books if wanted is None else wanted:
             book = books[name]
             side = Side.SELL if book.quantity > 0 else Side.BUY
@@ -407,15 +392,15 @@ class FyersWire:
 
     def _margin(self, call: Call) -> Answer:
         self.exchange.advance()
-        lines = _object(call.body).get("data")
+        lines = read_object(call.body).get("data")
         if not isinstance(lines, list) or not lines:
-            raise _Bad(-50, "data: please provide a list of orders")
+            raise Bad(-50, "data: please provide a list of orders")
         need = 0
         for line in lines:
-            order, _ = _read_order(line if isinstance(line, dict) else {})
+            order, _ = read_order(line if isinstance(line, dict) else {})
             walk = self.exchange.walk(order.symbol)
             if walk is None:
-                raise _Bad(-300, "Please provide a valid symbol")
+                raise Bad(-300, "Please provide a valid symbol")
             price = int(order.price * 100) if order.price else walk.price_paise
             need += price * order.quantity // (1 if order.product is Product.DELIVERY else 5)
         used = self.account.used_paise
@@ -438,16 +423,16 @@ class FyersWire:
 
     def _order(self, order_id: object) -> SimOrder:
         if not isinstance(order_id, str) or not order_id:
-            raise _Bad(-50, "id: please provide a valid value")
+            raise Bad(-50, "id: please provide a valid value")
         return self.exchange.find(self.account, order_id)
 
     @staticmethod
     def _checked(do: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
         def checked(call: Call) -> Answer:
             try:
-                return _translated(lambda: do(call))
-            except _Bad as bad:
-                return _answer(bad)
+                return translated(lambda: do(call))
+            except Bad as bad:
+                return error(bad)
 
         return checked
 
@@ -467,7 +452,7 @@ class FyersWire:
         ):
             routes[verb, "/api/v3/orders/sync"] = Route(operation, "orders", self._checked(self._one(act)))
             routes[verb, "/api/v3/multi-order/sync"] = Route(
-                f"multi_{operation.removesuffix('_order')}", "orders", self._checked(self._many(act)), _count_lines
+                f"multi_{operation.removesuffix('_order')}", "orders", self._checked(self._many(act)), count_lines
             )
         for verb, path, operation, category, do in (
             ("POST", "/api/v3/orders/async", "place_order", "orders", self._place_queued),
@@ -509,104 +494,6 @@ _PROFILE: Final[dict[str, Any]] = {
 
 def _ok(more: dict[str, Any], message: str = "") -> Answer:
     return answer_json({"s": "ok", "code": 200, "message": message, **more})
-
-
-def _answer(bad: _Bad) -> Answer:
-    return answer_json(bad.body(), bad.status)
-
-
-def _translated(act: Callable[[], T]) -> T:
-    """The exchange's no in Fyers' codes."""
-    try:
-        return act()
-    except Refusal as no:
-        if no.reason in {RefusalReason.UNKNOWN_SYMBOL, RefusalReason.NOT_TRADABLE}:
-            raise _Bad(-300, "Please provide a valid symbol") from no
-        if no.reason is RefusalReason.UNKNOWN_ORDER:
-            raise _Bad(-51, "Please provide a valid order id") from no
-        if no.reason in _REJECTED:
-            raise _Bad(-99, f"RED:{no}", 200) from no
-        if no.reason in {RefusalReason.FINISHED, RefusalReason.PENDING}:
-            raise _Bad(-99, str(no)) from no
-        raise _Bad(-50, str(no)) from no
-    except ValueError as error:  # an Order that makes no sense
-        raise _Bad(-50, str(error)) from error
-
-
-def _read_order(body: dict[str, Any]) -> tuple[Order, str]:
-    """The order that a place body describes; each field that is wrong is named."""
-    symbol = body.get("symbol")
-    if not isinstance(symbol, str) or not symbol:
-        raise _Bad(-50, "symbol: please provide a valid value")
-    _one_of(body, "type", _TYPES)
-    _one_of(body, "side", (1, -1))
-    _one_of(body, "productType", _PRODUCTS)
-    _one_of(body, "validity", ("DAY", "IOC"))
-    if not isinstance(body.get("offlineOrder", False), bool):
-        raise _Bad(-50, "offlineOrder: please provide a valid value")
-    tag = body.get("orderTag") or ""
-    if tag and (not isinstance(tag, str) or not _TAG.fullmatch(tag) or tag == "Untagged"):
-        raise _Bad(-50, "orderTag: only letters and digits, at most 30")
-    order_type = _TYPES[body["type"]]
-    price, trigger = _price(body, "limitPrice"), _price(body, "stopPrice")
-    if order_type in {OrderType.LIMIT, OrderType.SL} and price is None:
-        raise _Bad(-50, "limitPrice: please provide a valid value")
-    if order_type in {OrderType.SL, OrderType.SL_M} and trigger is None:
-        raise _Bad(-50, "stopPrice: please provide a valid value")
-    order = Order(
-        symbol=symbol,
-        quantity=_whole(body, "qty"),
-        side=Side.BUY if body["side"] == 1 else Side.SELL,
-        order_type=order_type,
-        price=price if order_type in {OrderType.LIMIT, OrderType.SL} else None,
-        trigger_price=trigger if order_type in {OrderType.SL, OrderType.SL_M} else None,
-        product=_PRODUCTS[body["productType"]],
-        validity=Validity(body["validity"]),
-    )
-    return order, tag
-
-
-def _one_of(body: dict[str, Any], name: str, known: Any) -> None:
-    value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | str) or value not in known:
-        raise _Bad(-50, f"{name}: please provide a valid value")
-
-
-def _whole(body: dict[str, Any], name: str) -> int:
-    value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _Bad(-50, f"{name}: please provide a valid value")
-    return value
-
-
-def _price(body: dict[str, Any], name: str) -> Decimal | None:
-    """A price, None where it is left out or 0."""
-    value = body.get(name, 0)
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or value < 0:
-        raise _Bad(-50, f"{name}: please provide a valid value")
-    return Decimal(value) if value else None
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        value = parse_json(body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise _Bad(-50, "Please provide a valid JSON body")
-    return value
-
-
-def _lines(body: bytes) -> list[Any] | None:
-    try:
-        value = parse_json(body)
-    except ValueError:
-        return None
-    return value if isinstance(value, list) and value else None
-
-
-def _count_lines(call: Call) -> int:
-    return min(len(_lines(call.body) or [None]), ORDERS_PER_CALL)
 
 
 def _range_edge(text: str, date_format: str | None) -> int:

@@ -13,15 +13,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from decimal import Decimal
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from ...clock import HOUR, MILLISECOND
-from ...models import Order, OrderType, Product, Side, Validity
+from ...models import Order, OrderType, Side
 from .accounts import Account, Refusal, RefusalReason, SimOrder
 from .exchange import Exchange
+from .input_upstox import (
+    ORDERS_PER_CALL,
+    Bad,
+    check_correlation,
+    count_lines,
+    error,
+    one_of,
+    read_lines,
+    read_object,
+    read_order,
+    read_prices,
+    translated,
+)
 from .listings import Listing
 from .logins import Logins
 from .referee import Breach, Referee
@@ -37,89 +49,14 @@ from .rows_upstox import (
     trade_rows,
 )
 from .walk import Walk
-from .wire import Answer, Call, Route, answer_json, ist, parse_json, rupees_float
+from .wire import Answer, Call, Route, answer_json, ist, rupees_float
 
 __all__ = ["UpstoxWire"]
 
-T = TypeVar("T")
-
-ORDERS_PER_CALL: Final = 10
 KEYS_PER_CALL: Final = 500
-TAG_MAX: Final = 40
 SEGMENTS: Final = ("NSE_EQ", "BSE_EQ", "NSE_FO", "BSE_FO", "NCD_FO", "BCD_FO", "MCX_FO", "NSE_COM")
 _ORDER_ID: Final = re.compile(r"[0-9a-zA-Z-]{1,40}")
 _KEY: Final = re.compile(r"(?:NSE_EQ|BSE_EQ|NSE_INDEX|BSE_INDEX|NSE_FO|BSE_FO|NCD_FO|BCD_FO|MCX_FO|NSE_COM)\|[\w &.-]+")
-_PRODUCTS: Final = {"I": Product.INTRADAY, "D": Product.DELIVERY, "MTF": Product.DELIVERY}
-_MESSAGES: Final = {
-    "UDAPI10005": "Too Many Request Sent",
-    "UDAPI100010": "Unknown order id",
-    "UDAPI100011": "Invalid Instrument key",
-    "UDAPI100036": "Invalid Input",
-    "UDAPI100040": "The order cannot be cancelled: it is cancelled, rejected or completed already",
-    "UDAPI100041": "The order cannot be modified: it is cancelled, rejected or completed already",
-    "UDAPI100050": "Invalid token used to access API",
-    "UDAPI100057": "Invalid Auth code",
-    "UDAPI100016": "Invalid Credentials",
-    "UDAPI100060": "Resource not Found.",
-    "UDAPI100072": "The Funds service is accessible from 5:30 AM to 12:00 AM IST",
-    "UDAPI100074": "The order service is accessible from 5:30 AM to 12:00 AM IST",
-    "UDAPI100500": "Something went wrong",
-    "UDAPI1004": "The order_type is required",
-    "UDAPI1007": "The validity is required",
-    "UDAPI1010": "The order_id is invalid",
-    "UDAPI1023": "The order_id is required",
-    "UDAPI1026": "The instrument_token is required",
-    "UDAPI1029": "The price is required",
-    "UDAPI1031": "The price is invalid",
-    "UDAPI1036": "The trigger_price is required",
-    "UDAPI1052": "The quantity cannot be zero",
-    "UDAPI1055": "The validity is invalid",
-    "UDAPI1056": "The order_type is invalid",
-    "UDAPI1087": "The instrument key is malformed",
-    "UDAPI1115": "The correlation_id is required",
-    "UDAPI1117": "The correlation_id is not unique",
-    "UDAPI1118": "At most 10 orders fit one request",
-    "UDAPI1119": "The tag is longer than 40 characters",
-    "UDAPI1156": "The algo name is not registered for this app",
-    "UDAPI1158": "A market order needs market protection",
-    "UDAPI1159": "The market protection is out of range",
-    "UDAPI1161": "MCX is not available over the API",
-    "UDAPI1184": "Close the open positions first",
-    "UDAPI1185": "The kill switch can be lifted after 12 hours",
-    "UDAPI1186": "The segment is invalid",
-    "UDAPI1188": "The action is invalid",
-}
-_REFUSAL_CODE: Final = {
-    RefusalReason.UNKNOWN_SYMBOL: "UDAPI100011",
-    RefusalReason.NOT_TRADABLE: "UDAPI100011",
-    RefusalReason.QUANTITY: "UDAPI1052",
-    RefusalReason.UNKNOWN_ORDER: "UDAPI100010",
-    RefusalReason.PRICE: "UDAPI1029",
-    RefusalReason.TICK: "UDAPI1031",
-    RefusalReason.PRICE_BAND: "UDAPI1031",
-}
-
-
-class _Bad(Exception):
-    """An error answer on its way up."""
-
-    def __init__(self, code: str, *, prop: str | None = None, value: object = None, message: str = "") -> None:
-        super().__init__(code)
-        self.code, self.prop, self.value = code, prop, value
-        self.text = message or _MESSAGES[code]
-
-    def entry(self) -> dict[str, Any]:
-        """One entry of `errors`, in both of the spellings that are sent."""
-        value = float(self.value) if isinstance(self.value, Decimal) else self.value
-        return {
-            "errorCode": self.code,
-            "message": self.text,
-            "propertyPath": self.prop,
-            "invalidValue": value,
-            "error_code": self.code,
-            "property_path": self.prop,
-            "invalid_value": value,
-        }
 
 
 class UpstoxWire:
@@ -155,7 +92,7 @@ class UpstoxWire:
         if found is None and path.startswith("/v2/market/status/") and method == "GET":
             found = self._routes[("GET", "/v2/market/status/")]
         if found is None and path.startswith(("/v2/", "/v3/")):
-            return Route("unknown", None, lambda _call: _error("UDAPI100060", status=404))
+            return Route("unknown", None, lambda _call: error("UDAPI100060", status=404))
         return found
 
     def authorise(self, call: Call) -> Answer | None:
@@ -163,7 +100,7 @@ class UpstoxWire:
         if kind.lower() != "bearer" or not self.logins.accepts(token, call.epoch_ns):
             return self.expired(call)
         if call.headers.get("X-Algo-Name", self._algo_name) != self._algo_name:
-            return _error("UDAPI1156")
+            return error("UDAPI1156")
         return None
 
     def judge(self, route: Route, cost: int, now_ns: int, epoch_ns: int) -> Answer | None:  # noqa: ARG002 - Fyers needs the date
@@ -171,16 +108,16 @@ class UpstoxWire:
         return None if breach is None else self.too_many(breach)
 
     def too_many(self, breach: Breach | None, *, status: int = 429) -> Answer:  # noqa: ARG002 - Upstox gives no advice
-        return _error("UDAPI10005", status=status)
+        return error("UDAPI10005", status=status)
 
     def expired(self, call: Call) -> Answer:  # noqa: ARG002 - Fyers tells its hosts apart
-        return _error("UDAPI100050", status=401)
+        return error("UDAPI100050", status=401)
 
     def maintenance(self) -> Answer:
-        return _error("UDAPI100074", status=400)
+        return error("UDAPI100074", status=400)
 
     def server_error(self) -> Answer:
-        return _error("UDAPI100500", status=500)
+        return error("UDAPI100500", status=500)
 
     def unacknowledged(self, answer: Answer) -> Answer:
         return Answer(answer.status, b"")  # seen now and then: a 200 with nothing in it
@@ -191,7 +128,7 @@ class UpstoxWire:
         """The consent page; nobody has to click here."""
         query = call.query
         if query.get("client_id") != self.logins.client_id:
-            return _error("UDAPI100068", message="Check your client_id and redirect_uri; one or both are incorrect.")
+            return error("UDAPI100068", message="Check your client_id and redirect_uri; one or both are incorrect.")
         back = {"code": self.logins.new_code()}
         if "state" in query:
             back["state"] = query["state"]
@@ -201,10 +138,10 @@ class UpstoxWire:
     def _token(self, call: Call) -> Answer:
         form = dict(parse_qsl(call.body.decode(errors="replace")))
         if form.get("client_id") != self.logins.client_id or form.get("client_secret") != self.logins.secret:
-            return _error("UDAPI100016", status=401)
+            return error("UDAPI100016", status=401)
         token = self.logins.redeem(form.get("code", ""), call.epoch_ns)
         if token is None:
-            return _error("UDAPI100057", status=400)
+            return error("UDAPI100057", status=400)
         return answer_json({**_PROFILE, "access_token": token, "extended_token": None})
 
     def _logout(self, call: Call) -> Answer:
@@ -218,7 +155,7 @@ class UpstoxWire:
 
     def _funds_v2(self, call: Call) -> Answer:
         if self._service_closed(call):
-            return _error("UDAPI100072", status=423)
+            return error("UDAPI100072", status=423)
         self.exchange.advance()
         zeros = dict.fromkeys(
             ("used_margin", "payin_amount", "span_margin", "adhoc_margin", "notional_cash", "available_margin",
@@ -234,7 +171,7 @@ class UpstoxWire:
 
     def _funds_v3(self, call: Call) -> Answer:
         if self._service_closed(call):
-            return _error("UDAPI100072", status=423)
+            return error("UDAPI100072", status=423)
         self.exchange.advance()
         return _ok(funds_v3(self.account))
 
@@ -255,9 +192,9 @@ class UpstoxWire:
                 asked = call.query.get("symbol")
             keys = [key for key in (asked or "").split(",") if key]
             if not keys:
-                raise _Bad("UDAPI1026", prop="instrument_key")
+                raise Bad("UDAPI1026", prop="instrument_key")
             if len(keys) > KEYS_PER_CALL:
-                raise _Bad("UDAPI100036", prop="instrument_key", message=f"At most {KEYS_PER_CALL} keys fit a request")
+                raise Bad("UDAPI100036", prop="instrument_key", message=f"At most {KEYS_PER_CALL} keys fit a request")
             data = {}
             for key in keys:
                 listing = self._listing(key)
@@ -269,7 +206,7 @@ class UpstoxWire:
     def _market_status(self, call: Call) -> Answer:
         exchange = call.path.rpartition("/")[2]
         if exchange not in {"NSE", "BSE", "NFO", "BFO", "CDS", "BCD", "MCX", "NSE_EQ"}:
-            return _error("UDAPI100036", prop="exchange", value=exchange)
+            return error("UDAPI100036", prop="exchange", value=exchange)
         status = "NORMAL_OPEN" if self.exchange.is_open else "NORMAL_CLOSE"
         return _ok({"exchange": exchange, "status": status, "last_updated": call.epoch_ns // MILLISECOND})
 
@@ -282,7 +219,7 @@ class UpstoxWire:
     def _history(self, call: Call) -> Answer:
         order_id, tag = call.query.get("order_id"), call.query.get("tag")
         if order_id is None and tag is None:
-            raise _Bad("UDAPI1023", prop="order_id")
+            raise Bad("UDAPI1023", prop="order_id")
         if order_id is None:
             self.exchange.advance()
             orders = self.account.by_tag.get(str(tag), [])
@@ -303,64 +240,28 @@ class UpstoxWire:
     def _place(self, call: Call) -> Answer:
         if self._service_closed(call):
             return self.maintenance()
-        placed = self._place_one(_object(call.body))
+        placed = self._place_one(read_object(call.body))
         if call.path.startswith("/v3/"):
             return _ok_v3({"order_ids": [placed.order_id]})
         return _ok({"order_id": placed.order_id})
 
     def _place_one(self, body: dict[str, Any]) -> SimOrder:
-        listing = self._check_order(body)
-        tag = str(body.get("tag") or "")
-        if len(tag) > TAG_MAX:
-            raise _Bad("UDAPI1119", prop="tag", value=tag)
-        price, trigger = _prices(body)
-        order = Order(
-            symbol=listing.symbol,
-            quantity=body["quantity"],
-            side=Side(body["transaction_type"]),
-            order_type=OrderType(body["order_type"]),
-            price=price,
-            trigger_price=trigger,
-            product=_PRODUCTS[body["product"]],
-            validity=Validity(body["validity"]),
-        )
+        order, tag = read_order(body, self._listing)
         placed = self.exchange.place(self.account, order, tag=tag)
         self.referee.saw_tag(tag)
         return placed
 
-    def _check_order(self, body: dict[str, Any]) -> Listing:
-        quantity = body.get("quantity")
-        if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 1:
-            raise _Bad("UDAPI1052", prop="quantity", value=quantity)
-        _one_of(body, "product", _PRODUCTS, "UDAPI100036", "UDAPI100036")
-        _one_of(body, "validity", ("DAY", "IOC"), "UDAPI1007", "UDAPI1055")
-        _one_of(body, "order_type", ("MARKET", "LIMIT", "SL", "SL-M"), "UDAPI1004", "UDAPI1056")
-        _one_of(body, "transaction_type", ("BUY", "SELL"), "UDAPI100036", "UDAPI100036")
-        for name, kind in (("disclosed_quantity", int), ("is_amo", bool)):
-            if not isinstance(body.get(name), kind):
-                raise _Bad("UDAPI100036", prop=name, value=body.get(name))
-        protection = body.get("market_protection")
-        if body["order_type"] in {"MARKET", "SL-M"} and protection is not None:
-            if protection == 0:
-                raise _Bad("UDAPI1158", prop="market_protection", value=0)
-            if not isinstance(protection, int | Decimal) or not -1 <= protection <= 25:
-                raise _Bad("UDAPI1159", prop="market_protection", value=protection)
-        key = body.get("instrument_token")
-        if not key or not isinstance(key, str):
-            raise _Bad("UDAPI1026", prop="instrument_token", value=key)
-        return self._listing(key)
-
     def _modify(self, call: Call) -> Answer:
         if self._service_closed(call):
             return self.maintenance()
-        body = _object(call.body)
+        body = read_object(call.body)
         order = self._order(body.get("order_id"))
-        _one_of(body, "validity", ("DAY", "IOC"), "UDAPI1007", "UDAPI1055")
-        _one_of(body, "order_type", ("MARKET", "LIMIT", "SL", "SL-M"), "UDAPI1004", "UDAPI1056")
+        one_of(body, "validity", ("DAY", "IOC"), "UDAPI1007", "UDAPI1055")
+        one_of(body, "order_type", ("MARKET", "LIMIT", "SL", "SL-M"), "UDAPI1004", "UDAPI1056")
         quantity = body.get("quantity")
         if quantity is not None and (isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0):
-            raise _Bad("UDAPI1052", prop="quantity", value=quantity)
-        price, trigger = _prices(body)
+            raise Bad("UDAPI1052", prop="quantity", value=quantity)
+        price, trigger = read_prices(body)
         try:
             self.exchange.modify(
                 self.account,
@@ -372,7 +273,7 @@ class UpstoxWire:
             )
         except Refusal as no:
             if no.reason in {RefusalReason.FINISHED, RefusalReason.PENDING}:
-                raise _Bad("UDAPI100041", prop="order_id", value=order.order_id) from no
+                raise Bad("UDAPI100041", prop="order_id", value=order.order_id) from no
             raise
         return _acknowledge(call, order)
 
@@ -383,23 +284,23 @@ class UpstoxWire:
         try:
             self.exchange.cancel(self.account, order.order_id)
         except Refusal as no:
-            raise _Bad("UDAPI100040", prop="order_id", value=order.order_id) from no
+            raise Bad("UDAPI100040", prop="order_id", value=order.order_id) from no
         return _acknowledge(call, order)
 
     def _multi_place(self, call: Call) -> Answer:
-        lines = _lines(call.body)
+        lines = read_lines(call.body)
         if len(lines) > ORDERS_PER_CALL:
-            raise _Bad("UDAPI1118", value=len(lines))
+            raise Bad("UDAPI1118", value=len(lines))
         data: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
         seen: set[str] = set()
         for line in lines:
             correlation_id = str(line.get("correlation_id") or "") if isinstance(line, dict) else ""
             try:
-                _check_correlation(correlation_id, seen)
-                order = _translated(partial(self._place_one, line))
+                check_correlation(correlation_id, seen)
+                order = translated(partial(self._place_one, line))
                 data.append({"correlation_id": correlation_id, "order_id": order.order_id})
-            except _Bad as bad:
+            except Bad as bad:
                 errors.append({**bad.entry(), "correlation_id": correlation_id})
         return _batch(data, errors, len(lines), payload_errors=len(errors))
 
@@ -440,24 +341,24 @@ class UpstoxWire:
 
     def _kill(self, call: Call) -> Answer:
         """DISABLE shuts a segment and cancels what rests there; it stays shut for twelve hours."""
-        lines = _lines(call.body)
+        lines = read_lines(call.body)
         for line in lines:
             if not isinstance(line, dict) or line.get("segment") not in SEGMENTS:
-                raise _Bad("UDAPI1186", prop="segment")
+                raise Bad("UDAPI1186", prop="segment")
             if line.get("action") not in {"ENABLE", "DISABLE"}:
-                raise _Bad("UDAPI1188", prop="action")
+                raise Bad("UDAPI1188", prop="action")
         self.exchange.advance()
         for line in lines:
             segment = line["segment"]
             if line["action"] == "DISABLE":
                 if any(b.quantity and b.listing.segment == segment for b in self.account.positions.values()):
-                    raise _Bad("UDAPI1184", prop="segment", value=segment)
+                    raise Bad("UDAPI1184", prop="segment", value=segment)
                 self._killed_ns[segment] = call.epoch_ns
                 for order in list(self.account.open_orders.values()):
                     if order.listing.segment == segment and not order.pending:
                         self.exchange.cancel(self.account, order.order_id)
             elif call.epoch_ns - self._killed_ns.get(segment, -12 * HOUR) < 12 * HOUR:
-                raise _Bad("UDAPI1185", prop="segment", value=segment)
+                raise Bad("UDAPI1185", prop="segment", value=segment)
             else:
                 self._killed_ns.pop(segment, None)
         self.account.killed_segments = set(self._killed_ns)
@@ -465,7 +366,7 @@ class UpstoxWire:
 
     def _ip(self, call: Call) -> Answer:
         if call.method == "PUT":
-            body = _object(call.body)
+            body = read_object(call.body)
             for name in ("primary_ip", "secondary_ip"):
                 self._ips[name] = body.get(name)
                 self._ips[f"{name}_updated_at"] = ist(call.epoch_ns).strftime("%Y-%m-%d %H:%M:%S")
@@ -479,9 +380,9 @@ class UpstoxWire:
         listing = self.keys.get(key)
         if listing is None:
             if key.startswith("MCX_FO|"):
-                raise _Bad("UDAPI1161", prop="instrument_token", value=key)
+                raise Bad("UDAPI1161", prop="instrument_token", value=key)
             code = "UDAPI100011" if _KEY.fullmatch(key) else "UDAPI1087"
-            raise _Bad(code, prop="instrument_token", value=key)
+            raise Bad(code, prop="instrument_token", value=key)
         return listing
 
     def _walk(self, symbol: str) -> Walk:
@@ -491,9 +392,9 @@ class UpstoxWire:
 
     def _order(self, order_id: object) -> SimOrder:
         if not order_id or not isinstance(order_id, str):
-            raise _Bad("UDAPI1023", prop="order_id")
+            raise Bad("UDAPI1023", prop="order_id")
         if not _ORDER_ID.fullmatch(order_id):
-            raise _Bad("UDAPI1010", prop="order_id", value=order_id)
+            raise Bad("UDAPI1010", prop="order_id", value=order_id)
         return self.exchange.find(self.account, order_id)
 
     def _service_closed(self, call: Call) -> bool:
@@ -503,8 +404,8 @@ class UpstoxWire:
     def _checked(do: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
         def checked(call: Call) -> Answer:
             try:
-                return _translated(lambda: do(call))
-            except _Bad as bad:
+                return translated(lambda: do(call))
+            except Bad as bad:
                 return answer_json({"status": "error", "errors": [bad.entry()]}, 400)
 
         return checked
@@ -514,7 +415,7 @@ class UpstoxWire:
             ("GET", "/v2/login/authorization/dialog"): Route("login", None, self._dialog),
             ("POST", "/v2/login/authorization/token"): Route("authenticate", None, self._token),
             ("POST", "/v2/order/multi/place"): Route(
-                "multi_place", "orders", self._checked(self._multi_place), _count_lines
+                "multi_place", "orders", self._checked(self._multi_place), count_lines
             ),
         }
         for version in ("/v2", "/v3"):
@@ -572,12 +473,6 @@ def _ok_v3(data: object) -> Answer:
     return answer_json({"status": "success", "data": data, "metadata": {"latency": 3}})
 
 
-def _error(code: str, *, status: int = 400, prop: str | None = None, value: object = None, message: str = "") -> Answer:
-    return answer_json(
-        {"status": "error", "errors": [_Bad(code, prop=prop, value=value, message=message).entry()]}, status
-    )
-
-
 def _acknowledge(call: Call, order: SimOrder) -> Answer:
     data = {"order_id": order.order_id}
     return _ok_v3(data) if call.path.startswith("/v3/") else _ok(data)
@@ -588,72 +483,3 @@ def _batch(data: list[Any], errors: list[Any], total: int, *, payload_errors: in
     status = (200, "success") if not errors else (207, "partial_success") if data else (400, "error")
     summary = {"total": total, "success": len(data), "error": len(errors), "payload_error": payload_errors}
     return answer_json({"status": status[1], "data": data, "errors": errors or None, "summary": summary}, status[0])
-
-
-def _check_correlation(correlation_id: str, seen: set[str]) -> None:
-    """The id ties an answer to its line, within this one request only."""
-    if not correlation_id:
-        raise _Bad("UDAPI1115", prop="correlation_id")
-    if correlation_id in seen:
-        raise _Bad("UDAPI1117", prop="correlation_id", value=correlation_id)
-    seen.add(correlation_id)
-
-
-def _translated(act: Callable[[], T]) -> T:
-    """The exchange's no in Upstox's codes."""
-    try:
-        return act()
-    except Refusal as no:
-        raise _Bad(_REFUSAL_CODE.get(no.reason, "UDAPI100036"), message=str(no)) from no
-    except ValueError as error:  # an Order that makes no sense
-        raise _Bad("UDAPI100036", message=str(error)) from error
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        value = parse_json(body)
-    except ValueError:
-        raise _Bad("UDAPI100038", message="The body is no JSON") from None
-    if not isinstance(value, dict):
-        raise _Bad("UDAPI100038", message="The body is no JSON object")
-    return value
-
-
-def _lines(body: bytes) -> list[Any]:
-    try:
-        value = parse_json(body)
-    except ValueError:
-        value = None
-    if not isinstance(value, list) or not value:
-        raise _Bad("UDAPI100038", message="The body is no JSON list")
-    return value
-
-
-def _count_lines(call: Call) -> int:
-    try:
-        return min(len(_lines(call.body)), ORDERS_PER_CALL)
-    except _Bad:
-        return 1
-
-
-def _one_of(body: dict[str, Any], name: str, known: Any, missing: str, wrong: str) -> None:
-    value = body.get(name)
-    if value is None:
-        raise _Bad(missing, prop=name)
-    if not isinstance(value, str) or value not in known:
-        raise _Bad(wrong, prop=name, value=value)
-
-
-def _prices(body: dict[str, Any]) -> tuple[Decimal | None, Decimal | None]:
-    """Price and trigger as the order type wants them; what it has no use for is ignored, whatever it is."""
-    kind = body["order_type"]
-    price = _price(body, "price", "UDAPI1029") if kind in {"LIMIT", "SL"} else None
-    trigger = _price(body, "trigger_price", "UDAPI1036") if kind in {"SL", "SL-M"} else None
-    return price, trigger
-
-
-def _price(body: dict[str, Any], name: str, code: str) -> Decimal:
-    value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or value <= 0:
-        raise _Bad(code, prop=name, value=value)
-    return Decimal(value)
