@@ -45,7 +45,7 @@ from ..models import (
     Session,
 )
 from .simulator.accounts import Refusal, SimOrder
-from .simulator.books import average_price, broker_order
+from .simulator.books import Book, average_price
 from .simulator.exchange import Exchange, rupees
 from .simulator.faults import ACCEPTED_KINDS, Fault, FaultKind, Faults
 from .simulator.referee import Breach, DayBlock, Referee
@@ -113,6 +113,7 @@ class MockTradingAPI:
         self.faults = Faults(self._rng, start_ns=self._clock.now_ns())
         for kind, amount in (faults or {}).items():
             self.set_fault(kind, amount)
+        self._book = Book(name)
         self._referee = Referee(name, config.limits)
         self._day_block = DayBlock() if config.provider is APIProvider.FYERS else None
         self._absence_ns = round(absence_proven_after * SECOND)
@@ -150,7 +151,7 @@ class MockTradingAPI:
     def books(self) -> tuple[BrokerOrder, ...]:
         """Every order ever taken into the book, oldest first, without a request: the proof that none is doubled."""
         self._deliver(self._clock.now_ns())
-        return tuple(self._row(order) for order in self.exchange.orders(self.account))
+        return self._book.rows(self.exchange.orders(self.account))
 
     # -- the protocol --------------------------------------------------------------------------------------------
 
@@ -205,20 +206,18 @@ class MockTradingAPI:
 
     async def get_order(self, broker_order_id: str) -> BrokerOrder:
         return await self._call(
-            Operation.GET_ORDER, lambda: self._row(self.exchange.find(self.account, broker_order_id))
+            Operation.GET_ORDER, lambda: self._book.row(self.exchange.find(self.account, broker_order_id))
         )
 
     async def find_orders_by_tag(self, tag: str) -> tuple[BrokerOrder, ...]:
         def find() -> tuple[BrokerOrder, ...]:
             self.exchange.advance()
-            return tuple(self._row(order) for order in self.account.by_tag.get(tag, ()))
+            return self._book.rows(self.account.by_tag.get(tag, ()))
 
         return await self._call(Operation.FIND_ORDERS_BY_TAG, find)
 
     async def get_orders(self) -> tuple[BrokerOrder, ...]:
-        return await self._call(
-            Operation.GET_ORDERS, lambda: tuple(self._row(order) for order in self.exchange.orders(self.account))
-        )
+        return await self._call(Operation.GET_ORDERS, lambda: self._book.rows(self.exchange.orders(self.account)))
 
     async def get_positions(self) -> tuple[Position, ...]:
         return await self._call(Operation.GET_POSITIONS, self._positions)
@@ -375,9 +374,6 @@ class MockTradingAPI:
 
     def _ack(self, order: SimOrder, status: OrderStatus = OrderStatus.ACCEPTED) -> OrderAck:
         return OrderAck(provider=self._name, broker_order_id=order.order_id, status=status)
-
-    def _row(self, order: SimOrder) -> BrokerOrder:
-        return broker_order(self._name, order)
 
     def _positions(self) -> tuple[Position, ...]:
         self.exchange.advance()

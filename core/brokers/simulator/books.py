@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from ...models import BrokerOrder
 from .accounts import SimOrder
 from .exchange import rupees
 
-__all__ = ["average_price", "broker_order"]
+__all__ = ["Book", "average_price"]
 
 
-def broker_order(provider: str, order: SimOrder) -> BrokerOrder:
-    """One row of the book."""
+class Book:
+    """One account's orders as rows. The row of a finished order is made once: a day's book is read again and again."""
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._finished: dict[str, BrokerOrder] = {}
+
+    def rows(self, orders: Iterable[SimOrder]) -> tuple[BrokerOrder, ...]:
+        return tuple(map(self.row, orders))
+
+    def row(self, order: SimOrder) -> BrokerOrder:
+        row = self._finished.get(order.order_id)
+        if row is None:
+            row = _row(self._provider, order)
+            if not order.is_open:
+                self._finished[order.order_id] = row
+        return row
+
+
+def _row(provider: str, order: SimOrder) -> BrokerOrder:
     return BrokerOrder(
         provider=provider,
         broker_order_id=order.order_id,

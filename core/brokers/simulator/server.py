@@ -22,7 +22,7 @@ from aiohttp import web
 from ...clock import DAY, HOUR, MINUTE, SECOND, Clock, SystemClock
 from ...errors import ConfigError
 from ...models import BrokerOrder, Budget, Rate, RefereeReport
-from .books import broker_order
+from .books import Book
 from .exchange import Exchange, ExchangeSettings
 from .faults import ACCEPTED_KINDS, Fault, FaultKind, FaultPlan, Faults, Latency, read_plan
 from .logins import Logins
@@ -132,6 +132,7 @@ class Simulator:
             retry_after=settings.retry_after,
         )
         self.wires: tuple[Wire, ...] = (self.upstox, self.fyers)
+        self._books = {wire.name: Book(wire.name) for wire in self.wires}
         self._listeners = [_Listener(self, (), settings.port)]
         if settings.separate_ports:
             self._listeners += [_Listener(self, (wire.name,), 0) for wire in self.wires]
@@ -157,10 +158,7 @@ class Simulator:
 
     def books(self) -> dict[str, tuple[BrokerOrder, ...]]:
         """Every order that each broker ever took, oldest first."""
-        return {
-            wire.name: tuple(broker_order(wire.name, order) for order in self.exchange.orders(wire.account))
-            for wire in self.wires
-        }
+        return {wire.name: self._books[wire.name].rows(self.exchange.orders(wire.account)) for wire in self.wires}
 
     def set_fault(
         self, kind: FaultKind | str, rate_or_count: float, *, broker: str = "", operations: Iterable[str] = ()
