@@ -104,14 +104,26 @@ class RouterActor:
     async def _modify(self, session: Session, deadline_ns: int) -> None:
         order = await self._resting_order(session, deadline_ns)
         price = self._ledger.changed_price(order)
-        _must_be_live(await self._router.modify_order(order.client_order_id, price=price, deadline_ns=deadline_ns))
+        # Not lent to another session meanwhile: one change at a time is the engine's rule, and no finding.
+        lent = self._take_back(order)
+        try:
+            _must_be_live(await self._router.modify_order(order.client_order_id, price=price, deadline_ns=deadline_ns))
+        finally:
+            if lent:
+                self._resting.append(order)
 
     async def _cancel(self, session: Session, deadline_ns: int) -> None:
         order = await self._resting_order(session, deadline_ns)
-        if order in self._resting:
-            self._resting.remove(order)
+        self._take_back(order)
         session.order = None
         _must_be_live(await self._router.cancel_order(order.client_order_id, deadline_ns=deadline_ns))
+
+    def _take_back(self, order: Order) -> bool:
+        """Take the order out of those that other sessions may change; False when it was not among them."""
+        if order not in self._resting:
+            return False
+        self._resting.remove(order)
+        return True
 
     async def _resting_order(self, session: Session, deadline_ns: int) -> Order:
         """The session's own order, else one of an earlier session; without any, a new one is placed for it."""

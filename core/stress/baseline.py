@@ -1,8 +1,8 @@
 """Better or worse than an earlier run, beyond noise.
 
-Noise is what the run itself shows: a quantile has changed when its 95 % interval and the earlier one do not touch and
-the difference is above a twentieth; a rate, when it differs by more than a twentieth and two standard errors of the
-counts. Whatever must not happen at all has changed when its count has.
+Noise is what the run itself shows: a quantile has changed when its 95 % interval and the earlier one do not touch, the
+difference is above a twentieth, and both runs have at least five records beyond it; a rate, when it differs by more
+than a twentieth and two standard errors of the counts. Whatever must not happen at all has changed when its count has.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .report import Report, RunReport, Summary
 __all__ = ["Change", "compare"]
 
 _LEAST_SHARE: Final = 0.05
-_QUANTILES: Final = ("p50", "p90", "p99", "p999")
+_LEAST_BEYOND: Final = 5
+_QUANTILES: Final = (("p50", 0.5), ("p90", 0.1), ("p99", 0.01), ("p999", 0.001))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ def _run_changes(before: RunReport, after: RunReport) -> Iterator[Change]:
 
 
 def _quantile_changes(name: str, part: str, before: Summary, after: Summary) -> Iterator[Change]:
-    if not before.count or not after.count:
-        return
-    for quantile in _QUANTILES:
+    for quantile, share_beyond in _QUANTILES:
+        if min(before.count, after.count) * share_beyond < _LEAST_BEYOND:
+            continue  # its interval would be the largest record or two, which is no interval
         old, new = getattr(before, f"{quantile}_ms"), getattr(after, f"{quantile}_ms")
         (old_low, old_high), (new_low, new_high) = (
             getattr(before, f"{quantile}_interval_ms"),

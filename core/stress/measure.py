@@ -50,22 +50,32 @@ class Histogram:
         """
         if not self.count:
             return (0,) * len(shares)
-        running = list(accumulate(self._hdr.counts))
-        return tuple(self._at_rank(running, max(1, math.ceil(share * self.count))) for share in shares)
+        running = self._running()
+        return tuple(self._at_rank(running, math.ceil(share * self.count)) for share in shares)
 
-    def interval(self, share: float) -> tuple[int, int]:
-        """The 95 % interval of a quantile, in ns, from the ranks alone: no shape of the distribution is assumed."""
+    def intervals(self, *shares: float) -> tuple[tuple[int, int], ...]:
+        """The 95 % interval of each quantile, in ns, from the ranks alone: no shape of the distribution is assumed."""
         if not self.count:
-            return 0, 0
-        running = list(accumulate(self._hdr.counts))
-        spread = _Z95 * math.sqrt(self.count * share * (1 - share))
-        low, high = math.floor(self.count * share - spread), math.ceil(self.count * share + spread) + 1
-        return (
-            self._at_rank(running, min(self.count, max(1, low))),
-            self._at_rank(running, min(self.count, max(1, high))),
-        )
+            return ((0, 0),) * len(shares)
+        running = self._running()
+        found = []
+        for share in shares:
+            spread = _Z95 * math.sqrt(self.count * share * (1 - share))
+            low, high = math.floor(self.count * share - spread), math.ceil(self.count * share + spread) + 1
+            found.append((self._at_rank(running, low), self._at_rank(running, high)))
+        return tuple(found)
+
+    def _running(self) -> list[int]:
+        return list(accumulate(self._used()))
+
+    def _used(self) -> list[int]:
+        """The counts up to the last one that is used: for short durations a sixth of them all."""
+        last: int = self._hdr.get_counts_array_index(self._hdr.get_max_value())
+        counts: list[int] = self._hdr.counts[: last + 1]
+        return counts
 
     def _at_rank(self, running: list[int], rank: int) -> int:
+        rank = min(self.count, max(1, rank))
         value_us = self._hdr.get_value_from_index(bisect_left(running, rank))
         highest_ns: int = self._hdr.get_highest_equivalent_value(value_us) * MICROSECOND
         return min(highest_ns, self.max_ns)
@@ -75,7 +85,7 @@ class Histogram:
         if not self.count:
             return ()
         counts: dict[int, int] = {}
-        for index, count in enumerate(self._hdr.counts):
+        for index, count in enumerate(self._used()):
             if count:
                 value_us = max(1, self._hdr.get_value_from_index(index))
                 bar = math.floor(math.log10(value_us) * per_decade)
@@ -92,8 +102,10 @@ class Histogram:
             "mean_ms": _ms(self.total_ns / self.count) if self.count else 0.0,
             "max_ms": _ms(self.max_ns),
         }
-        for (name, share), value_ns in zip(QUANTILES, self.quantiles(*(s for _, s in QUANTILES)), strict=True):
-            low_ns, high_ns = self.interval(share)
+        shares = [share for _, share in QUANTILES]
+        for (name, _), value_ns, (low_ns, high_ns) in zip(
+            QUANTILES, self.quantiles(*shares), self.intervals(*shares), strict=True
+        ):
             values[f"{name}_ms"] = _ms(value_ns)
             values[f"{name}_interval_ms"] = [_ms(low_ns), _ms(high_ns)]
         return values

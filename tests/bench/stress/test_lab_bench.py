@@ -1,0 +1,134 @@
+"""How honest the generator is, how fast the router behind it, and what a long run keeps.
+
+pytest tests/bench/stress --benchmark-enable -s      # the whole figures; without the flag a short smoke of each
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psutil
+import pytest
+
+from core.clock import MILLISECOND, SECOND, SystemClock
+from core.stress.actors import Session
+from core.stress.lab import Lab
+from core.stress.measure import Histogram
+from core.stress.runner import Run
+from core.stress.scenarios import Scenario, Step, parse_scenario, scenario_text
+
+WIDE = """
+[[brokers]]
+name = "alpha"
+response_ms = 5
+[[brokers.budgets]]
+rates = ["100000/s"]
+[[brokers]]
+name = "beta"
+response_ms = 5
+[[brokers.budgets]]
+rates = ["100000/s"]
+"""
+
+
+class Nothing:
+    """The request that takes no time: what is left is the generator."""
+
+    async def act(self, step: Step, session: Session, deadline_ns: int) -> None: ...
+
+
+@pytest.mark.benchmark(group="generator lag")
+@pytest.mark.parametrize("rate", [100, 1000, 5000])
+def test_scheduling_lag(benchmark: Any, rate: int) -> None:
+    """Target: p99 of 2 ms at 1000/s, 99.9 % of the rate at 5000/s."""
+    arrivals = {"kind": "constant", "rate": rate, "duration_s": 5.0 if benchmark.enabled else 0.2}
+    scenario = Scenario.model_validate({"name": "lag", "arrivals": arrivals, "journey": [{"operation": "store_trade"}]})
+    run = Run(scenario, Nothing(), clock=SystemClock(), seed=1)
+    benchmark.pedantic(lambda: anyio.run(run.play), rounds=1)
+    p50_ns, p99_ns = run.lag.quantiles(0.5, 0.99)
+    achieved = run.finished / max(run.elapsed_ns / SECOND, run.scenario_s or 0)
+    print(
+        f"\n{rate}/s: lag p50 {p50_ns / MILLISECOND:.2f} p99 {p99_ns / MILLISECOND:.2f} "
+        f"max {run.lag.max_ns / MILLISECOND:.2f} ms, {achieved / rate:.2%} of the rate"
+    )
+    assert run.finished == run.planned
+
+
+@pytest.mark.benchmark(group="orders through the whole router")
+def test_engine_throughput(benchmark: Any, tmp_path: Path) -> None:
+    """Target: 3000 orders a second on one core, durable journal on, brokers without limits in force."""
+    sessions = 50 if benchmark.enabled else 1
+    scenario = parse_scenario(
+        'name = "throughput"\n[arrivals]\nkind = "users"\nusers = 200\n'
+        f'sessions = {sessions}\n[[journey]]\noperation = "place_order"\n{WIDE}', "throughput"
+    )  # fmt: skip
+    lab = Lab(scenario, store=tmp_path / "orders.db")
+    cpu = time.process_time()
+    benchmark.pedantic(lab.play_to_end, rounds=1)
+    cpu = time.process_time() - cpu
+    (result,) = lab.results
+    orders = result.run.finished
+    print(
+        f"\n{orders} orders: {orders * SECOND / result.run.elapsed_ns:.0f}/s by the wall clock, "
+        f"{1000 * cpu / orders:.2f} ms CPU each, opening and audit included"
+    )
+    assert result.passed
+    assert result.audit.acknowledged == orders == 200 * sessions
+
+
+@pytest.mark.benchmark(group="virtual time")
+def test_virtual_time_against_real(benchmark: Any) -> None:
+    """Target: the `orders` scenario 20 x faster than real."""
+    text = scenario_text("orders")
+    if not benchmark.enabled:
+        text = text.replace("duration_s = 10", "duration_s = 1")
+    lab = Lab(parse_scenario(text, "orders"), virtual=True)
+    start = time.perf_counter()
+    benchmark.pedantic(lab.play_to_end, rounds=1)
+    took_s = time.perf_counter() - start
+    virtual_s = lab.results[0].run.elapsed_ns / SECOND
+    print(f"\n{virtual_s:.2f} virtual seconds of orders in {took_s:.2f} s: {virtual_s / took_s:.1f} x")
+    assert lab.results[0].run.finished == lab.results[0].run.planned
+
+
+@pytest.mark.benchmark(group="memory")
+def test_memory_of_a_long_run(benchmark: Any) -> None:
+    """Target: at most 5 MiB more over 1 000 000 requests after the warm-up; here reads, 60 000 of them."""
+    requests = 60_000 if benchmark.enabled else 500
+    scenario = parse_scenario(
+        f'name = "memory"\n[arrivals]\nkind = "constant"\nrate = 500\nduration_s = {requests / 500}\n'
+        f'[[journey]]\noperation = "get_market_data"\n{WIDE}', "memory"
+    )  # fmt: skip
+    process, sizes = psutil.Process(), []
+
+    def sample(_snapshot: object) -> None:
+        gc.collect()
+        sizes.append(process.memory_info().rss)
+
+    lab = Lab(scenario, virtual=True, on_tick=sample)
+    benchmark.pedantic(lab.play_to_end, rounds=1)
+    third = len(sizes) // 3
+    grown_mib = (sizes[-2] - sizes[third]) / 2**20
+    print(f"\n{requests} requests: {grown_mib:.2f} MiB more over the last two thirds")
+    assert lab.results[0].run.finished == requests
+
+
+@pytest.mark.benchmark(group="histogram")
+def test_recording_one_latency(benchmark: Any) -> None:
+    histogram = Histogram()
+    durations = [n * 1_000_003 % (2 * SECOND) for n in range(1000)]
+    benchmark(lambda: [histogram.record(duration_ns) for duration_ns in durations])
+    assert histogram.count % 1000 == 0
+
+
+@pytest.mark.benchmark(group="histogram")
+def test_live_quantiles(benchmark: Any) -> None:
+    histogram = Histogram()
+    for n in range(10_000):
+        histogram.record(n * MILLISECOND // 10)
+    p50_ns, p99_ns = benchmark(histogram.quantiles, 0.5, 0.99)
+    assert 490 * MILLISECOND < p50_ns < 510 * MILLISECOND < p99_ns
