@@ -105,6 +105,7 @@ class HeadroomApp(App[None]):
         self.read_only = read_only
         self.scenarios = scenarios
         self.broker = ""
+        self.interval_s = 0.0
         self._port = port
         self._hz = hz
         self._exports = exports or Path.cwd()
@@ -140,8 +141,9 @@ class HeadroomApp(App[None]):
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
-        if hz > 0:
-            self._timer = self.set_interval(1 / hz, self.tick)
+        self.interval_s = 1 / hz if hz > 0 else 0.0
+        if self.interval_s:
+            self._timer = self.set_interval(self.interval_s, self.tick)
 
     def on_app_blur(self) -> None:
         self._beat(min(self._hz, _UNFOCUSED_HZ))
@@ -295,7 +297,7 @@ class HeadroomApp(App[None]):
             try:
                 await asyncio.to_thread(path.write_text, text, encoding="utf-8", newline="")
             except OSError as error:
-                self.say(f"{path} was not written: {error.strerror}; start headroom in a folder of yours", failed=True)
+                self.say(f"not written: {error.strerror}: {path}; start headroom in a folder of yours", failed=True)
             else:
                 self.say(f"{what} written to {path}")
 

@@ -28,12 +28,14 @@ def area(values: Sequence[float], width: int, height: int, top: float) -> list[s
     for row in range(height):
         floor = 4 * (height - 1 - row)
         rows.append(
-            "".join(
-                chr(0x2800 + _LEFT[_within(heights[x], floor)] + _RIGHT[_within(heights[x + 1], floor)])
-                for x in range(0, points, 2)
-            )
+            "".join(_cell(_within(heights[x], floor), _within(heights[x + 1], floor)) for x in range(0, points, 2))
         )
     return rows
+
+
+def _cell(left: int, right: int) -> str:
+    # A space where nothing is: some terminals draw the empty braille cell as eight hollow dots.
+    return chr(0x2800 + _LEFT[left] + _RIGHT[right]) if left or right else " "
 
 
 def _dots(value: float, top: float, dots_high: int) -> int:

@@ -32,7 +32,8 @@ class KeyCommands(Provider):
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for key in self._keys():
-            score = matcher.match(f"{_title(key)} {key.help}")
+            # Not in the help: letters spread over a sentence match almost anything, the kill switch too.
+            score = matcher.match(_title(key))
             if score > 0:
                 yield Hit(score, matcher.highlight(_title(key)), self._run(key), text=_title(key), help=key.help)
 

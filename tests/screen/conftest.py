@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +35,15 @@ class Svg(SingleFileSnapshotExtension):
 def _the_same_picture_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(textual.constants, "TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setattr(Input, "_toggle_cursor", lambda _self: None)
+    # Textual's own wait watches the processor for 20 ms a key; the loop of these tests knows itself when it is idle.
+    for place in ("textual.app.wait_for_idle", "textual.pilot.wait_for_idle"):
+        monkeypatch.setattr(place, _until_idle)
     for name in ("NO_COLOR", "TEXTUAL_THEME", "TEXTUAL_DIM_FACTOR"):
         monkeypatch.delenv(name, raising=False)
+
+
+async def _until_idle(_least: float = 0, _most: float = 0) -> None:
+    await asyncio.get_running_loop().idle_selector.until_idle()
 
 
 def svg_of(app: App[None]) -> str:

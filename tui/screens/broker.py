@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.content import Content
 
 from core.models import BrokerSnapshot, IncidentRow
 
@@ -26,6 +27,8 @@ class BrokerScreen(BrokerActs):
 
     BINDINGS: ClassVar = bindings("broker")
 
+    _titled = ""
+
     def compose_body(self) -> ComposeResult:
         yield Painted[BrokerSnapshot](windows_lines, id="windows", title="limits")
         with Horizontal(id="facts-and-latency"):
@@ -44,10 +47,10 @@ class BrokerScreen(BrokerActs):
         self.query_one("#incidents", Table).show(
             [incident for incident in frame.snapshot.incidents if incident.provider == broker.name]
         )
-        title = f"limits of {clean(broker.name)}"
-        windows = self.painted("#windows")
-        if windows.border_title != title:
-            windows.border_title = title
+        if self._titled != broker.name:
+            self._titled = broker.name
+            # Content, since a plain string would be read as markup.
+            self.painted("#windows").border_title = Content(f"limits of {clean(broker.name)}")
 
     def sheet(self) -> Sheet:
         return windows_sheet(() if self.chosen is None else (self.chosen,))

@@ -70,9 +70,10 @@ def _balance(snapshot: RouterSnapshot, width: int) -> Line:
     spans.append(Span(percent(efficiency), level))
     history = snapshot.efficiency_history
     if len(history) > 1:
-        change = (history[-1] - history[-min(60, len(history))]) * 100
+        seconds = min(60, len(history) - 1)
+        change = (history[-1] - history[-1 - seconds]) * 100
         arrow = "→" if abs(change) < 0.5 else "↑" if change > 0 else "↓"
-        spans.append(Span(f"  {arrow} {change:+.0f} points in {min(60, len(history))} s  ", Role.DIM))
+        spans.append(Span(f"  {arrow} {change:+.0f} points in {seconds} s  ", Role.DIM))
         room = min(60, width - sum(len(span.text) for span in spans) - 1)
         spans.append(Span(sparkline(history, room).strip(), Role.DIM))
     return fit(tuple(spans), width)

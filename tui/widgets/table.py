@@ -83,6 +83,11 @@ class Table(RoleStyles, ScrollView, Generic[R], can_focus=True):
         """How the rows are sorted."""
         return self._sort
 
+    @property
+    def _top(self) -> int:
+        """The first row in sight. After a filter took rows away the layout catches up only with the next frame."""
+        return min(self.scroll_offset.y, max(0, len(self._shown) - max(1, self.size.height - 1)))
+
     def show(self, rows: Sequence[R]) -> None:
         """Show these rows from now on."""
         self._rows = rows
@@ -137,14 +142,14 @@ class Table(RoleStyles, ScrollView, Generic[R], can_focus=True):
             moved = place - self._cursor if place >= 0 else 0
             self._cursor = place if place >= 0 else min(self._cursor, len(self._shown) - 1)
             if moved and self.scroll_offset.y:
-                self.scroll_to(y=self.scroll_offset.y + moved, animate=False, immediate=True)
+                self.scroll_to(y=self.scroll_offset.y + moved, animate=False, force=True)
         self._cursor_key = self._key_of(self._shown[self._cursor])
 
     def _picture(self) -> list[Line]:
         width, height = self.size
         self._fitting = shown_columns(self.columns, max(0, width - 1))
         lines: list[Line] = [(Span(" "), *header_line(self._fitting, self._sort))]
-        top = self.scroll_offset.y
+        top = self._top
         lines += [
             (Span("▸" if number == self._cursor else " ", Role.KEY), *row_line(self._fitting, self._shown[number]))
             for number in range(top, min(len(self._shown), top + height - 1))
@@ -170,7 +175,7 @@ class Table(RoleStyles, ScrollView, Generic[R], can_focus=True):
         width = self.size.width
         if y >= len(self._painted):
             return Strip.blank(width, self.style_of(Role.TEXT))
-        on_cursor = y > 0 and self.scroll_offset.y + y - 1 == self._cursor and bool(self._shown) and self.has_focus
+        on_cursor = y > 0 and self._top + y - 1 == self._cursor and bool(self._shown) and self.has_focus
         return self.strip_of(self._painted[y], width, self.style_of(Role.CURSOR) if on_cursor else None)
 
     def on_resize(self) -> None:
@@ -206,11 +211,11 @@ class Table(RoleStyles, ScrollView, Generic[R], can_focus=True):
             return
         self._cursor = max(0, min(len(self._shown) - 1, place))
         self._cursor_key = self._key_of(self._shown[self._cursor])
-        top, room = self.scroll_offset.y, max(1, self.size.height - 1)
+        top, room = self._top, max(1, self.size.height - 1)
         if self._cursor < top:
-            self.scroll_to(y=self._cursor, animate=False, immediate=True)
+            self.scroll_to(y=self._cursor, animate=False, force=True)
         elif self._cursor >= top + room:
-            self.scroll_to(y=self._cursor - room + 1, animate=False, immediate=True)
+            self.scroll_to(y=self._cursor - room + 1, animate=False, force=True)
         self.refresh()
         self._repaint()
         self.post_message(self.Moved())
@@ -221,8 +226,8 @@ class Table(RoleStyles, ScrollView, Generic[R], can_focus=True):
             return
         if offset.y == 0:
             self._sort_at(offset.x - 1)
-        elif self.scroll_offset.y + offset.y - 1 < len(self._shown):
-            self._put_cursor(self.scroll_offset.y + offset.y - 1)
+        elif self._top + offset.y - 1 < len(self._shown):
+            self._put_cursor(self._top + offset.y - 1)
             if event.chain == 2:
                 self.post_message(self.Opened())
 

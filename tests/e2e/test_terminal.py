@@ -1,0 +1,126 @@
+"""A terminal that goes away, and one that stops reading: the program sees to itself, the engine does not notice."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# The app over sample snapshots, beside a second thread that notes how late it is: an engine, as far as the screen goes.
+STALLED = """
+import sys, threading, time
+from tests.screen import samples
+from tui.app import HeadroomApp
+
+class Port(samples.SamplePort):
+    step = 0
+    def snapshot(self):
+        self.step += 1
+        return samples.many(step=self.step)
+
+late, ended = [], threading.Event()
+def engine():
+    while not ended.wait(0.005):
+        begun = time.perf_counter()
+        time.sleep(0.01)
+        late.append(time.perf_counter() - begun - 0.01)
+thread = threading.Thread(target=engine)
+thread.start()
+HeadroomApp(Port(samples.many()), hz=10).run()
+ended.set()
+thread.join()
+late.sort()
+open(sys.argv[1], "w").write(f"{len(late)} {late[int(len(late) * 0.99)]}")
+"""
+
+
+class Pty:
+    """A program on a pseudo-terminal whose other end we hold."""
+
+    def __init__(self, *command: str, ignore_hangup: bool = False) -> None:
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+
+        def become_its_session() -> None:
+            if ignore_hangup:
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(  # noqa: PLW1509 - no thread runs when it forks
+            command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            preexec_fn=become_its_session, env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        os.close(theirs)
+
+    def read_until(self, word: bytes, patience_s: float = 20.0) -> None:
+        seen = b""
+        deadline = time.monotonic() + patience_s
+        while word not in seen:
+            left = deadline - time.monotonic()
+            assert left > 0, f"no {word!r} within {patience_s} s"
+            if select.select([self.ours], [], [], left)[0]:
+                seen = (seen + os.read(self.ours, 65536))[-200_000:]
+
+    def drain(self) -> None:
+        """Read on in the background, so that it can say good-bye."""
+
+        def read() -> None:
+            try:
+                while os.read(self.ours, 65536):
+                    pass
+            except OSError:
+                return
+
+        threading.Thread(target=read, daemon=True).start()
+
+
+@pytest.fixture
+def started() -> Iterator[list[Pty]]:
+    running: list[Pty] = []
+    yield running
+    for one in running:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+@pytest.mark.parametrize("ignore_hangup", [False, True])
+def test_a_terminal_that_is_gone_ends_it_within_two_seconds(started: list[Pty], ignore_hangup: bool) -> None:
+    code = "from tests.screen import samples; from tui.app import HeadroomApp; import sys\n"
+    code += "app = HeadroomApp(samples.SamplePort(samples.normal())); app.run(); sys.exit(app.return_code)"
+    terminal = Pty(sys.executable, "-c", code, ignore_hangup=ignore_hangup)
+    started.append(terminal)
+    terminal.read_until(b"RUNS OUT")
+    os.close(terminal.ours)
+    begun = time.monotonic()
+    assert terminal.process.wait(10) == 129
+    # Two seconds are promised; the rest is for a machine that is busy with other tests.
+    assert time.monotonic() - begun < 5
+
+
+def test_a_terminal_that_stops_reading_delays_no_other_thread(started: list[Pty], tmp_path: Path) -> None:
+    report = tmp_path / "late"
+    terminal = Pty(sys.executable, "-c", STALLED, str(report))
+    started.append(terminal)
+    terminal.read_until(b"RUNS OUT")
+    time.sleep(4)  # nobody reads: the screen's own loop stands still by now
+    os.write(terminal.ours, b"q")
+    terminal.drain()
+    assert terminal.process.wait(20) == 0
+    beats, late_p99_s = report.read_text("utf-8").split()
+    assert int(beats) > 100
+    assert float(late_p99_s) < 0.5  # the bench measures; here only that it does not wait for the terminal
