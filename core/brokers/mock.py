@@ -56,7 +56,9 @@ T = TypeVar("T")
 
 # A share of the latency that no luck takes away: light in the fibre, the broker's fastest answer.
 _FLOOR_SHARE: Final = 0.4
-_SYMBOLS_PER_CALL: Final = 50
+# Symbols that fit one request for quotes; 50, as at Fyers, for whoever else is played.
+_SYMBOLS_PER_CALL: Final = {APIProvider.UPSTOX: 500}
+_SYMBOLS_ELSEWHERE: Final = 50
 _LOST: Final = {
     FaultKind.RESET_BEFORE_READ: "the connection was reset",
     FaultKind.RESET_AFTER_ACCEPT: "the connection was reset",
@@ -134,7 +136,7 @@ class MockTradingAPI:
 
     def cost(self, operation: Operation, *, symbols: int = 1) -> int:
         if operation is Operation.GET_MARKET_DATA:
-            return max(1, -(-symbols // _SYMBOLS_PER_CALL))
+            return max(1, -(-symbols // _SYMBOLS_PER_CALL.get(self._config.provider, _SYMBOLS_ELSEWHERE)))
         return 1
 
     # -- what the operator of a test sets and reads -------------------------------------------------------------

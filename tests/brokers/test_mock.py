@@ -53,9 +53,11 @@ def test_it_is_a_trading_api(clock: VirtualClock) -> None:
         ("error_after_accept", OrderOutcomeUnknown, True),
         ("bad_json", OrderOutcomeUnknown, True),
         ("wrong_type", OrderOutcomeUnknown, True),
+        ("unacknowledged", OrderOutcomeUnknown, True),
         ("hang", OrderOutcomeUnknown, True),
         ("late", OrderOutcomeUnknown, True),
         ("storm_429", RateLimited, False),
+        ("soft_429", RateLimited, False),
         ("firewall_429", RateLimited, False),
         ("token_expired", AuthenticationFailed, False),
         ("maintenance", OrderRefused, False),
@@ -278,11 +280,14 @@ async def test_brokers_that_share_an_exchange_see_one_price_and_keep_their_own_b
     assert await one.get_market_data([SBIN]) == await two.get_market_data([SBIN])
 
 
-async def test_quotes_cost_a_request_for_every_fifty_symbols(clock: VirtualClock) -> None:
-    broker = make(clock, 0.0, rate_limits={"requests_per_second": 3})
+@pytest.mark.parametrize(("provider", "cost"), [(APIProvider.FYERS, 3), (APIProvider.UPSTOX, 1), (APIProvider.MOCK, 3)])
+async def test_quotes_cost_a_request_for_as_many_symbols_as_the_broker_takes(
+    clock: VirtualClock, provider: APIProvider, cost: int
+) -> None:
+    broker = make(clock, 0.0, provider=provider, rate_limits={"requests_per_second": cost})
     symbols = [SBIN] * 101
-    assert broker.cost(Operation.GET_MARKET_DATA, symbols=len(symbols)) == 3
-    await broker.get_market_data(symbols)
+    assert broker.cost(Operation.GET_MARKET_DATA, symbols=len(symbols)) == cost
+    assert len(await broker.get_market_data(symbols)) == 101
     with pytest.raises(RateLimited):
         await broker.get_positions()
 
