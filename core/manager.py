@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import anyio
 
 from .advice import Advisor, Levers, predictive_analytics
-from .balancer import Candidate, IntelligentLoadBalancer, RoutingRules
+from .balancer import Candidate, IntelligentLoadBalancer, RetryBudget, RoutingRules
 from .brokers.base import TradingAPI
 from .brokers.limits import published_limits
 from .bus import EventBus
@@ -29,6 +29,7 @@ from .errors import (
     BlockedForDay,
     BrokerError,
     ConfigError,
+    HeadroomError,
     NoBrokerAvailable,
     OrderNotSent,
     OrderOutcomeUnknown,
@@ -68,6 +69,7 @@ T = TypeVar("T")
 
 # An audit log that hangs must not hold an order longer than this.
 AUDIT_PATIENCE_S = 1.0
+RENEW_EVERY_NS = 15 * SECOND
 MAX_WEIGHT = 100.0
 MAX_CACHE_S = 60.0
 
@@ -142,6 +144,7 @@ class MultiAPIManager:
         self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
         self.advisor = Advisor()
         self._reads_shared = SharedReads(self.clock)
+        self._retries = RetryBudget()
         self._read_max_age_ns: dict[Operation, int] = {}
         self._no_rule = RoutingRules(chain=self.config.fallback_chain)
         self._rules = {
@@ -242,6 +245,8 @@ class MultiAPIManager:
     async def _with_fallback(self, call: Call, deadline_ns: int, only: str | None) -> Any:
         tried: set[str] = set()
         last_error: BrokerError | None = None
+        if CATEGORY_OF[call.operation] is Category.READS:
+            self._retries.asked()
         for _ in range(2 * len(self._accounts) + 1):
             try:
                 async with self.reserve(
@@ -252,23 +257,27 @@ class MultiAPIManager:
                 if last_error is None:
                     raise
                 raise last_error from None
-            except RateLimited as error:
-                last_error = error  # not tried out: its gate is closed for as long as it said, the wait tells the rest
-            except OrderNotSent as error:
-                tried.add(error.provider)
-                last_error = error
-            except OrderRefused as error:
-                if not error.elsewhere:
+            except BrokerError as error:
+                if not self._may_go_elsewhere(call, error):
                     raise
-                tried.add(error.provider)
-                last_error = error
-            except OrderOutcomeUnknown as error:
-                if CATEGORY_OF[call.operation] is Category.ORDERS:
-                    raise  # it may be live: to send it again, anywhere, could make it two
-                tried.add(error.provider)
+                # A broker that counts us above a limit is not tried out: its gate is closed, the wait tells the rest.
+                if not isinstance(error, RateLimited):
+                    tried.add(error.provider)
                 last_error = error
         assert last_error is not None  # noqa: S101 - the loop ends only after an error
         raise last_error
+
+    def _may_go_elsewhere(self, call: Call, error: BrokerError) -> bool:
+        """Whether what failed so may be sent to another broker."""
+        an_order = CATEGORY_OF[call.operation] is Category.ORDERS
+        if isinstance(error, OrderNotSent | RateLimited):
+            return True
+        if isinstance(error, OrderRefused):
+            safe = error.elsewhere
+        else:
+            safe = not an_order  # an order without an answer may be live: sent again, anywhere, it could be two
+        # Reads that reached a broker and failed may double the load of the others: only a share of them goes on.
+        return safe and (an_order or self._retries.try_retry(self.clock.now_ns()))
 
     @asynccontextmanager
     async def reserve(
@@ -435,6 +444,41 @@ class MultiAPIManager:
                     await logged
         except Exception as error:  # noqa: BLE001 - the auditor is the user's code; an order never fails for it
             self.incident("audit", name, f"the audit logger raised {type(error).__name__}: {error}")
+
+    async def watch(self) -> None:
+        """Help brokers back that fell out: a probe once a breaker is half open, a log-in once a token is refused.
+
+        Ends cancelled; run it in a task of your own.
+        """
+        renew_at_ns: dict[str, int] = {}
+        async with anyio.create_task_group() as tasks:
+            while True:
+                now_ns = self.clock.now_ns()
+                for name in self.balancer.probes_due():
+                    if name in self._accounts:
+                        tasks.start_soon(self._probe, name)
+                for name in self._accounts:
+                    refused = self.balancer.health(name)[0] is HealthStatus.AUTH_FAILED
+                    if refused and now_ns >= renew_at_ns.get(name, 0):
+                        renew_at_ns[name] = now_ns + RENEW_EVERY_NS
+                        tasks.start_soon(self._renew, name)
+                await self.clock.sleep_until_ns(now_ns + SECOND)
+
+    async def _probe(self, name: str) -> None:
+        with suppress(HeadroomError):  # the breaker has learned from it whatever it was
+            async with self.reserve(
+                Operation.HEALTH_CHECK, only=name, deadline_ns=self.clock.now_ns() + SECOND
+            ) as place:
+                await place.call(lambda api: api.health_check())
+
+    async def _renew(self, name: str) -> None:
+        """Log in once more: `headroom login` may have left a fresh token. The balancer bars all else until then."""
+        account = self._account(name)
+        with suppress(HeadroomError):
+            async with account.limiter.permit(Category.READS, deadline_ns=self.clock.now_ns() + SECOND) as permit:
+                permit.sent()
+                await account.api.authenticate()
+            self.balancer.reset(name)
 
     # -- what the balancer sees ---------------------------------------------------------------------------------------
 

@@ -163,6 +163,7 @@ async def open_router(
         await engine.start()
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(engine.watch)
+        tasks.start_soon(manager.watch)
         tasks.start_soon(router.watch)
         yield router
         tasks.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 from unittest.mock import Mock
@@ -26,6 +27,7 @@ from core import (
     VirtualClock,
 )
 from core.clock import MILLISECOND, SECOND
+from core.errors import AuthenticationFailed
 from core.models import HealthStatus, OrderType
 
 CONFIG = {"enabled_apis": ["fyers", "upstox"], "routing_rules": {}, "fallback_chain": ["fyers", "upstox"]}
@@ -447,3 +449,70 @@ def test_an_order_object_and_its_fields_are_the_same_request() -> None:
     rows = [row for api in manager.apis.values() if isinstance(api, MockTradingAPI) for row in api.books()]
     assert [(row.symbol, row.quantity) for row in rows] == [("NSE:SBIN-EQ", 2)] * 2
     assert len({row.tag for row in rows}) == 2
+
+
+def test_a_broker_that_recovers_is_probed_by_reads_and_taken_back() -> None:
+    clock = VirtualClock()
+    manager = MultiAPIManager({}, clock=clock, rng=random.Random(1))
+    manager.apis = {"fyers": broker("fyers", clock)}
+    api = manager.apis["fyers"]
+    assert isinstance(api, MockTradingAPI)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(manager.watch)
+            api.set_fault("down", 1.0)
+            for _ in range(10):
+                with pytest.raises((OrderNotSent, NoBrokerAvailable)):
+                    await manager.execute_with_fallback("place_order", **ORDER)
+            assert manager.broker_snapshots()[0].health is HealthStatus.UNHEALTHY
+            api.set_fault("down", 0)
+            await clock.sleep_until_ns(clock.now_ns() + 60 * SECOND)
+            assert counts(manager) == {"fyers": 0}, "a probe is never an order"
+            await manager.execute_with_fallback("place_order", **ORDER)
+            tasks.cancel_scope.cancel()
+
+    clock.run(main)
+    assert counts(manager) == {"fyers": 1}
+
+
+def test_a_refused_token_is_renewed_and_the_broker_taken_back() -> None:
+    clock = VirtualClock()
+    manager = MultiAPIManager({}, clock=clock, rng=random.Random(1))
+    manager.apis = {"fyers": broker("fyers", clock)}
+    api = manager.apis["fyers"]
+    assert isinstance(api, MockTradingAPI)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(manager.watch)
+            api.set_fault("token_expired", 1)
+            with pytest.raises(AuthenticationFailed):
+                await manager.execute_with_fallback("get_positions")
+            assert manager.broker_snapshots()[0].health is HealthStatus.AUTH_FAILED
+            with pytest.raises(NoBrokerAvailable, match="log-in refused"):
+                await manager.execute_with_fallback("get_positions")
+            await clock.sleep_until_ns(clock.now_ns() + 20 * SECOND)
+            await manager.execute_with_fallback("get_positions")
+            tasks.cancel_scope.cancel()
+
+    clock.run(main)
+
+
+def test_reads_that_fail_everywhere_add_at_most_a_tenth_of_load() -> None:
+    clock = VirtualClock()
+    manager = pair(clock, per_second=1000)
+    for api in manager.apis.values():
+        assert isinstance(api, MockTradingAPI)
+        api.set_fault("error_before_accept", 0.2)
+
+    async def main() -> None:
+        for number in range(400):
+            with suppress(OrderOutcomeUnknown, NoBrokerAvailable):
+                await manager.execute_with_fallback("get_market_data", symbols=["NSE:SBIN-EQ"])
+            await clock.sleep_until_ns(number * SECOND // 10)
+
+    clock.run(main)
+    asked = 400
+    sent = manager.counters.requests
+    assert sent <= asked * 1.1 + 40 * 0.2 + 10
