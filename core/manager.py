@@ -272,10 +272,8 @@ class MultiAPIManager:
         an_order = CATEGORY_OF[call.operation] is Category.ORDERS
         if isinstance(error, OrderNotSent | RateLimited):
             return True
-        if isinstance(error, OrderRefused):
-            safe = error.elsewhere
-        else:
-            safe = not an_order  # an order without an answer may be live: sent again, anywhere, it could be two
+        # An order without an answer may be live: sent again, anywhere, it could be two.
+        safe = error.elsewhere if isinstance(error, OrderRefused) else not an_order
         # Reads that reached a broker and failed may double the load of the others: only a share of them goes on.
         return safe and (an_order or self._retries.try_retry(self.clock.now_ns()))
 
