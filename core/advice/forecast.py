@@ -104,17 +104,34 @@ class _Arrivals:
 
 
 class Forecaster:
-    """Forecasts of one broker's windows, seen about once a second, and their scores."""
+    """Forecasts of one broker's windows, and their scores.
 
-    __slots__ = ("_arrivals", "_scorer")
+    `observe` learns and judges: once a second. `fill` gives what is known to fresh windows, at any time in between.
+    """
+
+    __slots__ = ("_arrivals", "_latest", "_observed_ns", "_scorer")
 
     def __init__(self) -> None:
         self._arrivals: dict[tuple[str, int], _Arrivals] = {}
+        self._latest: dict[tuple[str, int], WindowForecast] = {}
+        self._observed_ns = 0
         self._scorer = ForecastScorer()
 
     def observe(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> tuple[WindowHeadroom, ...]:
         """The same windows with their forecasts, scores filled in. `now_ns` never goes back."""
-        return tuple(replace(window, forecast=self._one(now_ns, window)) for window in windows)
+        self._latest = {(window.budget, window.rate.window_ns): self._one(now_ns, window) for window in windows}
+        self._observed_ns = now_ns
+        return self.fill(now_ns, windows)
+
+    def fill(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> tuple[WindowHeadroom, ...]:
+        """The same windows with the forecasts of the last `observe`, as seen from now."""
+        passed_ns = now_ns - self._observed_ns
+        return tuple(
+            window
+            if (forecast := self._latest.get((window.budget, window.rate.window_ns))) is None
+            else replace(window, forecast=_seen_later(forecast, passed_ns))
+            for window in windows
+        )
 
     def _one(self, now_ns: int, window: WindowHeadroom) -> WindowForecast:
         key = (window.budget, window.rate.window_ns)
@@ -127,6 +144,18 @@ class Forecaster:
         self._scorer.seen(now_ns, key, exhausted=exhausted)
         self._scorer.made(now_ns, key, forecast, exhausted=exhausted)
         return replace(forecast, hit_rate=self._scorer.hit_rate(key), brier_60s=self._scorer.brier_60s(key))
+
+
+def _seen_later(forecast: WindowForecast, by_ns: int) -> WindowForecast:
+    """The same instants, counted from `by_ns` later."""
+    if not by_ns or forecast.exhausted_in_ns is None:
+        return forecast
+    return replace(
+        forecast,
+        exhausted_in_ns=max(0, forecast.exhausted_in_ns - by_ns),
+        earliest_in_ns=None if forecast.earliest_in_ns is None else max(0, forecast.earliest_in_ns - by_ns),
+        latest_in_ns=None if forecast.latest_in_ns is None else max(0, forecast.latest_in_ns - by_ns),
+    )
 
 
 def _project(window: WindowHeadroom, arrivals: _Arrivals, now_ns: int) -> WindowForecast:

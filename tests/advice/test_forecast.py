@@ -82,6 +82,20 @@ def test_the_chance_of_the_next_minute_follows_the_rate(per_s: float, low: float
     assert low <= steady(200, MINUTE, per_s, 25).probability_60s <= high
 
 
+def test_between_two_looks_the_same_instant_is_told_from_later() -> None:
+    window, forecaster = Exact(200, MINUTE), Forecaster()
+    assert forecaster.fill(0, [window.look(0)]) == (window.look(0),)
+    for second in range(20):
+        for _ in range(5):
+            window.take(second * SECOND)
+        (seen,) = forecaster.observe(second * SECOND, [window.look(second * SECOND)])
+    (later,) = forecaster.fill(19 * SECOND + SECOND // 2, [window.look(19 * SECOND)])
+    assert seen.forecast.exhausted_in_ns is not None
+    assert later.forecast.exhausted_in_ns == seen.forecast.exhausted_in_ns - SECOND // 2
+    (past,) = forecaster.fill(500 * SECOND, [window.look(19 * SECOND)])
+    assert past.forecast.exhausted_in_ns == 0
+
+
 def test_an_empty_window_is_empty_now() -> None:
     forecast = steady(20, MINUTE, 5.0, 10)
     assert (forecast.exhausted_in_ns, forecast.probability_60s) == (0, 1.0)

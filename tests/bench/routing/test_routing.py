@@ -46,10 +46,16 @@ class Verdict:
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, bool, float, float, float]] = []
+        self.each: dict[str, list[tuple[float, float]]] = {}
+        self.lost: dict[str, int] = {}
 
     def add(self, scenario: Scenario, optimum: int, results: dict[str, Result], *, unseen: bool) -> None:
         others = [result for name, result in results.items() if name != OURS]
         ours = results[OURS]
+        for result in others:
+            p99_ratio = result.quantile(0.99) / ours.quantile(0.99)
+            self.each.setdefault(result.policy, []).append((result.ok / optimum, p99_ratio))
+        self.lost[scenario.name] = max(ours.lost_to_dead.values(), default=0)
         best_p99 = min(result.quantile(0.99) for result in others)
         self.rows.append(
             (
@@ -78,6 +84,15 @@ class Verdict:
                 f"{fmean(row[4] for row in rows):.2f} x better (target 1.5), at worst "
                 f"{1 / min(row[4] for row in rows):.2f} x the best (target 1.2)"
             )
+        worst = max(self.lost, key=lambda name: self.lost[name])
+        lines.append(f"lost to one that died: at most {self.lost[worst]} a time (target 5), in: {worst}")
+        lines.append("\nThe same other policy in every scenario, its p99 by ours:")
+        for name, rows in sorted(self.each.items(), key=lambda item: -fmean(row[0] for row in item[1])):
+            goodputs, ratios = zip(*rows, strict=True)
+            lines.append(
+                f"  {name:32} mean goodput {fmean(goodputs):.4f}, at worst {min(goodputs):.4f}, "
+                f"p99 mean {fmean(ratios):.2f} x ours, at best {min(ratios):.2f} x"
+            )
         return "\n".join(lines)
 
 
@@ -100,6 +115,7 @@ def test_goodput_stays_near_the_optimum_and_near_the_best_other_policy(benchmark
     print(*tables, verdict.text(), sep="\n")
     assert fmean(row[2] for row in verdict.rows) >= 0.98
     assert all(ours >= best - 0.02 for _, _, ours, best, _ in verdict.rows)
+    assert all(ratio >= 1 / 1.2 for *_, ratio in verdict.rows)
 
 
 def test_the_same_seed_gives_the_same_result() -> None:
