@@ -50,18 +50,18 @@ class BlockingTradeStore:
 
     def store_trade(self, trade: Trade | object) -> None:
         """As `TradeStore.store_trade`."""
-        self._portal.call(self._store.store_trade, trade)
+        self._store.asks.store_trade(trade).answer_for_thread()
 
     def update_trade_status(self, order_id: str, status: str) -> bool:
         """As `TradeStore.update_trade_status`."""
-        return self._portal.call(self._store.update_trade_status, order_id, status)
+        return self._store.asks.update_trade_status(order_id, status).answer_for_thread()
 
     def get_recent_trades(self, limit: int = 100) -> list[Trade]:
         """As `TradeStore.get_recent_trades`."""
-        return self._portal.call(self._store.get_recent_trades, limit)
+        return self._store.asks.get_recent_trades(limit).answer_for_thread()
 
     def get_trade_by_order_id(self, order_id: str) -> Trade | None:
-        return self._portal.call(self._store.get_trade_by_order_id, order_id)
+        return self._store.asks.get_trade_by_order_id(order_id).answer_for_thread()
 
     def get_trades(
         self,
@@ -72,9 +72,7 @@ class BlockingTradeStore:
         limit: int | None = None,
     ) -> list[Trade]:
         """As `TradeStore.get_trades`."""
-        return self._portal.call(
-            lambda: self._store.get_trades(symbol=symbol, since_ns=since_ns, until_ns=until_ns, limit=limit)
-        )
+        return self._store.asks.get_trades(symbol, since_ns, until_ns, limit).answer_for_thread()
 
     def backup(self, target: Path | str) -> None:
         """As `TradeStore.backup`."""

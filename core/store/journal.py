@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from ..clock import Clock
 from ..errors import OrderError, StoreCorrupt, StoreError
-from ..models import Order
+from ..models import Order, OrderStatus
 from .entries import Entry, JournaledOrder, JournalRow, entry_from_json
 from .faults import told, translate_faults
 from .ledger import ORDER_QUERY, Ledger, link, order_from_row
@@ -78,8 +78,11 @@ class Journal:
 
     # Writing.
 
-    async def append(self, *entries: Entry) -> int:
+    async def append(self, *entries: Entry, expected: tuple[str, OrderStatus, int] | None = None) -> int:
         """Append `entries` in one transaction, move the projection with them, and return the last serial: all durable.
+
+        `expected` names an order, its status and its attempt as the caller knows them; OrderConflict when another
+        process has moved it on since.
 
         Raises EngineHalted for an Intent while the kill switch is on, in whichever process it was thrown; OrderConflict
         for an Intent of an order that is not NEW, whose attempt is not above its last one, or whose content differs;
@@ -87,7 +90,13 @@ class Journal:
         none of them is written.
         """
         now_ns = self._clock.epoch_ns()
-        return await self._writer.write(lambda ledger: ledger.append(entries, now_ns))
+
+        def work(ledger: Ledger) -> int:
+            if expected is not None:
+                ledger.expect(*expected)
+            return ledger.append(entries, now_ns)
+
+        return await self._writer.write(work)
 
     async def claim(self, order: Order, *entries: Entry, simulated: bool = True) -> JournaledOrder | None:
         """Take the order's client_order_id: None when it is ours now, the order that has it otherwise.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from .faults import told
 __all__ = ["BATCH_MAX", "Job", "Lane", "LaneConnection"]
 
 BATCH_MAX: Final = 1024
+_LOOK_S: Final = 5.0
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ class Job(Generic[T]):
     """One caller's share of a trip: what to do, and what came of it."""
 
     work: Callable[[T], Any]
-    done: asyncio.Future[Any]
+    done: asyncio.Future[Any] | concurrent.futures.Future[Any]
     result: Any = None
     error: BaseException | None = None
 
@@ -70,6 +72,7 @@ class Lane(Generic[T]):
         self._raw: LaneConnection | None = None
         self._db: aiosqlite.Connection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
         def connector() -> sqlite3.Connection:
@@ -78,6 +81,7 @@ class Lane(Generic[T]):
 
         with self._clock.outside():
             self._db = await aiosqlite.Connection(connector, iter_chunk_size=64)
+        self._loop = asyncio.get_running_loop()
         self._closed = False
         self._task = asyncio.create_task(self._work(self._db), name="store lane")
 
@@ -94,10 +98,30 @@ class Lane(Generic[T]):
     async def do(self, work: Callable[[T], Any]) -> Any:
         """Do `work` on the next trip and return its result. Raises what it raised."""
         self._check_open()
-        job = Job(work, asyncio.get_running_loop().create_future())
-        self._waiting.append(job)
-        self._wake.set()
-        return await job.done
+        done = asyncio.get_running_loop().create_future()
+        self._accept(Job(work, done))
+        return await done
+
+    def do_for_thread(self, work: Callable[[T], Any]) -> Any:
+        """`do` for a plain thread, which blocks; not for the loop's own, which would wait for itself.
+
+        Handed to the lane as it is: a coroutine and a task for every call would cost twice the time.
+        """
+        if self._loop is None:
+            raise self._closed_error()
+        done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        try:
+            self._loop.call_soon_threadsafe(self._accept, Job(work, done))
+        except RuntimeError:  # the loop has ended
+            raise self._closed_error() from None
+        while True:
+            try:
+                return done.result(timeout=_LOOK_S)
+            except TimeoutError:
+                if done.done():  # the job's own, or done in this very moment
+                    return done.result()
+                if self._loop.is_closed():  # it ended in the very moment, and nobody took the job
+                    raise self._closed_error() from None
 
     async def alone(self, statement: str) -> None:
         """Run one statement outside any transaction, between two trips."""
@@ -112,7 +136,17 @@ class Lane(Generic[T]):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreError(f"{self._path}: the store is closed; use it inside its `with` block")
+            raise self._closed_error()
+
+    def _closed_error(self) -> StoreError:
+        return StoreError(f"{self._path}: the store is closed; use it inside its `with` block")
+
+    def _accept(self, job: Job[T]) -> None:
+        if self._closed:
+            job.done.set_exception(self._closed_error())
+        else:
+            self._waiting.append(job)
+            self._wake.set()
 
     async def _work(self, db: aiosqlite.Connection) -> None:
         try:

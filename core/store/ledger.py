@@ -196,6 +196,17 @@ class Ledger:
             raise _conflict(order)
         return existing
 
+    def expect(self, order_id: str, status: OrderStatus, attempt: int) -> None:
+        """Raise OrderConflict unless the order stands as its caller believes."""
+        known = self.connection.execute(
+            "SELECT status, attempt FROM trades WHERE order_id = ? AND request IS NOT NULL", (clean(order_id),)
+        ).fetchone()
+        if known is not None and tuple(known) != (status.value, attempt):
+            raise OrderConflict(
+                f"order {order_id} is {known[0]} at attempt {known[1]}, by another process; here it was "
+                f"{status.value} at attempt {attempt}"
+            )
+
     def _check(self, entry: Entry) -> None:
         if not isinstance(entry, Intent):
             return

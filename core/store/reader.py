@@ -32,26 +32,26 @@ class Readers:
     def __init__(self, path: Path, *, clock: Clock, busy_ms: int) -> None:
         connector = partial(_connect, path, busy_ms=busy_ms)
         carry = partial(_read, path)
-        self._quick = Lane[sqlite3.Connection](path, clock=clock, connect=connector, carry=carry)
-        self._long = Lane[sqlite3.Connection](path, clock=clock, connect=connector, carry=carry)
+        self.quick_lane = Lane[sqlite3.Connection](path, clock=clock, connect=connector, carry=carry)
+        self.long_lane = Lane[sqlite3.Connection](path, clock=clock, connect=connector, carry=carry)
 
     async def open(self) -> None:
-        await self._quick.open()
-        await self._long.open()
+        await self.quick_lane.open()
+        await self.long_lane.open()
 
     async def close(self) -> None:
         try:
-            await self._quick.close()
+            await self.quick_lane.close()
         finally:
-            await self._long.close()
+            await self.long_lane.close()
 
     async def quick(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """The rows of a query that finds a few at once."""
-        return await self._rows(self._quick, query, values)
+        return await self._rows(self.quick_lane, query, values)
 
     async def long(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """The rows of a query that may find many."""
-        return await self._rows(self._long, query, values)
+        return await self._rows(self.long_lane, query, values)
 
     @staticmethod
     async def _rows(lane: Lane[sqlite3.Connection], query: str, values: Sequence[Any]) -> list[Any]:

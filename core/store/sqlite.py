@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -16,9 +16,9 @@ from ..clock import Clock, SystemClock
 from ..errors import StoreError
 from ..models import Trade
 from . import upkeep
+from .asks import Asks
 from .journal import Journal
 from .reader import Readers
-from .rows import TRADE_COLUMNS, clean, trade_from_row, trade_row
 from .schema import prepare
 from .upkeep import StoreSize
 from .writer import Writer
@@ -26,18 +26,6 @@ from .writer import Writer
 __all__ = ["TradeStore"]
 
 T = TypeVar("T")
-
-_RECENT: Final = f"SELECT {TRADE_COLUMNS} FROM trades ORDER BY id DESC LIMIT ?"
-_BY_ORDER: Final = f"SELECT {TRADE_COLUMNS} FROM trades WHERE order_id = ?"
-# The plus keeps SQLite from comparing as INTEGER, for which it would not use the index on an expression.
-_IN_BLOCKS: Final = (
-    f"SELECT {TRADE_COLUMNS} FROM blocks CROSS JOIN trades ON {{join}} "
-    "WHERE last_ns >= ?1 AND first_ns < ?2 AND epoch_ns >= ?1 AND epoch_ns < ?2 {symbol}"
-    "ORDER BY block DESC, id DESC LIMIT ?3"
-)
-_BY_SYMBOL: Final = _IN_BLOCKS.format(join="trades.id >> 10 = +block", symbol="AND symbol = ?4 ")
-_BY_TIME: Final = _IN_BLOCKS.format(join="trades.id BETWEEN block << 10 AND (block << 10) + 1023", symbol="")
-_FOREVER_NS: Final = 2**63 - 1
 
 
 class TradeStore:
@@ -72,6 +60,12 @@ class TradeStore:
         self._check = check
         self._writer = Writer(self.path, clock=self._clock, busy_ms=busy_ms, max_bytes=max_bytes)
         self._readers = Readers(self.path, clock=self._clock, busy_ms=busy_ms)
+        self.asks = Asks(
+            writes=self._writer.lane,
+            quick=self._readers.quick_lane,
+            long=self._readers.long_lane,
+            clock=self._clock,
+        )
         self.journal = Journal(
             self.path, writer=self._writer, readers=self._readers, clock=self._clock, busy_ms=busy_ms
         )
@@ -95,22 +89,18 @@ class TradeStore:
         Takes a Trade, or anything with order_id, symbol, quantity and price. A time of 0 becomes now. Raises ValueError
         for a value that no row can hold, StoreError for the row of a journaled order: that one moves with the journal.
         """
-        row = trade_row(trade, now_ns=self._clock.epoch_ns())
-        await self._writer.write(lambda ledger: ledger.put_trade(row))
+        await self.asks.store_trade(trade).answer()
 
     async def update_trade_status(self, order_id: str, status: str) -> bool:
         """Set the status, durable on return; False when no such row exists. StoreError for a journaled order."""
-        now_ns = self._clock.epoch_ns()
-        order_id, status = clean(order_id), clean(str(status))
-        return await self._writer.write(lambda ledger: ledger.set_status(order_id, status, now_ns))
+        return await self.asks.update_trade_status(order_id, status).answer()
 
     async def get_recent_trades(self, limit: int = 100) -> list[Trade]:
         """The rows stored last, newest first."""
-        return [trade_from_row(row) for row in await self._readers.quick(_RECENT, (_at_most(limit),))]
+        return await self.asks.get_recent_trades(limit).answer()
 
     async def get_trade_by_order_id(self, order_id: str) -> Trade | None:
-        rows = await self._readers.quick(_BY_ORDER, (clean(order_id),))
-        return trade_from_row(rows[0]) if rows else None
+        return await self.asks.get_trade_by_order_id(order_id).answer()
 
     async def get_trades(
         self,
@@ -121,17 +111,7 @@ class TradeStore:
         limit: int | None = None,
     ) -> list[Trade]:
         """The rows of a symbol and of `since_ns <= epoch_ns < until_ns`, stored last first; None means: any."""
-        values = (
-            0 if since_ns is None else since_ns,
-            _FOREVER_NS if until_ns is None else until_ns,
-            -1 if limit is None else _at_most(limit),
-        )
-        found = (
-            self._readers.long(_BY_TIME, values)
-            if symbol is None
-            else (self._readers.long(_BY_SYMBOL, (*values, clean(symbol))))
-        )
-        return [trade_from_row(row) for row in await found]
+        return await self.asks.get_trades(symbol, since_ns, until_ns, limit).answer()
 
     # Upkeep.
 
@@ -197,10 +177,3 @@ async def _finish(work: Coroutine[Any, Any, T]) -> T:
         task.exception()
         raise cancelled
     return task.result()
-
-
-def _at_most(limit: int) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        message = f"limit is {limit!r}; give a whole number of at least 0"
-        raise ValueError(message)
-    return limit

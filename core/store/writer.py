@@ -24,15 +24,15 @@ class Writer:
     """The one way to write: the lane that owns the file's writing connection."""
 
     def __init__(self, path: Path, *, clock: Clock, busy_ms: int, max_bytes: int | None) -> None:
-        self._lane = Lane[Ledger](
+        self.lane = Lane[Ledger](
             path,
             clock=clock,
             connect=partial(_connect, path, busy_ms=busy_ms, max_bytes=max_bytes),
             carry=partial(_commit, path),
         )
-        self.open = self._lane.open
-        self.close = self._lane.close
-        self.alone = self._lane.alone
+        self.open = self.lane.open
+        self.close = self.lane.close
+        self.alone = self.lane.alone
 
     async def write(self, work: Callable[[Ledger], T]) -> T:
         """Run `work` inside the next transaction and return its result once that is durable.
@@ -40,7 +40,7 @@ class Writer:
         `work` runs in the writer's thread and may run twice; it changes nothing but the ledger.
         Raises what `work` raised, or a StoreError; in both cases nothing of this write is in the file.
         """
-        result: T = await self._lane.do(work)
+        result: T = await self.lane.do(work)
         return result
 
 

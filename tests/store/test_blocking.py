@@ -61,22 +61,39 @@ def test_options_and_errors_go_through(path: Path) -> None:
 
 
 def test_outside_its_block_it_says_so_and_leaves_no_thread(path: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     store = BlockingTradeStore(path)
     with pytest.raises(StoreError, match="closed"):
         store.get_recent_trades()
     with store:
-        assert threading.active_count() > before
+        made = set(threading.enumerate()) - before
+        assert len(made) >= 4
     with pytest.raises(StoreError, match="closed"):
         store.get_recent_trades()
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and "AnyIO" not in thread.name and not thread.daemon:
-            thread.join(timeout=5)
-    assert threading.active_count() == before
+    for thread in made:
+        thread.join(timeout=5)
+        assert not thread.is_alive()
+
+
+def test_a_call_that_meets_the_end_of_the_loop_is_told_and_not_kept_waiting(path: Path) -> None:
+    with BlockingTradeStore(path) as store:
+        kept = store._store
+    with pytest.raises(StoreError, match="closed"):
+        kept.asks.get_recent_trades(1).answer_for_thread()
+
+
+def test_a_timeout_raised_inside_a_job_is_the_jobs_own(path: Path) -> None:
+    def late(_: object) -> None:
+        raise TimeoutError("the job's own")
+
+    with BlockingTradeStore(path) as store, pytest.raises(TimeoutError, match="the job's own"):
+        store._store._writer.lane.do_for_thread(late)
 
 
 def test_a_store_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with pytest.raises(StoreError), BlockingTradeStore(tmp_path):
         pytest.fail("opened")
-    assert threading.active_count() == before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=5)
+        assert not thread.is_alive()

@@ -26,7 +26,7 @@ def trade(order_id: str) -> Trade:
 async def transactions(store: TradeStore) -> AsyncIterator[list[str]]:
     """The transactions that the writer begins meanwhile."""
     begun: list[str] = []
-    db = store._writer._lane._db
+    db = store._writer.lane._db
     assert db is not None
     await db.set_trace_callback(lambda statement: begun.append(statement) if statement.startswith("BEGIN") else None)
     yield begun
@@ -45,7 +45,7 @@ def write_lock(path: Path) -> Iterator[None]:
 async def until_on_its_way(store: TradeStore) -> None:
     """Return once the writer has taken everything that waited."""
     async with asyncio.timeout(5):
-        while store._writer._lane._waiting:  # noqa: ASYNC110 - the lane has no reason to tell anybody
+        while store._writer.lane._waiting:  # noqa: ASYNC110 - the lane has no reason to tell anybody
             await asyncio.sleep(0.001)
 
 

@@ -562,7 +562,7 @@ def test_a_rebuild_makes_the_same_projection_to_the_byte(tmp_path: Path) -> None
     serial = 0
 
     @given(st.lists(moves, max_size=30))
-    @settings(max_examples=40)
+    @settings(max_examples=25)
     def law(story: list[Any]) -> None:
         nonlocal serial
         serial += 1

@@ -234,16 +234,16 @@ async def test_a_replaced_row_is_found_by_its_new_time(store: TradeStore) -> Non
 
 
 async def test_queries_by_symbol_and_by_id_use_an_index(store: TradeStore) -> None:
-    from core.store.sqlite import _BY_ORDER, _BY_SYMBOL, _BY_TIME
+    from core.store.asks import BY_ORDER, BY_SYMBOL, BY_TIME
 
     async def plan(query: str, values: tuple[Any, ...]) -> str:
         return " / ".join(str(row[3]) for row in await store._readers.quick(f"EXPLAIN QUERY PLAN {query}", values))
 
     assert "SEARCH trades USING INDEX trades_by_block_and_symbol (<expr>=? AND symbol=?)" in await plan(
-        _BY_SYMBOL, (0, 9, 5, "A")
+        BY_SYMBOL, (0, 9, 5, "A")
     )
-    assert "SEARCH trades USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in await plan(_BY_TIME, (0, 9, 5))
-    assert "(order_id=?)" in await plan(_BY_ORDER, ("a",))
+    assert "SEARCH trades USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in await plan(BY_TIME, (0, 9, 5))
+    assert "(order_id=?)" in await plan(BY_ORDER, ("a",))
 
 
 async def test_a_hundred_tasks_lose_nothing(store: TradeStore) -> None:

@@ -1,0 +1,108 @@
+"""What the trade store can be asked, apart from who asks: a task that awaits, or a plain thread that blocks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from ..clock import Clock
+from ..models import Trade
+from .lane import Lane
+from .ledger import Ledger
+from .rows import TRADE_COLUMNS, clean, trade_from_row, trade_row
+
+__all__ = ["BY_ORDER", "BY_SYMBOL", "BY_TIME", "Ask", "Asks"]
+
+T = TypeVar("T")
+
+_RECENT: Final = f"SELECT {TRADE_COLUMNS} FROM trades ORDER BY id DESC LIMIT ?"
+BY_ORDER: Final = f"SELECT {TRADE_COLUMNS} FROM trades WHERE order_id = ?"
+# The plus keeps SQLite from comparing as INTEGER, for which it would not use the index on an expression.
+_IN_BLOCKS: Final = (
+    f"SELECT {TRADE_COLUMNS} FROM blocks CROSS JOIN trades ON {{join}} "
+    "WHERE last_ns >= ?1 AND first_ns < ?2 AND epoch_ns >= ?1 AND epoch_ns < ?2 {symbol}"
+    "ORDER BY block DESC, id DESC LIMIT ?3"
+)
+BY_SYMBOL: Final = _IN_BLOCKS.format(join="trades.id >> 10 = +block", symbol="AND symbol = ?4 ")
+BY_TIME: Final = _IN_BLOCKS.format(join="trades.id BETWEEN block << 10 AND (block << 10) + 1023", symbol="")
+_EVER_NS: Final = -(2**63)
+_FOREVER_NS: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[T]):
+    """One thing asked: the lane that carries it, what is done there, and how the answer is read."""
+
+    lane: Lane[Any]
+    work: Callable[[Any], Any]
+    read: Callable[[Any], T]
+
+    async def answer(self) -> T:
+        return self.read(await self.lane.do(self.work))
+
+    def answer_for_thread(self) -> T:
+        """The same, for a thread other than the lane's loop's."""
+        return self.read(self.lane.do_for_thread(self.work))
+
+
+class Asks:
+    """Each method checks its arguments at once and touches no file. What they mean stands at `TradeStore`."""
+
+    def __init__(
+        self, *, writes: Lane[Ledger], quick: Lane[sqlite3.Connection], long: Lane[sqlite3.Connection], clock: Clock
+    ) -> None:
+        self._writes = writes
+        self._quick = quick
+        self._long = long
+        self._clock = clock
+
+    def store_trade(self, trade: Trade | object) -> Ask[None]:
+        row = trade_row(trade, now_ns=self._clock.epoch_ns())
+        return Ask(self._writes, lambda ledger: ledger.put_trade(row), _nothing)
+
+    def update_trade_status(self, order_id: str, status: str) -> Ask[bool]:
+        values = clean(order_id), clean(str(status)), self._clock.epoch_ns()
+        return Ask(self._writes, lambda ledger: ledger.set_status(*values), bool)
+
+    def get_recent_trades(self, limit: int) -> Ask[list[Trade]]:
+        return Ask(self._quick, _query(_RECENT, (_at_most(limit),)), _trades)
+
+    def get_trade_by_order_id(self, order_id: str) -> Ask[Trade | None]:
+        return Ask(self._quick, _query(BY_ORDER, (clean(order_id),)), _trade)
+
+    def get_trades(
+        self, symbol: str | None, since_ns: int | None, until_ns: int | None, limit: int | None
+    ) -> Ask[list[Trade]]:
+        values = (
+            _EVER_NS if since_ns is None else since_ns,
+            _FOREVER_NS if until_ns is None else until_ns,
+            -1 if limit is None else _at_most(limit),
+        )
+        if symbol is None:
+            return Ask(self._long, _query(BY_TIME, values), _trades)
+        return Ask(self._long, _query(BY_SYMBOL, (*values, clean(symbol))), _trades)
+
+
+def _query(query: str, values: Sequence[Any]) -> Callable[[sqlite3.Connection], list[Any]]:
+    return lambda connection: connection.execute(query, values).fetchall()
+
+
+def _trades(rows: list[Any]) -> list[Trade]:
+    return [trade_from_row(row) for row in rows]
+
+
+def _trade(rows: list[Any]) -> Trade | None:
+    return trade_from_row(rows[0]) if rows else None
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+def _at_most(limit: int) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        message = f"limit is {limit!r}; give a whole number of at least 0"
+        raise ValueError(message)
+    return limit
