@@ -7,10 +7,13 @@ from random import Random
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.brokers.base import TradingAPI
 from core.brokers.mock import MockTradingAPI
 from core.brokers.simulator.exchange import Exchange
+from core.brokers.simulator.faults import FaultKind
 from core.clock import DAY, MILLISECOND, MINUTE, SECOND, Clock, SystemClock, VirtualClock
 from core.errors import (
     AuthenticationFailed,
@@ -85,6 +88,48 @@ def test_each_fault_tells_what_is_known_and_leaves_the_book_as_it_says(
         assert (await broker.find_orders_by_tag("t1") != ()) is in_book  # and the fault has passed
 
     clock.run(story)
+
+
+KINDS = st.lists(st.sampled_from([None, *FaultKind]), min_size=1, max_size=12)
+
+
+@given(kinds=KINDS, seed=st.integers(0, 1000), gap_ns=st.sampled_from([0, 50 * MILLISECOND, SECOND]))
+def test_whatever_happens_what_a_caller_is_told_is_true(kinds: list[FaultKind | None], seed: int, gap_ns: int) -> None:
+    """Accepted is in the book, not sent and refused are not, once; unknown is settled when absence counts as proven."""
+    clock = VirtualClock()
+    broker = make(clock, rng=Random(seed), rate_limits={"requests_per_second": 4})
+    told: dict[str, str] = {}
+
+    async def send(tag: str) -> None:
+        try:
+            await broker.place_order(ORDER, tag=tag)
+            told[tag] = "accepted"
+        except OrderOutcomeUnknown as error:
+            told[tag] = "unknown"
+            await clock.sleep_until_ns(clock.now_ns() + max(error.arrives_within_ns, broker.absence_proven_after_ns))
+            settled[tag] = tag in tags(broker)
+        except (OrderNotSent, OrderRefused):
+            told[tag] = "not accepted"
+
+    settled: dict[str, bool] = {}
+
+    async def story() -> None:
+        async with anyio.create_task_group() as tasks:
+            for number, kind in enumerate(kinds):
+                if kind is not None:
+                    broker.set_fault(kind, 1)
+                tasks.start_soon(send, f"t{number}")
+                await clock.sleep_until_ns(clock.now_ns() + gap_ns)
+        await clock.sleep_until_ns(clock.now_ns() + MINUTE)
+
+    clock.run(story)
+    book = tags(broker)
+    assert len(set(book)) == len(book)
+    assert len(told) == len(kinds)
+    for tag, words in told.items():
+        assert (tag in book) == {"accepted": True, "not accepted": False, "unknown": settled.get(tag)}[words]
+    assert broker.referee_report().duplicate_tags == ()
+    assert all(most <= limit for _, most, limit in broker.referee_report().fullest)
 
 
 async def test_an_order_that_was_late_is_absent_first_and_there_before_absence_counts_as_proven(
