@@ -114,6 +114,13 @@ class Asker:
                     desk.silent_since_ns = asked_ns
                 desk.fault = str(error)
                 return False
+            except Exception as error:  # noqa: BLE001 - a bug of an adapter must not end the asking for all the others
+                fault = f"{type(error).__name__}: {error}"
+                if desk.fault != fault:
+                    await self._recorder.incident("adapter", provider, f"{operation.value}: {fault}")
+                desk.silent_since_ns = asked_ns if desk.silent_since_ns is None else desk.silent_since_ns
+                desk.fault = fault
+                return False
             desk.silent_since_ns, desk.fault = None, ""
             if only is None:
                 desk.answered_ns = asked_ns

@@ -131,7 +131,7 @@ class Recorder:
         """
         live.in_doubt = True
         try:
-            await self._journal.append(*entries)
+            await self._journal.append(*entries, expected=(live.id, live.status, live.attempt))
         except EngineHalted:
             live.in_doubt = False  # the whole was refused
             raise

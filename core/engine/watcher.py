@@ -14,7 +14,7 @@ from typing import Final
 from anyio.abc import TaskGroup
 
 from ..clock import SECOND, Clock
-from ..errors import StoreError
+from ..errors import OrderError, StoreError
 from ..models import OrderStatus, Priority
 from .asker import Asker
 from .changer import Changer
@@ -140,6 +140,8 @@ class Watcher:
         except StoreError as error:
             # What was not written is asked for again in the next round.
             self._recorder.tell("store", "", str(error))
+        except OrderError as error:
+            self._recorder.tell("illegal_step", "", str(error))
 
     def _by_provider(self) -> dict[str, list[LiveOrder]]:
         grouped: dict[str, list[LiveOrder]] = {}

@@ -19,6 +19,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
@@ -75,8 +76,12 @@ class Report:
     digest: str = ""
 
 
+# The process that a task belongs to: a task belongs to its maker's.
+LIFE: ContextVar[Life | None] = ContextVar("LIFE", default=None)
+
+
 class Life:
-    """One run of the process, from start to crash."""
+    """One run of one process, from start to crash."""
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world
@@ -86,6 +91,7 @@ class Life:
         self.dead = False
         self.crashed = asyncio.Event()
         self.halted_here = False
+        self.tasks: list[asyncio.Task[Any]] = []
 
     # -- what happens at a seam -------------------------------------------------------------------------------------
 
@@ -110,6 +116,7 @@ class Life:
     # -- what it does -----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
+        LIFE.set(self)
         world = self.world
         manager = MultiAPIManager({}, clock=world.clock, rng=Random(f"{world.seed}/manager/{self.number}"))
         manager.apis = {name: cast("Any", Seam(api, self)) for name, api in world.brokers.items()}
@@ -130,6 +137,18 @@ class Life:
             async with anyio.create_task_group() as tasks:
                 for number in range(world.callers):
                     tasks.start_soon(Caller(self, engine, number).run)
+
+    async def kill(self) -> None:
+        """End every task at its present await, in the order in which they were made; shields do not count."""
+        self.dead = True
+        while alive := [task for task in self.tasks if not task.done()]:
+            for task in alive:
+                task.cancel()
+            await asyncio.sleep(0)
+        for task in self.tasks:
+            if not task.cancelled():
+                task.exception()  # seen: a dead process complains to nobody
+        self.tasks.clear()
 
     async def _settle(self, engine: TradingEngine) -> None:
         if engine.halted:
@@ -294,7 +313,7 @@ class World:
         self._told: list[OrderOutcome] = []
         self._trace = hashlib.blake2b(digest_size=16)
         self._lines: list[str] = []
-        self._tasks: list[asyncio.Task[Any]] = []
+        self.has_rivals = self.rng.random() < 0.4  # other processes on the same store and accounts
         settings = ExchangeSettings(seed=seed)
         exchange = Exchange(self.clock, settings)
         self.brokers = {name: self._broker(name, exchange) for name in ("upstox", "fyers")}
@@ -339,50 +358,48 @@ class World:
         return report
 
     async def _main(self) -> None:
-        asyncio.get_running_loop().set_task_factory(self._make_task)
-        for number in range(self.lives):
-            life = Life(self, number)
-            if life.is_last:
-                for api in self.brokers.values():
-                    api.faults.clear()
-            task = asyncio.create_task(life.run())
-            crash_ns = self.clock.now_ns() + self.rng.randrange(1, 20 * SECOND)
-            timer = asyncio.create_task(self.clock.sleep_until_ns(crash_ns))
-            crashed = asyncio.create_task(life.crashed.wait())
-            await asyncio.wait(
-                [task, crashed] if life.is_last else [task, crashed, timer], return_when=asyncio.FIRST_COMPLETED
-            )
-            if not task.done() or life.dead:
-                self.report.crashes += 1
-                self.note(f"crash of life {number}")
-            elif (fault := task.exception()) is not None:
-                if isinstance(fault, StoreError) and not life.is_last:
-                    self.note(f"life {number} ended: {fault}")  # it could not even start: the operator's turn
-                else:
-                    self.violate(f"the engine raised {fault!r}")
-                    self.error = fault
-            life.dead = True
-            await self._kill_all()
-            self.disk.crash()
-            self._check_told(f"after life {number}")
-            await self.clock.sleep_until_ns(self.clock.now_ns() + self.rng.randrange(1, 4 * SECOND))
+        asyncio.get_running_loop().set_task_factory(_make_task)
+        rivals = [self._rival(number) for number in (100, 200)] if self.has_rivals else []
+        done = [asyncio.create_task(rival) for rival in rivals]
+        for number in range(self.lives - 1):
+            await self._live(Life(self, number), self.rng)
+        if done:
+            await asyncio.wait(done)
+            for task in done:
+                task.result()
+        for api in self.brokers.values():
+            api.faults.clear()
+        await self._live(Life(self, self.lives - 1), self.rng)
         self._check_books()
 
-    def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **named: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **named)
-        self._tasks.append(task)
-        return task
+    async def _rival(self, first: int) -> None:
+        rng = Random(f"{self.seed}/rival/{first}")
+        for number in range(first, first + rng.randrange(1, 4)):
+            await self._live(Life(self, number), rng)
 
-    async def _kill_all(self) -> None:
-        """End every task at its present await, in the order in which they were made; shields do not count."""
-        while alive := [task for task in self._tasks if not task.done()]:
-            for task in alive:
-                task.cancel()
-            await asyncio.sleep(0)
-        for task in self._tasks:
-            if not task.cancelled():
-                task.exception()  # seen: a dead process complains to nobody
-        self._tasks.clear()
+    async def _live(self, life: Life, rng: Random) -> None:
+        """Let one life go to its end, or to its crash, and then some time pass."""
+        task = asyncio.create_task(life.run())
+        life.tasks.append(task)
+        timer = asyncio.create_task(self.clock.sleep_until_ns(self.clock.now_ns() + rng.randrange(1, 20 * SECOND)))
+        crashed = asyncio.create_task(life.crashed.wait())
+        ends = [task, crashed] if life.is_last else [task, crashed, timer]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() or life.dead:
+            self.report.crashes += 1
+            self.note(f"crash of life {life.number}")
+        elif (fault := task.exception()) is not None:
+            if isinstance(fault, StoreError) and not life.is_last:
+                self.note(f"life {life.number} ended: {fault}")  # it could not even start: the operator's turn
+            else:
+                self.violate(f"the engine raised {fault!r}")
+                self.error = fault
+        await life.kill()
+        timer.cancel()
+        crashed.cancel()
+        self.disk.crash()
+        self._check_told(f"after life {life.number}")
+        await self.clock.sleep_until_ns(self.clock.now_ns() + rng.randrange(1, 4 * SECOND))
 
     # -- what is noted ----------------------------------------------------------------------------------------------
 
@@ -502,3 +519,12 @@ class World:
         for symbol in SYMBOLS:
             if ours[symbol] != theirs[symbol]:
                 self.violate(f"{name} holds {theirs[symbol]} of {symbol}, our fills make {ours[symbol]}")
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **named: Any) -> asyncio.Task[Any]:
+    """Every task is known to its process, so that a crash ends it."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **named)
+    life = LIFE.get()
+    if life is not None:
+        life.tasks.append(task)
+    return task

@@ -614,3 +614,15 @@ async def test_the_csv_holds_every_entry(store: TradeStore, tmp_path: Path) -> N
     read = [entry_from_json(row["kind"], int(row["version"]), row["body"]) for row in rows if row["order_id"] == "a"]
     assert read == [row.entry for row in await store.journal.story("a")]
     assert not target.with_name("journal.csv.part").exists()
+
+
+async def test_a_step_from_where_another_process_has_moved_on_is_refused(store: TradeStore) -> None:
+    await sent(store)
+    stale = Step("a", S.UNKNOWN, S.DENIED)
+    for expected in (("a", S.UNKNOWN, 1), ("a", S.SUBMITTING, 2)):
+        with pytest.raises(OrderConflict, match="is SUBMITTING at attempt 1, by another process"):
+            await store.journal.append(stale, expected=expected)
+    await store.journal.append(Step("a", S.SUBMITTING, S.ACCEPTED), expected=("a", S.SUBMITTING, 1))
+    found = await store.journal.order("a")
+    assert found is not None
+    assert found.status is S.ACCEPTED
