@@ -46,9 +46,10 @@ from ..models import (
 )
 from .simulator.accounts import Refusal, SimOrder
 from .simulator.books import Book, average_price
-from .simulator.exchange import Exchange, rupees
+from .simulator.exchange import Exchange
 from .simulator.faults import ACCEPTED_KINDS, Fault, FaultKind, Faults
 from .simulator.referee import Breach, DayBlock, Referee
+from .simulator.rules import rupees
 
 __all__ = ["MockTradingAPI"]
 

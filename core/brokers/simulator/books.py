@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ...models import BrokerOrder
 from .accounts import SimOrder
-from .exchange import rupees
+from .rules import rupees
 
 __all__ = ["Book", "average_price"]
 

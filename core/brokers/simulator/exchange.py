@@ -17,13 +17,14 @@ from random import Random
 from typing import Final
 
 from ...clock import DAY, MILLISECOND, SECOND, Clock
-from ...models import Order, OrderType, Product, Quote, Side, Validity
+from ...models import Order, OrderType, Quote, Side, Validity
 from .accounts import Account, Execution, Refusal, RefusalReason, SimOrder, Stage
 from .listings import LISTINGS, Listing
 from .referee import IST_OFFSET_NS
+from .rules import Change, change_refusal, check_input, fitting_prices, risk_refusal, rupees
 from .walk import Walk
 
-__all__ = ["IST", "Exchange", "ExchangeSettings", "rupees"]
+__all__ = ["IST", "Exchange", "ExchangeSettings"]
 
 IST: Final = timedelta(hours=5, minutes=30)
 _OPENS, _CLOSES = time(9, 15), time(15, 30)
@@ -47,16 +48,6 @@ class ExchangeSettings:
     refill_ns: tuple[int, int] = (5 * MILLISECOND, 200 * MILLISECOND)
     whole_fill: float = 0.6
     slippage_ticks: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """What an order shall become."""
-
-    quantity: int
-    order_type: OrderType
-    price_paise: int
-    trigger_paise: int
 
 
 class Exchange:
@@ -117,7 +108,7 @@ class Exchange:
         holdings) is in the book as REJECTED, with the reason in its message.
         """
         self.advance()
-        listing = self._check_input(order.symbol, order.quantity, order.price, order.trigger_price)
+        listing = check_input(self.listings, order.symbol, order.quantity, order.price, order.trigger_price)
         if listing.segment in account.killed_segments:
             raise Refusal(RefusalReason.KILL_SWITCH, f"segment {listing.segment} is shut by the kill switch")
         epoch_ns = self.clock.epoch_ns()
@@ -139,7 +130,7 @@ class Exchange:
         )
         account.add(placed)
         walk = self._walk_to_now(listing.symbol)
-        reason = self._risk_check(account, placed, walk.price_paise)
+        reason = risk_refusal(account, placed, walk.price_paise, is_open=self.is_open)
         if reason is not None:
             placed.move(Stage.REJECTED, epoch_ns, str(reason))
             placed.reason = reason.reason
@@ -166,16 +157,16 @@ class Exchange:
         self.advance()
         order = self._find(account, order_id)
         self._check_open(order)
-        listing = order.listing
-        self._check_input(listing.symbol, order.quantity if quantity is None else quantity, price, trigger_price)
+        wanted = order.quantity if quantity is None else quantity
+        check_input(self.listings, order.listing.symbol, wanted, price, trigger_price)
         new_type = order.order_type if order_type is None else order_type
-        new_price, new_trigger = _fitting_prices(
+        new_price, new_trigger = fitting_prices(
             new_type,
             order.price_paise if price is None else _paise(price),
             order.trigger_paise if trigger_price is None else _paise(trigger_price),
         )
-        change = _Change(order.quantity if quantity is None else quantity, new_type, new_price, new_trigger)
-        refusal = _outside_band(listing, new_price, new_trigger) or self._change_refusal(account, order, change)
+        change = Change(wanted, new_type, new_price, new_trigger)
+        refusal = change_refusal(account, order, change, self._walk_to_now(order.listing.symbol).price_paise)
         if refusal is not None:
             raise refusal
         order.pending = "modify"
@@ -305,18 +296,19 @@ class Exchange:
         if order.is_open:
             self._enter(order)
 
-    def _change(self, account: Account, order: SimOrder, change: _Change) -> None:
+    def _change(self, account: Account, order: SimOrder, change: Change) -> None:
         """A change gets to the exchange; what has happened since it was asked for may forbid it."""
         if order.pending == "modify":
             order.pending = ""
         epoch_ns = self._epoch_at(self._now_ns)
-        if not order.is_open or self._change_refusal(account, order, change) is not None:
+        market_paise = self._walk_to_now(order.listing.symbol).price_paise
+        if not order.is_open or change_refusal(account, order, change, market_paise) is not None:
             order.note("not modified", epoch_ns)
             return
         account.release(order)
         order.quantity, order.order_type = change.quantity, change.order_type
         order.price_paise, order.trigger_paise = change.price_paise, change.trigger_paise
-        account.reserve(order, self._walk_to_now(order.listing.symbol).price_paise)
+        account.reserve(order, market_paise)
         order.note("modified", epoch_ns)
         if order.stage is not Stage.TRANSIT:
             self._unrest(order)
@@ -406,78 +398,6 @@ class Exchange:
             raise Refusal(RefusalReason.FINISHED, f"order {order.order_id} is {order.stage.value} already")
         if order.pending == "cancel":
             raise Refusal(RefusalReason.PENDING, f"order {order.order_id} has a cancel under way")
-
-    def _check_input(self, symbol: str, quantity: int, price: Decimal | None, trigger_price: Decimal | None) -> Listing:
-        listing = self.listings.get(symbol)
-        if listing is None:
-            raise Refusal(RefusalReason.UNKNOWN_SYMBOL, f"unknown symbol {symbol!r}")
-        if not listing.tradable:
-            raise Refusal(RefusalReason.NOT_TRADABLE, f"{symbol} cannot be traded")
-        if quantity < 1:
-            raise Refusal(RefusalReason.QUANTITY, f"quantity is {quantity}; give at least 1")
-        if quantity % listing.lot:
-            raise Refusal(RefusalReason.LOT, f"quantity {quantity} is no multiple of the lot of {listing.lot}")
-        for value in (price, trigger_price):
-            if value is not None and value * 100 % listing.tick_paise:
-                tick = rupees(listing.tick_paise)
-                raise Refusal(RefusalReason.TICK, f"price {value} is no multiple of the tick of {tick}")
-        return listing
-
-    def _change_refusal(self, account: Account, order: SimOrder, change: _Change) -> Refusal | None:
-        if change.quantity <= order.filled:
-            return Refusal(RefusalReason.QUANTITY, f"{order.filled} of the order are filled; give a larger quantity")
-        if order.product is Product.DELIVERY and order.side is Side.SELL:
-            free = account.deliverable(order.listing.symbol)
-            if free < change.quantity - order.quantity:
-                return Refusal(RefusalReason.HOLDINGS, f"{free} more free in holdings, {change.quantity} wanted in all")
-        price_paise = change.price_paise or self._walk_to_now(order.listing.symbol).price_paise
-        missing = account.missing_for_change(order, change.quantity, price_paise)
-        if missing > 0:
-            return Refusal(RefusalReason.FUNDS, f"Margin Shortfall:INR {missing / 100:.2f}")
-        return None
-
-    def _risk_check(self, account: Account, order: SimOrder, market_paise: int) -> Refusal | None:
-        if not self.is_open:
-            return Refusal(RefusalReason.MARKET_CLOSED, "the market is closed")
-        outside = _outside_band(order.listing, order.price_paise, order.trigger_paise)
-        if outside is not None:
-            return outside
-        if order.product is Product.DELIVERY and order.side is Side.SELL:
-            free = account.deliverable(order.listing.symbol)
-            if free < order.quantity:
-                return Refusal(RefusalReason.HOLDINGS, f"{free} free in holdings, {order.quantity} wanted")
-        need, available = account.need_for(order, market_paise), account.available_paise
-        if need > available:
-            text = f"Margin Shortfall:INR {(need - available) / 100:.2f} Available:INR {available / 100:.2f}"
-            return Refusal(RefusalReason.FUNDS, text)
-        return None
-
-
-def _outside_band(listing: Listing, *prices_paise: int) -> Refusal | None:
-    low, high = listing.low_paise, listing.high_paise
-    for price in prices_paise:
-        if price and not low <= price <= high:
-            band = f"{rupees(low)} to {rupees(high)}"
-            return Refusal(RefusalReason.PRICE_BAND, f"price {rupees(price)} is outside the day's band of {band}")
-    return None
-
-
-def _fitting_prices(order_type: OrderType, price: int, trigger: int) -> tuple[int, int]:
-    """The prices that an order of this type has; one it has no use for is dropped, one it lacks is refused."""
-    if order_type in {OrderType.MARKET, OrderType.SL_M}:
-        price = 0
-    elif not price:
-        raise Refusal(RefusalReason.PRICE, f"a {order_type.value} order needs a price")
-    if order_type in {OrderType.MARKET, OrderType.LIMIT}:
-        trigger = 0
-    elif not trigger:
-        raise Refusal(RefusalReason.PRICE, f"a {order_type.value} order needs a trigger price")
-    return price, trigger
-
-
-def rupees(paise: int) -> Decimal:
-    """Paise as rupees with two places."""
-    return Decimal(paise).scaleb(-2)
 
 
 def _paise(price: Decimal | None) -> int:
