@@ -273,8 +273,9 @@ class MockTradingAPI:
         return outcome
 
     def _instants(self, sent_ns: int, latency_ns: int, give_up_ns: int, fault: Fault | None) -> tuple[int, int]:
-        """When the request arrives and when its answer is back."""
-        arrival_ns = sent_ns + int(latency_ns * self._rng.uniform(0.3, 0.7))
+        """When the request arrives and when its answer is back; none arrives after its absence counts as proven."""
+        latest_ns = give_up_ns + self._absence_ns - 1
+        arrival_ns = min(sent_ns + int(latency_ns * self._rng.uniform(0.3, 0.7)), latest_ns)
         kind = None if fault is None else fault.kind
         if fault is None or kind not in {FaultKind.SLOW, FaultKind.SLOW_BODY, FaultKind.HANG, FaultKind.LATE}:
             return arrival_ns, sent_ns + latency_ns
@@ -282,7 +283,7 @@ class MockTradingAPI:
             return arrival_ns, give_up_ns + 1
         if kind is FaultKind.LATE:
             # It hangs somewhere on the way and gets through after we have stopped waiting.
-            late_ns = give_up_ns + min(fault.delay_ns, self._absence_ns - 1)
+            late_ns = min(give_up_ns + fault.delay_ns, latest_ns)
             return late_ns, late_ns
         return arrival_ns, sent_ns + latency_ns + fault.delay_ns
 

@@ -93,11 +93,18 @@ def test_each_fault_tells_what_is_known_and_leaves_the_book_as_it_says(
 KINDS = st.lists(st.sampled_from([None, *FaultKind]), min_size=1, max_size=12)
 
 
-@given(kinds=KINDS, seed=st.integers(0, 1000), gap_ns=st.sampled_from([0, 50 * MILLISECOND, SECOND]))
-def test_whatever_happens_what_a_caller_is_told_is_true(kinds: list[FaultKind | None], seed: int, gap_ns: int) -> None:
+@given(
+    kinds=KINDS,
+    seed=st.integers(0, 1000),
+    gap_ns=st.sampled_from([0, 50 * MILLISECOND, SECOND]),
+    response_time=st.sampled_from([0.0, 0.1, 3.0, 60.0]),
+)
+def test_whatever_happens_what_a_caller_is_told_is_true(
+    kinds: list[FaultKind | None], seed: int, gap_ns: int, response_time: float
+) -> None:
     """Accepted is in the book, not sent and refused are not, once; unknown is settled when absence counts as proven."""
     clock = VirtualClock()
-    broker = make(clock, rng=Random(seed), rate_limits={"requests_per_second": 4})
+    broker = make(clock, response_time, rng=Random(seed), rate_limits={"requests_per_second": 4})
     told: dict[str, str] = {}
 
     async def send(tag: str) -> None:

@@ -4,7 +4,8 @@ Sources: upstox.com/developer/api-documentation, pages Authentication, Rate Limi
 Get Order Details, Get Order History, Error Codes, Field Pattern, read February to September 2026; models and paths of
 upstox-python-sdk 2.30.0. Where they leave room:
 - A refused 429 carries no `Retry-After` and no quota header: none is documented, and the SDK would sleep on it.
-- An unknown tag has an empty history. An order that the risk check refuses is accepted (200) and then a row `rejected`.
+- An unknown tag has an empty history. An order that the risk check refuses is accepted (200) and then a row `rejected`;
+  so is one outside market hours, though some saw such an order kept as an after-market one.
 - A market order with `market_protection` 0 is refused (UDAPI1158); without the field it is protected automatically.
 - A call of several orders costs one request for each of them.
 """
