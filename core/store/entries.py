@@ -159,16 +159,18 @@ class Lifted:
 
 @dataclass(frozen=True, slots=True)
 class LimiterSaved:
-    """A limiter's counts, so that a restart does not forget what a broker still counts."""
+    """A limiter's counts, so that a restart does not forget what a broker still counts.
+
+    No entry: only the last of a provider is kept, beside the journal. A state of some kilobytes every few seconds
+    would be hundreds of megabytes a day from which nothing follows.
+    """
 
     provider: str
     state_json: str
     epoch_ns: int = 0
 
 
-Entry = (
-    Claimed | Intent | Step | FillSeen | CancelIntended | ModifyIntended | IncidentSeen | Halted | Lifted | LimiterSaved
-)
+Entry = Claimed | Intent | Step | FillSeen | CancelIntended | ModifyIntended | IncidentSeen | Halted | Lifted
 _TYPES: Final[Mapping[str, type[Any]]] = {
     kind.__name__: kind
     for kind in (
@@ -181,7 +183,6 @@ _TYPES: Final[Mapping[str, type[Any]]] = {
         IncidentSeen,
         Halted,
         Lifted,
-        LimiterSaved,
     )
 }
 

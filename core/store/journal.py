@@ -21,7 +21,7 @@ import anyio.to_thread
 from ..clock import Clock
 from ..errors import OrderError, StoreCorrupt, StoreError
 from ..models import Order, OrderStatus
-from .entries import Entry, JournaledOrder, JournalRow, entry_from_json
+from .entries import Entry, JournaledOrder, JournalRow, LimiterSaved, entry_from_json
 from .faults import told, translate_faults
 from .ledger import ORDER_QUERY, Ledger, link, order_from_row
 from .reader import Readers, connect_reader
@@ -78,7 +78,7 @@ class Journal:
 
     # Writing.
 
-    async def append(self, *entries: Entry, expected: tuple[str, OrderStatus, int] | None = None) -> int:
+    async def append(self, *entries: Entry | LimiterSaved, expected: tuple[str, OrderStatus, int] | None = None) -> int:
         """Append `entries` in one transaction, move the projection with them, and return the last serial: all durable.
 
         `expected` names an order, its status and its attempt as the caller knows them; OrderConflict when another
@@ -98,7 +98,9 @@ class Journal:
 
         return await self._writer.write(work)
 
-    async def claim(self, order: Order, *entries: Entry, simulated: bool = True) -> JournaledOrder | None:
+    async def claim(
+        self, order: Order, *entries: Entry | LimiterSaved, simulated: bool = True
+    ) -> JournaledOrder | None:
         """Take the order's client_order_id: None when it is ours now, the order that has it otherwise.
 
         `entries` are appended in the same transaction when the id was free. Of any number of tasks and processes that
@@ -220,7 +222,7 @@ def _rebuild(ledger: Ledger) -> int:
     )
     try:
         connection.execute("DELETE FROM trades WHERE order_id IN (SELECT order_id FROM kept) OR request IS NOT NULL")
-        for table in ("fills", "limiter_states", "halts"):
+        for table in ("fills", "halts"):
             connection.execute(f"DELETE FROM {table}")
         count = 0
         for epoch_ns, entry in _Chain(connection).entries():
@@ -284,7 +286,6 @@ def _differences(ours: sqlite3.Connection, replayed: sqlite3.Connection) -> Iter
     tables = {
         "trades": f"SELECT {columns} FROM trades WHERE request IS NOT NULL ORDER BY order_id",
         "fills": "SELECT * FROM fills ORDER BY order_id, fill_id",
-        "limiter_states": "SELECT * FROM limiter_states ORDER BY provider",
         "halts": "SELECT * FROM halts",
     }
     for table, query in tables.items():

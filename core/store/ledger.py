@@ -148,13 +148,17 @@ class Ledger:
 
     # The journal.
 
-    def append(self, entries: Iterable[Entry], now_ns: int) -> int:
-        """Check, write and apply `entries`; the serial of the last one.
+    def append(self, entries: Iterable[Entry | LimiterSaved], now_ns: int) -> int:
+        """Check, write and apply `entries`; the serial of the last one in the journal.
 
         Raises OrderConflict, EngineHalted or UnknownOrder; what was written before must then be undone.
         """
         serial, checksum = self.head()
         for entry in entries:
+            if isinstance(entry, LimiterSaved):
+                saved = clean(entry.provider), clean(entry.state_json)
+                self.connection.execute("INSERT OR REPLACE INTO limiter_states VALUES (?, ?)", saved)
+                continue
             self._check(entry)
             epoch_ns = entry.epoch_ns or now_ns
             kind, order_id, body = type(entry).__name__, getattr(entry, "order_id", ""), json_of(entry)
@@ -184,7 +188,9 @@ class Ledger:
         row = self.connection.execute(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),)).fetchone()
         return None if row is None else order_from_row(row)
 
-    def claim(self, order: Order, entries: Sequence[Entry], now_ns: int, *, simulated: bool) -> JournaledOrder | None:
+    def claim(
+        self, order: Order, entries: Sequence[Entry | LimiterSaved], now_ns: int, *, simulated: bool
+    ) -> JournaledOrder | None:
         """Take the order's id and append `entries`; or, where the id is taken, write nothing and return its order.
 
         Raises OrderConflict where the id is taken by other content.
@@ -247,11 +253,6 @@ class Ledger:
                 self.connection.execute("INSERT OR REPLACE INTO halts VALUES (1, ?)", (reason,))
             case Lifted():
                 self.connection.execute("DELETE FROM halts")
-            case LimiterSaved():
-                self.connection.execute(
-                    "INSERT OR REPLACE INTO limiter_states VALUES (?, ?)",
-                    (clean(entry.provider), clean(entry.state_json)),
-                )
             case _:
                 pass  # CancelIntended, ModifyIntended and IncidentSeen are history: no state follows from them alone
         return True

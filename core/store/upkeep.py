@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import StoreError
-from .entries import Halted, LimiterSaved
+from .entries import Halted
 from .faults import translate_faults
 from .ledger import Ledger
 from .reader import connect_reader
@@ -91,8 +91,7 @@ def retire(ledger: Ledger, before_ns: int, *, now_ns: int) -> int:
     """Delete what ended before `before_ns`; how many rows of trades went."""
     run = ledger.connection.execute
     # What must outlive its entry is said once more at the end of the journal, so that a rebuild still finds it.
-    kept: list[Halted | LimiterSaved] = [Halted(reason) for (reason,) in run("SELECT reason FROM halts").fetchall()]
-    kept += [LimiterSaved(*row) for row in run("SELECT provider, state FROM limiter_states").fetchall()]
+    kept = [Halted(reason) for (reason,) in run("SELECT reason FROM halts").fetchall()]
     ledger.append(kept, now_ns)
     gone = run("DELETE FROM trades WHERE request IS NULL AND epoch_ns < ?", (before_ns,)).rowcount
     (upto,) = run(
