@@ -125,7 +125,11 @@ class HTTPTransport:
                     allow_redirects=False,  # a 307 would send an order a second time
                     trace_request_ctx=sending,
                 ) as response:
-                    content = await self._read(response)
+                    length = response.content_length
+                    if length is not None and length <= BODY_BYTES_MAX and "Content-Encoding" not in response.headers:
+                        content = await response.read()  # as long as it says; packed, it could grow without end
+                    else:
+                        content = await _read_at_most(response, BODY_BYTES_MAX)
                     return Reply(
                         status=response.status,
                         body=content,
@@ -135,20 +139,6 @@ class HTTPTransport:
                     )
             except Exception as error:
                 raise self._sorted(error, sending) from error
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        length = response.content_length
-        if length is not None and length <= BODY_BYTES_MAX and "Content-Encoding" not in response.headers:
-            return await response.read()  # as long as it says; packed, it could grow without end
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > BODY_BYTES_MAX:
-                message = f"the answer is longer than {BODY_BYTES_MAX} bytes"
-                raise ValueError(message)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def _note_departure(self, _session: object, context: SimpleNamespace, _params: object) -> None:
         context.trace_request_ctx.begun_ns = self._clock.now_ns()
@@ -196,3 +186,16 @@ class HTTPTransport:
                 detail = clean_text(error.strerror or "", limit=80) if isinstance(error, OSError) else ""
                 return f"{text} ({detail})" if detail else text
         return clean_text(f"{type(error).__name__}: {error}", limit=120)
+
+
+async def _read_at_most(response: aiohttp.ClientResponse, size_max: int) -> bytes:
+    """The body. Raises ValueError as soon as it is longer than `size_max`."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > size_max:
+            message = f"the answer is longer than {size_max} bytes"
+            raise ValueError(message)
+    return b"".join(chunks)
