@@ -56,6 +56,7 @@ def test_it_says_when_it_is_ready_names_its_tokens_and_stops_at_a_signal(number:
         (["--faults", "/no/such/file"], "No such file"),
         (["--upstox-token", "two words"], "--upstox-token: give printable ASCII without blanks"),
         (["--host", "256.0.0.1"], "cannot listen on 256.0.0.1"),
+        (["--host", ""], "the address is empty"),
         (["--nonsense"], "unrecognized arguments"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -642,6 +643,28 @@ async def test_a_broker_that_is_down_refuses_connections_while_the_other_serves(
     client.simulator.set_fault("down", 0, broker="upstox")
     await asyncio.sleep(0.05)
     assert [await knock("upstox"), await knock("fyers")] == ["404", "404"]
+
+
+async def test_a_port_that_was_taken_while_it_was_closed_opens_when_it_is_free_again(client: Client) -> None:
+    async def serves(*, wanted: bool) -> None:
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    async with client.session.get(client.simulator.base_url) as reply:
+                        answered = reply.status == 404
+                except (aiohttp.ClientError, TimeoutError):
+                    answered = False
+                if answered is wanted:
+                    return
+                await asyncio.sleep(0.02)
+
+    client.simulator.set_fault("down", 1.0)
+    await serves(wanted=False)
+    with socket.create_server(("127.0.0.1", int(client.simulator.base_url.rpartition(":")[2]))):
+        client.simulator.set_fault("down", 0)
+        await asyncio.sleep(0.1)
+        await serves(wanted=False)
+    await serves(wanted=True)
 
 
 async def test_latency_has_a_floor() -> None:

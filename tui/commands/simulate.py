@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--port", type=_port, default=8770, metavar="N", help="0 picks a free one (default: 8770)")
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1")
+    parser.add_argument("--host", type=_host, default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1")
     parser.add_argument("--separate-ports", action="store_true", help="a further port for each broker")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="prices, fills and faults (default: 1)")
     parser.add_argument("--upstox-token", metavar="TOKEN", help="the access token that Upstox accepts")
@@ -139,3 +139,9 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to 65535")
     return port
+
+
+def _host(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the address is empty; 0.0.0.0 serves every network")
+    return text

@@ -19,7 +19,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ...clock import DAY, HOUR, MINUTE, SECOND, Clock, SystemClock
+from ...clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Clock, SystemClock
 from ...errors import ConfigError
 from ...models import BrokerOrder, Budget, Rate, RefereeReport
 from .books import Book
@@ -220,10 +220,14 @@ class Simulator:
             self._changed.clear()
             now_ns = self.clock.now_ns() - self.faults.start_ns
             down = [fault for fault in self.faults.active if fault.kind is FaultKind.DOWN]
-            for listener in self._listeners:
-                await listener.set_open(not any(listener.is_hit_by(fault, now_ns) for fault in down))
-            edges = [edge for fault in down for edge in (fault.from_ns, fault.until_ns) if edge and edge > now_ns]
-            wait_s = (min(edges) - now_ns) / SECOND if edges else None
+            edges_ns = [edge for fault in down for edge in (fault.from_ns, fault.until_ns) if edge and edge > now_ns]
+            try:
+                for listener in self._listeners:
+                    await listener.set_open(not any(listener.is_hit_by(fault, now_ns) for fault in down))
+            except OSError:
+                # While it was closed, somebody's outgoing connection got our port; it will be free again.
+                edges_ns.append(now_ns + 50 * MILLISECOND)
+            wait_s = (min(edges_ns) - now_ns) / SECOND if edges_ns else None
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait_s)
 
