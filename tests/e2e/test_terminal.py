@@ -60,9 +60,10 @@ class Pty:
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-        self.process = subprocess.Popen(  # noqa: PLW1509 - no thread runs when it forks
+        self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            preexec_fn=become_its_session, env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)},
+            preexec_fn=become_its_session,  # noqa: PLW1509 - no thread runs when it forks
+            env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         os.close(theirs)
 

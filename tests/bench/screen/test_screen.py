@@ -1,0 +1,252 @@
+"""What the screen costs: processor, first picture, key to repaint, the blotter, memory. Each prints its figure.
+
+    pytest tests/bench/screen --benchmark-enable -s
+
+Processor time is measured in a child process on a pseudo-terminal that is read all the time, so that neither pytest nor
+the reader is counted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.clock import MILLISECOND
+from tests.screen import samples
+from tui.view.brokers import BrokerGrid, broker_lines
+from tui.view.orders import ORDER_COLUMNS
+from tui.view.table import Sort, arrange, parse_filter
+
+ROOT = Path(__file__).parents[3]
+SIZE = (160, 50)
+
+PAINTER = """
+import gc, json, os, resource, sys, threading, time
+mode, seconds, hz = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+from tests.screen import samples
+from dataclasses import replace
+from tui.app import HeadroomApp
+
+class Port(samples.SamplePort):
+    step = 0
+    frames = [samples.many(step=step) for step in range(40)]
+    def snapshot(self):
+        self.step += 1
+        return replace(self.frames[self.step % 40], sequence=self.step)
+
+class Measured(HeadroomApp):
+    def on_mount(self):
+        self.set_timer(1.0, self.begin)
+        self.set_timer(1.0 + seconds, self.exit)
+    def begin(self):
+        gc.collect(); gc.freeze()
+        self.begun = time.process_time(), time.perf_counter(), self._port.step
+        self.slow, self.before = [], time.perf_counter()
+        if mode == "keys":
+            self.pressed, self.waits = 0.0, []
+            self.set_interval(0.15, self.poke)
+    def poke(self):
+        from textual import events
+        self.pressed = time.perf_counter()
+        self.post_message(events.Key("down", None))
+    def _display(self, screen, renderable):
+        super()._display(screen, renderable)
+        if mode == "keys" and getattr(self, "pressed", 0.0):
+            self.waits.append(time.perf_counter() - self.pressed); self.pressed = 0.0
+
+noise = threading.Event()
+def orders():
+    # 2000 orders a second, 20 us of Python each: what an engine in this process would take.
+    while not noise.wait(0.005):
+        for _ in range(10):
+            begun = time.perf_counter()
+            while time.perf_counter() - begun < 20e-6: pass
+if mode == "keys":
+    threading.Thread(target=orders, daemon=True).start()
+app = Measured(Port(samples.many()), hz=hz)
+app.run()
+noise.set()
+cpu, wall, step = app.begun
+took = time.perf_counter() - wall
+waits = sorted(getattr(app, "waits", []))
+json.dump({
+    "cpu": (time.process_time() - cpu) / took * 100,
+    "ticks": (app._port.step - step) / took,
+    "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "key_p99_ms": waits[int(len(waits) * 0.99)] * 1000 if waits else 0,
+    "keys": len(waits),
+}, open(sys.argv[4], "w"))
+"""
+
+
+def on_a_terminal(*command: str, size: tuple[int, int] = SIZE) -> None:
+    """Run to the end on a pseudo-terminal that is read all the time."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(ROOT)}
+    environment = {name: value for name, value in environment.items() if name not in {"COLUMNS", "LINES"}}
+    process = subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+
+    def read() -> None:
+        try:
+            while os.read(ours, 1 << 20):
+                pass
+        except OSError:
+            return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    code = process.wait(120)
+    reader.join()
+    os.close(ours)
+    assert code == 0
+
+
+def painted(tmp_path: Path, mode: str, seconds: float, hz: float) -> dict[str, float]:
+    import json
+
+    report = tmp_path / "report.json"
+    on_a_terminal(sys.executable, "-c", PAINTER, mode, str(seconds), str(hz), str(report))
+    found: dict[str, float] = json.loads(report.read_text("utf-8"))
+    return found
+
+
+@pytest.fixture
+def enabled(request: pytest.FixtureRequest) -> bool:
+    option = request.config.getoption
+    return bool(option("benchmark_enable") or not option("benchmark_disable"))
+
+
+@pytest.mark.parametrize("hz", [10, 2])
+def test_the_overview_of_twelve_brokers(tmp_path: Path, enabled: bool, hz: int) -> None:
+    if not enabled:
+        pytest.skip("measures for seconds; --benchmark-enable")
+    found = painted(tmp_path, "paint", 8, hz)
+    print(f"\noverview 160x50, 12 x 4 windows, {hz} Hz: {found['cpu']:.1f} % of a core, {found['ticks']:.1f} ticks/s, "
+          f"{found['rss']:.0f} MiB")  # fmt: skip
+
+
+def test_a_key_is_answered_beside_two_thousand_orders_a_second(tmp_path: Path, enabled: bool) -> None:
+    if not enabled:
+        pytest.skip("measures for seconds; --benchmark-enable")
+    found = painted(tmp_path, "keys", 12, 10)
+    print(f"\nkey to repaint beside 2000 orders/s: p99 {found['key_p99_ms']:.0f} ms of {found['keys']} keys")
+
+
+@pytest.mark.parametrize("command", [("--help",), ()], ids=["help", "first picture"])
+def test_the_start(tmp_path: Path, enabled: bool, command: tuple[str, ...]) -> None:
+    if not enabled:
+        pytest.skip("measures for seconds; --benchmark-enable")
+    timed = (
+        "import os,sys,time,subprocess,resource; begun=time.perf_counter();"
+        "subprocess.run(sys.argv[2:],check=True,stdout=None if sys.argv[1] == '1' else subprocess.DEVNULL);"
+        "used=resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "open(os.environ['REPORT'],'w').write(f'{time.perf_counter()-begun} {used.ru_utime+used.ru_stime}')"
+    )
+    program = [sys.executable, "-m", "tui", *command]
+    if not command:
+        first = (
+            "from tests.screen import samples; from tui.app import HeadroomApp\n"
+            "app = HeadroomApp(samples.SamplePort(samples.normal()), hz=0)\n"
+            "app._after_first_paint = app.exit\n"
+            "app.run()"
+        )
+        program = [sys.executable, "-c", first]
+    best = (float("inf"), float("inf"))
+    for _ in range(3):
+        report = tmp_path / "start"
+        os.environ["REPORT"] = str(report)
+        on_a_terminal(sys.executable, "-c", timed, "1" if not command else "0", *program)
+        wall, cpu = map(float, report.read_text("utf-8").split())
+        best = min(best, (wall, cpu))
+    print(
+        f"\nstart {' '.join(command) or 'to the first picture, with exit'}: {best[0]:.2f} s, processor {best[1]:.2f} s"
+    )
+
+
+def blotter_step() -> Callable[[], object]:
+    """A tick of a blotter of 5000 orders: at 10 Hz, 100 new and 300 changed a second are 10 and 30 a tick."""
+    rows = list(samples.orders(5000))
+    step = [0]
+    nothing = parse_filter("", ORDER_COLUMNS)
+
+    def tick() -> object:
+        step[0] += 1
+        fresh = [samples.order(10_000 + step[0] * 10 + number, "NEW") for number in range(10)]
+        for place in range(0, 300, 10):
+            rows[place] = replace(rows[place], filled_quantity=step[0] % 10)
+        rows[:0] = fresh
+        del rows[5000:]
+        return arrange(tuple(rows), ORDER_COLUMNS, Sort(), nothing)
+
+    return tick
+
+
+async def test_the_blotter_of_five_thousand_rows(enabled: bool) -> None:
+    import time
+
+    from tui.app import HeadroomApp
+
+    ticks = 60 if enabled else 3
+    step = blotter_step()
+    port = samples.SamplePort(samples.normal())
+    app = HeadroomApp(port, hz=0)
+    took: list[float] = []
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4")
+        for number in range(ticks):
+            port.now = replace(port.now, sequence=number + 2, orders=step())
+            begun = time.perf_counter()
+            app.tick()
+            app.screen._on_timer_update()
+            took.append(time.perf_counter() - begun)
+    took.sort()
+    print(f"\nblotter, 5000 rows: median {took[len(took) // 2] * 1000:.1f} ms a tick, worst {took[-1] * 1000:.1f} ms")
+
+
+@pytest.mark.parametrize("asked", ["", "sbin !cancelled", "status=filled"], ids=["all", "words", "field"])
+def test_finding_among_five_thousand_rows(benchmark: Callable[..., object], asked: str) -> None:
+    rows = samples.orders(5000)
+    keep = parse_filter(asked, ORDER_COLUMNS)
+    benchmark(lambda: arrange(rows, ORDER_COLUMNS, Sort("price", descending=True), keep))
+
+
+def test_the_grid_of_twelve_brokers_as_text(benchmark: Callable[..., object]) -> None:
+    grid = BrokerGrid(samples.many().brokers, "broker03")
+    benchmark(lambda: broker_lines(grid, 160, 32))
+
+
+async def test_an_hour_at_ten_pictures_a_second_takes_no_memory(enabled: bool) -> None:
+    import psutil
+
+    from tui.app import HeadroomApp
+
+    ticks = 36_000 if enabled else 40
+    frames = [samples.many(step=step) for step in range(40)]
+    port = samples.SamplePort(frames[0])
+    app = HeadroomApp(port, hz=0)
+    memory: list[int] = []
+    process = psutil.Process()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        for number in range(ticks):
+            port.now = replace(frames[number % 40], sequence=number, epoch_ns=number * 100 * MILLISECOND)
+            app.tick()
+            if number % (ticks // 10) == 0:
+                await pilot.pause()
+                memory.append(process.memory_info().rss)
+    grown = (memory[-1] - memory[1]) / 1_048_576
+    print(f"\n{ticks} pictures: {memory[-1] / 1_048_576:.0f} MiB resident, {grown:+.1f} MiB since the first tenth")
+    assert grown < 10
