@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import anyio
 import pytest
 
@@ -109,3 +111,29 @@ async def test_the_system_clock_calls_once() -> None:
     clock.call_at_ns(clock.now_ns() + MILLISECOND, called.set)
     with anyio.fail_after(5):
         await called.wait()
+
+
+@pytest.mark.parametrize("thread_s", [0.0, 0.05])
+def test_in_a_run_what_a_thread_brings_comes_after_the_work_of_the_loop_however_fast_it_was(thread_s: float) -> None:
+    clock = VirtualClock()
+    log: list[str] = []
+
+    async def thread_work() -> None:
+        with clock.outside():
+            await anyio.to_thread.run_sync(time.sleep, thread_s)
+        log.append("thread")
+
+    async def loop_work() -> None:
+        for _ in range(20):
+            time.sleep(0.001)  # noqa: ASYNC251 - the loop is busy, so that a fast thread ends meanwhile
+            await anyio.sleep(0)
+        log.append("loop")
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(thread_work)
+            tasks.start_soon(loop_work)
+
+    clock.run(main)
+    assert log == ["loop", "thread"]
+    assert clock.now_ns() == 0
