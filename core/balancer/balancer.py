@@ -19,7 +19,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ..clock import MILLISECOND, SECOND, Clock, SystemClock
@@ -191,7 +191,7 @@ class IntelligentLoadBalancer:
         scarcity = self._scarcity(candidates, barred, now_ns)
         prices, cold_s = self._settings.prices, -1.0
         costs: list[Cost] = []
-        for candidate, known in zip(candidates, knowns, strict=True):
+        for candidate, known, why in zip(candidates, knowns, barred, strict=True):
             load = known.load
             ewma = load.latency_of.get(operation)
             if ewma is None:
@@ -200,16 +200,27 @@ class IntelligentLoadBalancer:
             else:
                 expected_s = ewma.expected_s(candidate.in_flight)
             scarce = scarcity.get(candidate.name, NO_SCARCITY)
-            costs.append(weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders))
+            costs.append(
+                weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders, why)
+            )
         index, reason = self._pick(candidates, costs, barred, rules, exclude, deadline_ns, now_ns, orders=orders)
         self._serial += 1
         chosen = ""
         if index >= 0:
             chosen = candidates[index].name
             knowns[index].routed += 1
-        terms = tuple(map(_terms, candidates, costs, barred))
         decision = Decision(
-            serial=self._serial, at_ns=now_ns, operation=operation, chosen=chosen, reason=reason, candidates=terms
+            serial=self._serial,
+            at_ns=now_ns,
+            operation=operation,
+            chosen=chosen,
+            reason=reason,
+            candidates=tuple(
+                [
+                    cost.terms if cost.terms.barred == why else replace(cost.terms, barred=why)
+                    for cost, why in zip(costs, barred, strict=True)
+                ]
+            ),
         )
         if len(self._ring) == self._ring.maxlen:
             self._outcomes.pop(self._ring[0].serial, None)
@@ -298,7 +309,7 @@ class IntelligentLoadBalancer:
             if len(found) >= limit:
                 break
             outcome = self._outcomes.get(decision.serial)
-            found.append(decision if outcome is None else _with_outcome(decision, outcome))
+            found.append(decision if outcome is None else replace(decision, outcome=outcome))
         return tuple(found)
 
     def breaker(self, name: str, category: Category | None = None) -> BreakerView:
@@ -589,7 +600,7 @@ def _ready(able: Sequence[int], candidates: Sequence[Candidate]) -> tuple[bool, 
 
 def _in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: float) -> list[int]:
     """Those that would answer within the deadline; all, when none would."""
-    in_time = [i for i in able if costs[i].wait_s + costs[i].queue_s + costs[i].latency_s <= left_s]
+    in_time = [i for i in able if _answer_s(costs[i].terms) <= left_s]
     if not in_time or len(in_time) == len(able):
         return able
     for i in able:
@@ -598,40 +609,8 @@ def _in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: 
     return in_time
 
 
-_new_terms = CandidateTerms.__new__
-_set_name, _set_wait_s, _set_queue_s, _set_latency_s, _set_failure_s, _set_headroom_s, _set_barred = (
-    getattr(CandidateTerms, name).__set__
-    for name in ("name", "wait_s", "queue_s", "latency_s", "failure_s", "headroom_s", "barred")
-)
-
-
-def _terms(candidate: Candidate, cost: Cost, barred: str) -> CandidateTerms:
-    """The same as `CandidateTerms(...)`, four times faster.
-
-    A frozen dataclass sets each field through object.__setattr__, by name. With one of these per broker and decision
-    that was half of what a decision cost.
-    """
-    terms = _new_terms(CandidateTerms)
-    _set_name(terms, candidate.name)
-    _set_wait_s(terms, cost.wait_s)
-    _set_queue_s(terms, cost.queue_s)
-    _set_latency_s(terms, cost.latency_s)
-    _set_failure_s(terms, cost.failure_s)
-    _set_headroom_s(terms, cost.headroom_s)
-    _set_barred(terms, barred)
-    return terms
-
-
-def _with_outcome(decision: Decision, outcome: str) -> Decision:
-    return Decision(
-        serial=decision.serial,
-        at_ns=decision.at_ns,
-        operation=decision.operation,
-        chosen=decision.chosen,
-        reason=decision.reason,
-        candidates=decision.candidates,
-        outcome=outcome,
-    )
+def _answer_s(terms: CandidateTerms) -> float:
+    return terms.wait_s + terms.queue_s + terms.latency_s
 
 
 def _nobody(candidates: Sequence[Candidate], barred: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..clock import MINUTE, SECOND
-from ..models import WindowHeadroom
+from ..models import CandidateTerms, WindowHeadroom
 from .breaker import CircuitBreaker
 from .candidate import Candidate
 from .load import BrokerLoad
@@ -56,13 +56,9 @@ class Prices:
 
 
 class Cost(NamedTuple):
-    """The terms of one broker. `fullest`: the share gone of its fullest window, the queue before it counted in."""
+    """What one broker would cost. `fullest`: the share gone of its fullest window, the queue before it counted in."""
 
-    wait_s: float
-    queue_s: float
-    latency_s: float
-    failure_s: float
-    headroom_s: float
+    terms: CandidateTerms
     total_s: float
     fullest: float
 
@@ -75,7 +71,17 @@ class Scarcity(NamedTuple):
     demand_per_s: float
 
 
-def weigh(
+# A frozen dataclass sets each field through object.__setattr__, by name. With one of these per broker and decision
+# that was half of what a decision cost; by the slots it is a quarter of it.
+_new: Final = object.__new__
+_set_name, _set_wait_s, _set_queue_s, _set_latency_s, _set_failure_s, _set_headroom_s, _set_barred = (
+    getattr(CandidateTerms, name).__set__
+    for name in ("name", "wait_s", "queue_s", "latency_s", "failure_s", "headroom_s", "barred")
+)
+_cost: Final = tuple.__new__
+
+
+def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window would double it
     prices: Prices,
     candidate: Candidate,
     load: BrokerLoad,
@@ -84,6 +90,7 @@ def weigh(
     expected_s: float,
     now_ns: int,
     orders: bool,  # noqa: FBT001 - by place: keywords cost a tenth of the call
+    barred: str,
 ) -> Cost:
     """What one more request costs at this broker; `expected_s` is the latency that its answers let expect."""
     if load.sent_ns:
@@ -100,14 +107,6 @@ def weigh(
         doubt = 0.2 * (1.0 - breaker.slow_start_share(now_ns)) * candidate.in_flight
         failure_s += doubt * (prices.failure_order_s if orders else prices.failure_read_s)
 
-    queue_s, headroom_s, fullest = _permit(prices, candidate, scarcity)
-    wait_s = candidate.wait_ns / 1e9
-    total_s = wait_s + queue_s + expected_s + failure_s + headroom_s
-    return Cost(wait_s, queue_s, expected_s, failure_s, headroom_s, total_s, fullest)
-
-
-def _permit(prices: Prices, candidate: Candidate, scarcity: Scarcity) -> tuple[float, float, float]:
-    """The wait behind the queue, the price of a permit, and the share gone of the fullest window."""
     queued = candidate.queued
     scarce, scarce_long, demand_per_s = scarcity
     priced_from = 0.1 if scarce or scarce_long else 0.8
@@ -131,10 +130,20 @@ def _permit(prices: Prices, candidate: Candidate, scarcity: Scarcity) -> tuple[f
                 if pace < 1.0:
                     price_s *= pace
             if gone > 0.8:
-                price_s += prices.soft_s * (gone - 0.8) * 5.0 * (min(5.0, window_s))
+                price_s += prices.soft_s * (gone - 0.8) * 5.0 * min(window_s, 5.0)
             if price_s > headroom_s:
                 headroom_s = price_s
-    return queue_s, headroom_s, fullest
+
+    wait_s = candidate.wait_ns / 1e9
+    terms = _new(CandidateTerms)
+    _set_name(terms, candidate.name)
+    _set_wait_s(terms, wait_s)
+    _set_queue_s(terms, queue_s)
+    _set_latency_s(terms, expected_s)
+    _set_failure_s(terms, failure_s)
+    _set_headroom_s(terms, headroom_s)
+    _set_barred(terms, barred)
+    return _cost(Cost, (terms, wait_s + queue_s + expected_s + failure_s + headroom_s, fullest))
 
 
 def scarcities(prices: Prices, able: Sequence[Candidate], demand_per_s: float) -> dict[str, Scarcity]:
