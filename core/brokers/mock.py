@@ -30,6 +30,7 @@ from ..models import (
     APIConfig,
     APIProvider,
     BrokerOrder,
+    Category,
     Funds,
     HealthStatus,
     Holding,
@@ -301,6 +302,9 @@ class MockTradingAPI:
         if kind is FaultKind.MAINTENANCE:
             message = f"{self._name}: closed for maintenance"
             raise OrderRefused(message, provider=self._name, code="maintenance", status=423, elsewhere=True)
+        if kind is FaultKind.WRONG_IP and CATEGORY_OF[operation] is Category.ORDERS:
+            message = f"{self._name}: orders are not taken from this IP address"
+            raise OrderRefused(message, provider=self._name, code="wrong_ip", status=403, elsewhere=True)
         refusal: OrderRefused | None = None
         try:
             result = do()

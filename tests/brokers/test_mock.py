@@ -64,6 +64,7 @@ def test_it_is_a_trading_api(clock: VirtualClock) -> None:
         ("firewall_429", RateLimited, False),
         ("token_expired", AuthenticationFailed, False),
         ("maintenance", OrderRefused, False),
+        ("wrong_ip", OrderRefused, False),
         ("slow", None, True),
         ("slow_body", None, True),
         ("clock_skew", None, True),

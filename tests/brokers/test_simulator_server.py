@@ -597,6 +597,16 @@ async def test_maintenance_is_a_no_in_each_brokers_words(client: Client) -> None
     assert (status, body["s"]) == (503, "error")
 
 
+async def test_from_a_wrong_address_reads_go_and_orders_do_not(client: Client) -> None:
+    client.simulator.set_fault("wrong_ip", 1.0)
+    assert code(await client.upstox("POST", "/v3/order/place", json=UPSTOX_ORDER)) == (403, "UDAPI1154")
+    status, body = await client.fyers("POST", "/api/v3/orders/sync", json=FYERS_ORDER)
+    assert (status, body["code"]) == (400, -99)
+    assert (await client.upstox("GET", "/v2/user/profile"))[0] == 200
+    assert (await client.fyers("GET", "/api/v3/funds"))[0] == 200
+    assert [len(rows) for rows in client.simulator.books().values()] == [0, 0]
+
+
 async def test_a_skewed_clock_shows_in_the_date_header_and_in_the_rows(client: Client) -> None:
     await client.upstox("POST", "/v3/order/place", json=UPSTOX_ORDER)
     _, straight = await client.upstox("GET", "/v2/order/retrieve-all")

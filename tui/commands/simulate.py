@@ -42,7 +42,8 @@ A fault file:
 Kinds, by what happens to the request:
   never arrives   down (the port is closed from from_s until until_s), reset_before_read
   is taken        reset_after_accept, error_after_accept, hang, bad_json, wrong_type, unacknowledged
-  is not taken    error_before_accept, storm_429, soft_429, firewall_429, token_expired, maintenance
+  is not taken    error_before_accept, storm_429, soft_429, firewall_429, token_expired, maintenance,
+                  wrong_ip (orders only)
   is late         slow, slow_body, late (taken after the client has gone)
   is dated wrong  clock_skew
 """

@@ -7,7 +7,8 @@ what a client cannot see: it must call each of the middle group unknown.
     unknown to the client      reset_before_read, error_before_accept, late (nothing done, or not yet)
                                reset_after_accept, error_after_accept, hang, bad_json, wrong_type (done)
                                unacknowledged (done; the broker itself says that it does not know yet)
-    answered with a no         storm_429, soft_429 (under HTTP 200), firewall_429 (no JSON), token_expired, maintenance
+    answered with a no         storm_429, soft_429 (under HTTP 200), firewall_429 (no JSON), token_expired, maintenance,
+                               wrong_ip (orders only: they are taken from registered addresses alone)
     a nuisance                 slow, slow_body, clock_skew
 """
 
@@ -47,6 +48,7 @@ class FaultKind(StrEnum):
     SOFT_429 = "soft_429"
     FIREWALL_429 = "firewall_429"
     MAINTENANCE = "maintenance"
+    WRONG_IP = "wrong_ip"
     CLOCK_SKEW = "clock_skew"
 
 

@@ -64,6 +64,7 @@ _MESSAGES: Final = {
     "UDAPI1117": "The correlation_id is not unique",
     "UDAPI1118": "At most 10 orders fit one request",
     "UDAPI1119": "The tag is longer than 40 characters",
+    "UDAPI1154": "Orders are taken from the registered static IP only",
     "UDAPI1156": "The algo name is not registered for this app",
     "UDAPI1158": "A market order needs market protection",
     "UDAPI1159": "The market protection is out of range",

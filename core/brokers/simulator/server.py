@@ -302,6 +302,8 @@ class Simulator:
                 return refused
         if kind is FaultKind.MAINTENANCE:
             return wire.maintenance()
+        if kind is FaultKind.WRONG_IP and route.category == "orders":
+            return wire.wrong_ip()
         return route.do(call)
 
     # -- control -------------------------------------------------------------------------------------------------

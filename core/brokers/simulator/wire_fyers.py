@@ -128,6 +128,10 @@ class FyersWire:
     def maintenance(self) -> Answer:
         return error(Bad(-99, "The service is under maintenance, please try again later", 503))
 
+    def wrong_ip(self) -> Answer:
+        """That it is refused is published (April 2026), the code is not."""
+        return error(Bad(-99, "Order rejected: the request does not come from the registered static IP"))
+
     def server_error(self) -> Answer:
         return error(Bad(-99, "Something went wrong", 500))
 

@@ -117,6 +117,9 @@ class UpstoxWire:
     def maintenance(self) -> Answer:
         return error("UDAPI100074", status=400)
 
+    def wrong_ip(self) -> Answer:
+        return error("UDAPI1154", status=403)
+
     def server_error(self) -> Answer:
         return error("UDAPI100500", status=500)
 
