@@ -46,7 +46,7 @@ class Backend(Protocol):
 
     @property
     def relook_ns(self) -> int:
-        """After how long a waiter must look again, since others may free a place unseen; 0 when nobody else can."""
+        """How often to look again while others may give back unseen what they hold; 0 when nobody else can."""
         ...
 
     def open(self, budgets: Sequence[Budget], now_ns: int) -> None:

@@ -99,16 +99,16 @@ class WaitingRoom:
                 self.stop()
             return
         now_ns = self._clock.now_ns()
-        while self._deadlines and (self._deadlines[0][0] < now_ns or not _waits(self._deadlines[0][2])):
-            overdue = heapq.heappop(self._deadlines)[2]
-            if _waits(overdue):
-                self._time_out(overdue, now_ns)
+        self._end_overdue(now_ns)
         self._backend.refresh(now_ns)
         self.hangs_on_answer = False
-        wake_ns: int | None = None
+        instants: list[int] = []
         blocked: set[SlidingWindows] = set()
         skip: set[str] = set()
         while (waiter := self._line.next(skip)) is not None:
+            if not _waits(waiter):
+                self._leave(waiter)  # cancelled in this pass of the loop, and not yet run
+                continue
             entry = self._entries[waiter.category]
             if not blocked.isdisjoint(entry.plan):
                 skip.add(waiter.category)
@@ -126,8 +126,11 @@ class WaitingRoom:
             if free_ns is None:
                 self.hangs_on_answer = True
             else:
-                wake_ns = free_ns if wake_ns is None else min(wake_ns, free_ns)
-        self._set_timer(wake_ns, now_ns)
+                instants.append(free_ns)
+            if self._backend.relook_ns and any(windows.in_flight for windows in entry.plan):
+                # Another process may give back what it holds, and nobody would tell us.
+                instants.append(now_ns + self._backend.relook_ns)
+        self._set_timer(instants)
 
     def closed(self, now_ns: int) -> None:
         """A gate was closed or a limit lowered: fail at once whoever cannot be served in time any more."""
@@ -186,13 +189,19 @@ class WaitingRoom:
             free_in_ns=free_in_ns,
         )
 
-    def _set_timer(self, wake_ns: int | None, now_ns: int) -> None:
-        instants = [wake_ns, self._backend.next_change_ns()]
+    def _end_overdue(self, now_ns: int) -> None:
+        while self._deadlines and (self._deadlines[0][0] < now_ns or not _waits(self._deadlines[0][2])):
+            waiter = heapq.heappop(self._deadlines)[2]
+            if _waits(waiter):
+                self._time_out(waiter, now_ns)
+
+    def _set_timer(self, instants: list[int]) -> None:
+        change_ns = self._backend.next_change_ns()
+        if change_ns is not None:
+            instants.append(change_ns)
         if self._deadlines:
             instants.append(self._deadlines[0][0] + 1)  # at the deadline itself a permit is still in time
-        if self._backend.relook_ns:
-            instants.append(now_ns + self._backend.relook_ns)
-        at_ns = min((instant for instant in instants if instant is not None), default=None)
+        at_ns = min(instants, default=None)
         if self._timer is not None:
             if self._timer_ns == at_ns:
                 return
