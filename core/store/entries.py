@@ -222,18 +222,23 @@ class JournaledOrder:
 
 def fingerprint(order: Order) -> str:
     """32 hex digits of the order's content, its id left out: equal content, equal fingerprint, in every process."""
-    content = _order_dict(order)
-    del content["client_order_id"]
-    for name in ("price", "trigger_price"):
-        value: Decimal | None = getattr(order, name)
-        if value is not None:
-            content[name] = f"{value.normalize(_EXACT):f}"  # 652.5 and 652.50 are one price
+    content = (
+        order.symbol,
+        order.quantity,
+        order.side,
+        order.order_type,
+        # 652.5 and 652.50 are one price.
+        None if order.price is None else f"{order.price.normalize(_EXACT):f}",
+        None if order.trigger_price is None else f"{order.trigger_price.normalize(_EXACT):f}",
+        order.product,
+        order.validity,
+    )
     return hashlib.blake2b(_dumps(content).encode(), digest_size=16).hexdigest()
 
 
 def order_json(order: Order) -> str:
     """`order` as JSON text, prices as exact text."""
-    return _dumps(_order_dict(order))
+    return _dumps(order)
 
 
 def order_from_json(text: str) -> Order:
@@ -243,7 +248,7 @@ def order_from_json(text: str) -> Order:
 
 def json_of(entry: Entry) -> str:
     """The body of `entry` as ASCII JSON, the same text for the same entry."""
-    return _dumps({name: _plain(getattr(entry, name)) for name in _NAMES[type(entry)]})
+    return _dumps(entry)
 
 
 def entry_from_json(kind: str, version: int, body: str) -> Entry:
@@ -263,26 +268,19 @@ def entry_from_json(kind: str, version: int, body: str) -> Entry:
     return entry
 
 
-_NAMES: Final = {kind: tuple(field.name for field in fields(kind)) for kind in _TYPES.values()}
-_EXACT: Final = Context(prec=60)  # whatever the caller has set for his own sums
-_ORDER_NAMES: Final = tuple(field.name for field in fields(Order))
-_FILL_NAMES: Final = tuple(field.name for field in fields(Fill))
-# ASCII on purpose: every text survives, a lone surrogate too, and a checksum needs no thought about encodings.
-_dumps: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True).encode
+_NAMES: Final = {kind: tuple(field.name for field in fields(kind)) for kind in (*_TYPES.values(), Order, Fill)}
 
 
-def _order_dict(order: Order) -> dict[str, Any]:
-    return {name: _plain(getattr(order, name)) for name in _ORDER_NAMES}
-
-
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
+    """What JSON does not know by itself: a value of ours as its fields, a price as its exact text."""
     if isinstance(value, Decimal):
         return str(value)
-    if isinstance(value, Order):
-        return _order_dict(value)
-    if isinstance(value, Fill):
-        return {name: _plain(getattr(value, name)) for name in _FILL_NAMES}
-    return value
+    return {name: getattr(value, name) for name in _NAMES[type(value)]}
+
+
+# ASCII on purpose: every text survives, a lone surrogate too, and a checksum needs no thought about encodings.
+_dumps: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=_plain).encode
+_EXACT: Final = Context(prec=60)  # whatever the caller has set for his own sums
 
 
 def _order_of(raw: dict[str, Any]) -> Order:

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 from ..errors import EngineHalted, OrderConflict, StoreError, UnknownOrder
@@ -39,17 +40,26 @@ _REPLACE: Final = (
     f"UPDATE trades SET ({TRADE_COLUMNS}) = ({_MARKS}) WHERE order_id = ? AND request IS NULL RETURNING id"
 )
 _STATUS: Final = "UPDATE trades SET status = ?, updated_ns = ? WHERE order_id = ? AND request IS NULL"
+_INSERT_CLAIMED: Final = (
+    f"INSERT INTO trades ({TRADE_COLUMNS}, request, fingerprint) VALUES ({_MARKS}, ?, ?) "
+    "ON CONFLICT (order_id) DO NOTHING"
+)
 _CLAIM: Final = "UPDATE trades SET request = ?, fingerprint = ?, attempt = 0 WHERE order_id = ?"
 _SEND: Final = (
     "UPDATE trades SET status = 'SUBMITTING', provider = ?, tag = ?, broker_order_id = '', attempt = ?, message = '', "
-    "simulated = ?, updated_ns = ? WHERE order_id = ?"
+    "simulated = ?, updated_ns = ? WHERE order_id = ? AND request IS NOT NULL"
+)
+_STANDS: Final = (
+    "SELECT reason, fingerprint, attempt, status FROM (SELECT 1) LEFT JOIN halts "
+    "LEFT JOIN trades ON order_id = ? AND request IS NOT NULL"
 )
 _STEP: Final = (
     "UPDATE trades SET status = ?1, provider = coalesce(nullif(?2, ''), provider), "
     "broker_order_id = coalesce(nullif(?3, ''), broker_order_id), tag = coalesce(nullif(?4, ''), tag), "
     "attempt = coalesce(nullif(?5, 0), attempt), "
     "price = CASE WHEN ?6 >= filled_quantity AND ?7 > 0 THEN ?7 ELSE price END, "
-    "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9 WHERE order_id = ?10"
+    "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9 "
+    "WHERE order_id = ?10 AND request IS NOT NULL"
 )
 _FILL: Final = "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _FILLED: Final = (
@@ -216,25 +226,21 @@ class Ledger:
     def _check(self, entry: Entry) -> None:
         if not isinstance(entry, Intent):
             return
-        halted = self.connection.execute("SELECT reason FROM halts").fetchone()
+        halted, known, attempt, status = self.connection.execute(_STANDS, (clean(entry.order_id),)).fetchone()
         if halted is not None:
-            raise EngineHalted(f"trading is halted ({halted[0]}): order {entry.order_id} stays here; lift it by name")
-        known = self.connection.execute(
-            "SELECT fingerprint, attempt, status FROM trades WHERE order_id = ? AND request IS NOT NULL",
-            (clean(entry.order_id),),
-        ).fetchone()
+            raise EngineHalted(f"trading is halted ({halted}): order {entry.order_id} stays here; lift it by name")
         if known is None:
             return
-        if known[0] != (entry.fingerprint or fingerprint(entry.order)):
+        if known != (entry.fingerprint or fingerprint(entry.order)):
             raise _conflict(entry.order)
-        if known[1] >= entry.attempt:
+        if attempt >= entry.attempt:
             raise OrderConflict(
                 f"order {entry.order_id}: attempt {entry.attempt} is journaled already, by this or another process; "
                 "look the order up, do not send it"
             )
-        if known[2] != OrderStatus.NEW.value:
+        if status != OrderStatus.NEW.value:
             raise OrderConflict(
-                f"order {entry.order_id} is {known[2]}, by another process; only an order that is NEW may be sent"
+                f"order {entry.order_id} is {status}, by another process; only an order that is NEW may be sent"
             )
 
     def apply(self, entry: Entry, epoch_ns: int) -> bool:
@@ -275,17 +281,20 @@ class Ledger:
             epoch_ns,
             epoch_ns,
         )
-        self.put_trade(row)
-        self.connection.execute(_CLAIM, (order_json(order), fingerprint(order), order_id))
+        request, content = order_json(order), fingerprint(order)
+        cursor = self.connection.execute(_INSERT_CLAIMED, (*row, request, content))
+        if cursor.rowcount == 1 and cursor.lastrowid is not None:
+            self._widen(cursor.lastrowid, epoch_ns)
+        else:  # the id has a row that was stored by hand: the journal takes it over
+            self.put_trade(row)
+            self.connection.execute(_CLAIM, (request, content, order_id))
 
     def _send(self, entry: Intent, epoch_ns: int) -> bool:
         order_id = clean(entry.order_id)
         sent = (clean(entry.provider), clean(entry.tag), entry.attempt, int(entry.simulated), epoch_ns, order_id)
-        known = self.connection.execute(
-            "SELECT 1 FROM trades WHERE order_id = ? AND request IS NOT NULL", (order_id,)
-        ).fetchone()
-        if known is None:
-            self._claim(entry.order, epoch_ns, simulated=entry.simulated)
+        if self.connection.execute(_SEND, sent).rowcount:
+            return True
+        self._claim(entry.order, epoch_ns, simulated=entry.simulated)
         return self.connection.execute(_SEND, sent).rowcount == 1
 
     def _step(self, entry: Step, epoch_ns: int) -> bool:
@@ -301,7 +310,7 @@ class Ledger:
             epoch_ns,
             clean(entry.order_id),
         )
-        return self.connection.execute(f"{_STEP} AND request IS NOT NULL", moved).rowcount == 1
+        return self.connection.execute(_STEP, moved).rowcount == 1
 
     def _fill(self, entry: FillSeen, epoch_ns: int) -> bool:
         order_id, fill = clean(entry.order_id), entry.fill
@@ -323,7 +332,7 @@ class Ledger:
             fills = self.connection.execute("SELECT quantity, price FROM fills WHERE order_id = ?", (order_id,))
             pairs = fills.fetchall()
             quantity = sum(count for count, _ in pairs)
-            average = units(sum((count * money(price) for count, price in pairs), Decimal(0)) / quantity)
+            average = round(Fraction(sum(count * price for count, price in pairs), quantity))  # half to even
             self.connection.execute(_FILLED, (quantity, average, epoch_ns, order_id))
         return True
 
