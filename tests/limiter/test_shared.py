@@ -1,0 +1,230 @@
+"""Several processes on one account, each a real one, and killed for real."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.clock import MILLISECOND, SECOND, SystemClock, VirtualClock
+from core.errors import ConfigError
+from core.limiter import EnhancedRateLimiter, SharedMemoryBackend
+from core.models import Budget, Category, Rate
+
+LIMITS = (
+    Budget("all", (Rate(40, 10 * SECOND),)),
+    Budget("orders", (Rate(30, 10 * SECOND),), frozenset({Category.ORDERS})),
+)
+WORKER = """
+import sys
+from core.clock import SECOND
+from core.limiter import EnhancedRateLimiter, SharedMemoryBackend
+from core.models import Budget, Category, Rate
+
+limits = (
+    Budget("all", (Rate(40, 10 * SECOND),)),
+    Budget("orders", (Rate(30, 10 * SECOND),), frozenset({Category.ORDERS})),
+)
+path, lease_ns, what = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+limiter = EnhancedRateLimiter(budgets=limits, backend=SharedMemoryBackend(path, lease_ns=lease_ns))
+if what == "hold":
+    kept = [limiter.try_acquire("orders") for _ in range(12)]
+    print(sum(permit is not None for permit in kept), flush=True)
+    sys.stdin.read()
+elif what == "race":
+    print("ready", flush=True)
+    sys.stdin.readline()
+    taken = 0
+    for _ in range(200):
+        permit = limiter.try_acquire("reads")
+        if permit is not None:
+            permit.sent()
+            permit.done()
+            taken += 1
+    print(taken, flush=True)
+else:
+    print("ready", flush=True)
+    while True:  # take, settle and give back without a pause, until killed
+        for category in ("orders", "reads"):
+            permit = limiter.try_acquire(category)
+            if permit is not None:
+                permit.sent()
+                permit.done() if category == "orders" else permit.give_back()
+"""
+
+
+def start(path: Path, what: str, *, lease_ns: int = 60 * SECOND) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(path), str(lease_ns), what],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def ask(worker: subprocess.Popen[str]) -> str:
+    assert worker.stdout is not None
+    return worker.stdout.readline().strip()
+
+
+def end(worker: subprocess.Popen[str]) -> None:
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+
+
+def test_two_processes_together_take_the_limit_and_not_one_more(tmp_path: Path) -> None:
+    workers = [start(tmp_path / "ring", "race") for _ in range(2)]
+    for worker in workers:
+        assert ask(worker) == "ready"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    taken = [int(ask(worker)) for worker in workers]
+    for worker in workers:
+        end(worker)
+    assert sum(taken) == 40
+
+
+def test_what_a_killed_process_held_counts_until_its_lease_and_one_window_and_no_longer(tmp_path: Path) -> None:
+    lease_ns = 5 * SECOND
+    worker = start(tmp_path / "ring", "hold", lease_ns=lease_ns)
+    assert ask(worker) == "12"
+    end(worker)
+    clock = VirtualClock(start_ns=SystemClock().now_ns())
+    limiter = EnhancedRateLimiter(budgets=LIMITS, clock=clock, backend=SharedMemoryBackend(tmp_path / "ring"))
+    everything = limiter.headroom()[0]
+    assert (everything.in_flight, everything.used) == (12, 0)
+    clock._now_ns += lease_ns
+    everything = limiter.headroom()[0]
+    assert (everything.in_flight, everything.used) == (0, 12)
+    clock._now_ns += 10 * SECOND + 2 * MILLISECOND
+    assert all(window.free == window.rate.permits for window in limiter.headroom())
+    limiter.close()
+
+
+@pytest.mark.parametrize("after_ms", [3, 11, 17, 29, 41])
+def test_a_process_killed_at_any_instant_leaves_counts_that_add_up(tmp_path: Path, after_ms: int) -> None:
+    path = tmp_path / "ring"
+    worker = start(path, "churn", lease_ns=SECOND)
+    assert ask(worker) == "ready"
+    time.sleep(after_ms / 1000)
+    end(worker)
+    clock = VirtualClock(start_ns=SystemClock().now_ns())
+    limiter = EnhancedRateLimiter(budgets=LIMITS, clock=clock, backend=SharedMemoryBackend(path, lease_ns=SECOND))
+    everything, orders = limiter.headroom()
+    assert everything.in_flight <= 1
+    assert everything.used >= orders.used
+    for window in (everything, orders):
+        assert window.used + window.in_flight + window.free == window.rate.permits
+    for windows in limiter._backend.windows:
+        in_order = [windows.ring[(windows.head + place) % windows.capacity] for place in range(windows.capacity)]
+        assert in_order == sorted(in_order)
+    clock._now_ns += 12 * SECOND
+    assert all(window.free == window.rate.permits for window in limiter.headroom())
+    assert sum(limiter.try_acquire("orders") is not None for _ in range(60)) == 30
+    limiter.close()
+
+
+@pytest.mark.parametrize("stop_at", range(1, 12))
+def test_a_death_between_any_two_writes_of_an_answer_loses_no_count(tmp_path: Path, stop_at: int) -> None:
+    """Each child dies by its own hand right before one write to the file; the next process must put that right."""
+    path = tmp_path / "ring"
+    child = f"""
+import os, sys
+from core.clock import SECOND
+from core.limiter import EnhancedRateLimiter, SharedMemoryBackend
+from core.models import Budget, Rate
+
+class Dying:
+    def __init__(self, words): self.words, self.writes = words, 0
+    def __getitem__(self, at): return self.words[at]
+    def __len__(self): return len(self.words)
+    def __setitem__(self, at, value):
+        self.writes += 1
+        if self.writes == {stop_at}: os.kill(os.getpid(), 9)
+        self.words[at] = value
+
+backend = SharedMemoryBackend({str(path)!r}, lease_ns=SECOND)
+limiter = EnhancedRateLimiter(budgets=[Budget("all", (Rate(3, 10 * SECOND),))], backend=backend)
+permits = [limiter.try_acquire() for _ in range(2)]
+for permit in permits: permit.sent()
+permits[0].done()
+dying = Dying(backend.words)
+backend.words = dying
+backend.windows[0].ring = type("Ring", (), {{
+    "__getitem__": lambda self, at: backend.words.words[dying.words.__len__() - 3 + at % 3],
+    "__setitem__": lambda self, at, value: dying.__setitem__(len(dying) - 3 + at % 3, value),
+}})()
+permits[1].done()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", child], cwd=Path(__file__).parents[2], check=False, capture_output=True
+    )
+    # Ten writes end a take; the eleventh row lets the child live.
+    assert done.returncode == (-signal.SIGKILL if stop_at <= 10 else 0), done.stderr.decode()
+    clock = VirtualClock(start_ns=SystemClock().now_ns())
+    backend = SharedMemoryBackend(path, lease_ns=SECOND)
+    limiter = EnhancedRateLimiter(budgets=[Budget("all", (Rate(3, 10 * SECOND),))], clock=clock, backend=backend)
+    window = limiter.headroom()[0]
+    assert 2 <= window.used + window.in_flight <= 3
+    clock._now_ns += 12 * SECOND
+    assert limiter.headroom()[0].free == 3
+    limiter.close()
+
+
+def test_a_file_that_counts_other_limits_is_refused(tmp_path: Path) -> None:
+    EnhancedRateLimiter(10, backend=SharedMemoryBackend(tmp_path / "ring")).close()
+    with pytest.raises(ConfigError, match="counts other limits"):
+        EnhancedRateLimiter(9, backend=SharedMemoryBackend(tmp_path / "ring"))
+    with pytest.raises(ConfigError, match="counts other limits"):
+        EnhancedRateLimiter(10, 200, backend=SharedMemoryBackend(tmp_path / "ring"))
+
+
+def test_counts_outlive_everyone_who_used_them(tmp_path: Path) -> None:
+    clock = VirtualClock(start_ns=10 * SECOND)
+    first = EnhancedRateLimiter(10, clock=clock, backend=SharedMemoryBackend(tmp_path / "ring"))
+    for _ in range(4):
+        first.record_request()
+    first.close()
+    second = EnhancedRateLimiter(10, clock=clock, backend=SharedMemoryBackend(tmp_path / "ring"))
+    assert second.headroom()[0].used == 4
+    second.close()
+
+
+def test_after_a_restart_of_the_host_what_seems_to_lie_in_the_future_counts_as_now(tmp_path: Path) -> None:
+    before = EnhancedRateLimiter(
+        10, clock=VirtualClock(start_ns=10**15), backend=SharedMemoryBackend(tmp_path / "ring")
+    )
+    permits = [before.try_acquire() for _ in range(4)]
+    assert permits[0] is not None
+    permits[0].sent()
+    permits[0].done()
+    before.close()
+    clock = VirtualClock(start_ns=5 * SECOND)
+    after = EnhancedRateLimiter(10, clock=clock, backend=SharedMemoryBackend(tmp_path / "ring", lease_ns=2 * SECOND))
+    window = after.headroom()[0]
+    assert window.used + window.in_flight == 4
+    assert window.all_free_in_ns <= 2 * SECOND
+    clock._now_ns += 4 * SECOND
+    assert after.headroom()[0].free == 10
+    after.close()
+
+
+def test_an_answer_that_comes_after_its_lease_counts_once_more(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    backend = SharedMemoryBackend(tmp_path / "ring", lease_ns=SECOND)
+    limiter = EnhancedRateLimiter(None, 10, clock=clock, backend=backend)
+    permit = limiter.try_acquire()
+    assert permit is not None
+    permit.sent()
+    clock._now_ns += 2 * SECOND
+    assert limiter.headroom()[0].used == 1
+    permit.done()
+    assert limiter.headroom()[0].used == 2
+    limiter.close()
