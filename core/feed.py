@@ -19,6 +19,7 @@ _PLACES: Final = 4  # currency futures tick in 0.0025
 _SCALE: Final = 10**_PLACES
 _QUANTUM: Final = Decimal(1).scaleb(-_PLACES)
 _NOWHERE: Final = -1
+_LARGEST: Final = 2**63 - 1
 
 
 class MarketDataFeed:
@@ -59,21 +60,24 @@ class MarketDataFeed:
     ) -> None:
         """Take one tick; `epoch_ns` is now when it is left out. Prices are kept to four places.
 
-        Raises ValueError for a price that is not above 0 or a volume below 0: a bad tick must not become a quote.
+        Raises ValueError for a price that is not above 0, a volume below 0 or a figure beyond 64 bits: a bad tick must
+        not become a quote.
         """
         try:
-            if isinstance(price, bool):
-                scaled = 0
-            elif isinstance(price, int | float):
+            volume = int(volume)
+            if type(price) is float or type(price) is int:  # exactly: a bool is an int, but no price
                 scaled = round(price * _SCALE)
+            elif isinstance(price, bool):
+                scaled = 0
             else:
                 scaled = int(Decimal(price).quantize(_QUANTUM, ROUND_HALF_EVEN) * _SCALE)
         except (ArithmeticError, TypeError, ValueError):
             scaled = 0
-        if scaled <= 0 or volume < 0:
+        at_ns = self._clock.epoch_ns() if epoch_ns is None else epoch_ns
+        # All of it is checked before any of it is written: half a tick would spoil the one whose place it takes.
+        if not (0 < scaled <= _LARGEST and 0 <= volume <= _LARGEST and 0 <= at_ns <= _LARGEST):
             message = f"{symbol}: price {price!r}, volume {volume!r}; a tick has a price above 0 and no volume below 0"
             raise ValueError(message)
-        at_ns = self._clock.epoch_ns() if epoch_ns is None else epoch_ns
         serial = self._published
         place = serial % self.capacity
         if symbol not in self._last and len(self._last) >= self.symbols_max:

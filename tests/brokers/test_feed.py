@@ -47,17 +47,21 @@ def test_prices_are_kept_to_four_places_whatever_they_come_as(price: Decimal | f
     assert quote.price == Decimal(kept)
 
 
-@pytest.mark.parametrize("price", [0, -1.0, float("nan"), float("inf"), "no", None, True, Decimal("NaN"), "0.00001"])
+@pytest.mark.parametrize(
+    "price", [0, -1.0, float("nan"), float("inf"), "no", None, True, Decimal("NaN"), "0.00001", 1e30, 10**40]
+)
 def test_a_bad_tick_never_becomes_a_quote(price: object) -> None:
-    feed = MarketDataFeed()
+    feed = MarketDataFeed(capacity=1)
     feed.publish(symbol="A", price=10)
     with pytest.raises(ValueError, match="A: price"):
         feed.publish(symbol="A", price=price)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="volume"):
-        feed.publish(symbol="A", price=1, volume=-1)
+    for volume in (-1, 2**63, None):
+        with pytest.raises(ValueError, match="volume"):
+            feed.publish(symbol="A", price=1, volume=volume)  # type: ignore[arg-type]
     quote = feed.latest("A")
     assert quote is not None
     assert quote.price == 10
+    assert feed.recent("A") == (quote,)
     assert feed.published == 1
 
 
