@@ -45,8 +45,7 @@ class _Window:
         return len(arrivals) + cost > self.rate.permits
 
     def count(self, now_ns: int, cost: int) -> None:
-        for _ in range(cost):
-            self.arrivals.append(now_ns)
+        self.arrivals.extend([now_ns] * cost)
         self.fullest = max(self.fullest, len(self.arrivals))
 
     def retry_in_ns(self, now_ns: int, cost: int) -> int:
@@ -71,6 +70,7 @@ class Referee:
         self.refused = 0
         self._count_refused = count_refused
         self._tags: dict[str, int] = {}
+        self._concerned: dict[str, tuple[tuple[Budget, _Window], ...]] = {}
         self._windows = tuple((budget, tuple(_Window(rate) for rate in budget.rates)) for budget in self.budgets)
 
     def arrive(self, category: str, now_ns: int, *, cost: int = 1) -> Breach | None:
@@ -78,9 +78,14 @@ class Referee:
 
         The breach named is the one that lasts longest, because that is when trying again makes sense.
         """
-        concerned = [
-            (budget, window) for budget, windows in self._windows if category in budget.categories for window in windows
-        ]
+        concerned = self._concerned.get(category)
+        if concerned is None:
+            concerned = self._concerned[category] = tuple(
+                (budget, window)
+                for budget, windows in self._windows
+                if category in budget.categories
+                for window in windows
+            )
         breach: Breach | None = None
         for budget, window in concerned:
             if window.lacks_room(now_ns, cost):
