@@ -56,11 +56,13 @@ class WaitingRoom:
                 raise self._timeout(category, now_ns, deadline_ns, free_ns, now_ns)
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         waiter = Waiter(category, cost, priority, since_ns=now_ns, deadline_ns=deadline_ns, granted=granted)
+        behind = deadline_ns is None and self._line.cost_ahead(category, priority) > 0
         self._line.join(waiter)
         self.waiting += 1
         if deadline_ns is not None:
             heapq.heappush(self._deadlines, (deadline_ns, waiter.serial, waiter))
-        self.serve()
+        if not behind:  # behind another of its category it changes neither whose turn it is nor the timer
+            self.serve()
         try:
             return await granted
         except asyncio.CancelledError:
