@@ -23,6 +23,7 @@ KINDS: Final[Mapping[str, Callable[[Context], Iterator[Finding]]]] = MappingProx
             health.log_in_again,
             health.blocked_for_day,
             health.no_redundancy,
+            health.broker_down,
             health.drain_degrading,
             health.token_expires,
             headroom.window_exhausting,

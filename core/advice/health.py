@@ -22,6 +22,7 @@ from .context import Context, Finding, percent, seconds
 __all__ = [
     "blocked_for_day",
     "breaker_flapping",
+    "broker_down",
     "clock_skew",
     "drain_degrading",
     "efficiency_low",
@@ -35,6 +36,8 @@ __all__ = [
     "token_expires",
     "unknown_orders",
 ]
+
+_TOLD_ELSEWHERE = frozenset({HealthStatus.AUTH_FAILED, HealthStatus.BLOCKED_FOR_DAY, HealthStatus.UNHEALTHY})
 
 
 def _drain(context: Context, broker: BrokerSnapshot) -> tuple[str, Command | None, Command | None]:
@@ -57,11 +60,33 @@ def _without(context: Context, broker: BrokerSnapshot) -> str:
     )
 
 
+def broker_down(context: Context) -> Iterator[Finding]:
+    """A broker's breaker is open or half open: it fails or is silent, and traffic keeps away from it."""
+    for broker in context.snapshot.brokers:
+        if broker.health is not HealthStatus.UNHEALTHY or broker.drained:
+            continue
+        history = context.of(broker)
+        failed, trips = history.gained("errors", MINUTE), history.trips(5 * MINUTE)
+        action, command, undo = _drain(context, broker)
+        yield Finding(
+            kind="broker_down",
+            severity=Severity.WARNING,
+            provider=broker.name,
+            title=f"{broker.name} is down: its breaker is {broker.breaker.value.replace('_', ' ')}",
+            evidence=f"{broker.reason or 'no reason given'}; {failed} failed in the last minute, opened {trips} times "
+            "in 5 min",
+            effect=f"drained, not even a probe goes there until it is resumed; {_without(context, broker)}",
+            action=action,
+            command=command,
+            undo=undo,
+        )
+
+
 def drain_degrading(context: Context) -> Iterator[Finding]:
     """A fifth of a broker's requests failed in the last 30 s, at least 8 of them asked."""
     settings = context.settings
     for broker in context.snapshot.brokers:
-        if broker.drained or broker.health in {HealthStatus.AUTH_FAILED, HealthStatus.BLOCKED_FOR_DAY}:
+        if broker.drained or broker.health in _TOLD_ELSEWHERE:
             continue
         history = context.of(broker)
         asked, failed = history.gained("requests", 30 * SECOND), history.gained("errors", 30 * SECOND)

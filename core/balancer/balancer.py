@@ -106,7 +106,7 @@ class _Recent:
 class _Known:
     """What the balancer keeps of one broker; the breakers are those of reads and of orders, in this order."""
 
-    __slots__ = ("auth_failed", "breakers", "load", "refusals", "routed", "traffic")
+    __slots__ = ("asked_ns", "auth_failed", "breakers", "load", "refusals", "routed", "suspect", "traffic")
 
     def __init__(self, settings: BreakerSettings, rng: random.Random) -> None:
         self.load = BrokerLoad()
@@ -115,6 +115,19 @@ class _Known:
         self.refusals = 0
         self.routed = 0
         self.traffic = _Recent()
+        self.asked_ns = 0  # when the last read left
+        self.suspect = False  # the last that was heard of it is a failure
+
+    def probe_due(self, now_ns: int) -> bool:
+        """Whether a health check should go now: a breaker is half open, or one failure is all that is known of late.
+
+        Traffic leaves a broker at its first failure. Without a check nobody would learn whether that was the only one.
+        """
+        if any(breaker.probe_due(now_ns) for breaker in self.breakers):
+            return True
+        if now_ns - self.asked_ns < SECOND or self.auth_failed or any(breaker.is_open for breaker in self.breakers):
+            return False
+        return self.suspect or self.load.stalled(now_ns) > 0
 
 
 class IntelligentLoadBalancer:
@@ -249,6 +262,7 @@ class IntelligentLoadBalancer:
         known.traffic.add(now_ns)
         self._demand.add(now_ns)
         if operation not in _ORDERS:
+            known.asked_ns = now_ns
             for breaker in known.breakers:
                 breaker.probe_sent(now_ns)
 
@@ -269,6 +283,7 @@ class IntelligentLoadBalancer:
         breaker = known.breakers[orders]
         if outcome in _WORKS:
             known.auth_failed = ""
+            known.suspect = False
             known.load.answered(operation, latency_ns, now_ns)
             known.load.worked(now_ns)
             was_open = breaker.is_open
@@ -279,6 +294,7 @@ class IntelligentLoadBalancer:
             if was_open and not breaker.is_open:
                 known.load.recovered()
         elif outcome in _FAILS:
+            known.suspect = True
             known.load.failed(now_ns, lost=outcome == "unknown")
             breaker.failed(now_ns, sent_ns, _WHY[outcome])
         else:
@@ -352,11 +368,12 @@ class IntelligentLoadBalancer:
         return self._of(name).load.latency
 
     def probes_due(self) -> tuple[str, ...]:
-        """The brokers that a health check should be sent to now: half open, and no probe under way."""
+        """The brokers that a health check should be sent to now; at most one a second each. Ask a few times a second.
+
+        Those half open without a probe under way, and those that failed or fell silent and have no traffic since.
+        """
         now_ns = self._clock.now_ns()
-        return tuple(
-            name for name, known in self._known.items() if any(breaker.probe_due(now_ns) for breaker in known.breakers)
-        )
+        return tuple(name for name, known in self._known.items() if known.probe_due(now_ns))
 
     def traffic_shares(self) -> dict[str, float]:
         """Each broker's share of the requests of about the last minute; they sum to 1, before the first all are 0."""

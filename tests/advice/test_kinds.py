@@ -202,6 +202,12 @@ CASES = [
         Severity.CRITICAL,
         acts=False,
     ),
+    Case(
+        "broker_down",
+        state(health=HealthStatus.UNHEALTHY, breaker=BreakerState.OPEN, reason="5 failures in a row"),
+        state(health=HealthStatus.DEGRADED, reason="1 of 9 failed"),
+        Severity.WARNING,
+    ),
     Case("drain_degrading", failing(1, 4), failing(1, 10), Severity.WARNING),
     Case("drain_degrading", failing(3, 5), failing(0, 5), Severity.CRITICAL),
     Case(

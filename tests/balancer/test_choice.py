@@ -201,6 +201,41 @@ def test_probes_are_reads_and_never_orders() -> None:
     assert desk.balancer.probes_due() == ("a",)
 
 
+def test_a_broker_left_after_one_failure_is_checked_once_a_second_until_it_works_or_is_open() -> None:
+    for heals in (True, False):
+        desk = Desk("a", "b")
+        desk.answer("a", 40, times=5)
+        assert desk.balancer.probes_due() == ()
+        desk.fail("a", 1)
+        checked = 0
+        for _ in range(40):
+            desk.after(SECOND // 4)
+            if desk.balancer.breaker("a").state is not BreakerState.CLOSED or (heals and checked == 2):
+                break
+            for name in desk.balancer.probes_due():
+                checked += 1
+                outcome = "ok" if heals and checked == 2 else "error"
+                desk.answer(name, 5, outcome=outcome, operation=Operation.HEALTH_CHECK)
+        assert checked == (2 if heals else 4)
+        assert (desk.balancer.breaker("a").state is BreakerState.CLOSED) is heals
+        assert desk.clock.now_ns() < 6 * SECOND
+        assert not heals or desk.balancer.probes_due() == ()
+
+
+def test_a_silent_broker_without_traffic_is_checked_until_three_are_unanswered() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 40, times=5)
+    desk.balancer.started("a", READ)
+    for _ in range(20):
+        desk.after(SECOND // 4)
+        for name in desk.balancer.probes_due():
+            desk.balancer.started(name, Operation.HEALTH_CHECK)
+        if desk.balancer.breaker("a").state is not BreakerState.CLOSED:
+            break
+    assert desk.clock.now_ns() < 4 * SECOND
+    assert "3 unanswered" in desk.balancer.health("a")[1]
+
+
 def test_a_health_check_that_succeeds_twice_brings_a_broker_back_for_orders_too() -> None:
     desk = Desk("a", "b")
     desk.fail("a", operation=READ)
