@@ -48,7 +48,10 @@ _NO_GUARDS: Final = {"price_band": None, "orders_per_second": None, "on_duplicat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What the run took of this machine; CPU is in percent of one core, lag is that of the router's own loop."""
+    """What the run took of this machine; CPU is in percent of one core, lag is that of the router's own loop.
+
+    `disk_writes`: write calls of this process; None where the system does not count them.
+    """
 
     cpu_percent: float
     rss_bytes: int
@@ -444,6 +447,7 @@ class _MachineWatch:
         self._warm_ns = clock.now_ns() + int(scenario.warm_up_s * SECOND)
         self._process = psutil.Process(os.getpid())
         self._cpu_start = self._process.cpu_times()
+        self._writes_start = self._writes()
         self._start_ns = clock.now_ns()
         self._warm_rss: int | None = None
         self._lag_ns_max = 0
@@ -466,5 +470,11 @@ class _MachineWatch:
             rss_bytes=rss,
             rss_growth_bytes=rss - (self._warm_rss if self._warm_rss is not None else rss),
             loop_lag_ns_max=self._lag_ns_max,
-            disk_writes=None,
+            disk_writes=None if self._writes_start is None else (self._writes() or 0) - self._writes_start,
         )
+
+    def _writes(self) -> int | None:
+        if not hasattr(self._process, "io_counters"):  # macOS
+            return None
+        writes: int = self._process.io_counters().write_count
+        return writes

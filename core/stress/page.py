@@ -157,6 +157,7 @@ def _facts(run: RunReport) -> str:
         facts.append(("CPU", f"{run.machine.cpu_percent:.0f} % of one core"))
         facts.append(("memory", f"{run.machine.rss_mib:.0f} MiB, grown by {run.machine.rss_growth_mib:.1f} MiB"))
         facts.append(("loop lag, most", f"{run.machine.loop_lag_ms_max:.1f} ms"))
+        facts.append(("disk writes", str(run.machine.disk_writes)))
     return _table(("figure", "value"), facts)
 
 

@@ -118,12 +118,13 @@ class Broker(_Part):
 
 
 class MachineReport(_Part):
-    """What the run took of the machine that played it. CPU in percent of one core."""
+    """What the run took of the machine that played it. CPU in percent of one core; `disk_writes` are write calls."""
 
     cpu_percent: float
     rss_mib: float
     rss_growth_mib: float
     loop_lag_ms_max: float
+    disk_writes: int | None
 
 
 class Seconds(_Part):
@@ -300,6 +301,7 @@ def _machine(result: Result) -> MachineReport | None:
         rss_mib=round(machine.rss_bytes / 2**20, 1),
         rss_growth_mib=round(machine.rss_growth_bytes / 2**20, 1),
         loop_lag_ms_max=round(machine.loop_lag_ns_max / MILLISECOND, 3),
+        disk_writes=machine.disk_writes,
     )
 
 

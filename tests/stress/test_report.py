@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from functools import cache
 from html.parser import HTMLParser
@@ -80,7 +81,7 @@ def run(*, name: str = "orders", latency: Summary | None = None, failures: int =
         capacity_per_s=100.0,
         knee_per_s=None,
         recovery_s=1.0,
-        machine=MachineReport(cpu_percent=12.0, rss_mib=50.0, rss_growth_mib=0.5, loop_lag_ms_max=2.0),
+        machine=MachineReport(cpu_percent=12.0, rss_mib=50.0, rss_growth_mib=0.5, loop_lag_ms_max=2.0, disk_writes=7),
         seconds=Seconds(
             offered=(10,) * seconds, finished=(9,) * seconds, failed=(0,) * seconds, queued=(0,) * seconds,
             p50_ms=(1.0,) * seconds, p99_ms=(0.0,) * seconds, max_ms=(300.0,) * seconds,
@@ -184,6 +185,19 @@ def test_the_page_is_well_formed_whatever_a_broker_says_and_however_long_the_run
     tags.feed(page)
     assert tags.open == []
     assert {"svg", "table", "figure", "rect"} <= tags.seen
+
+
+def test_every_line_of_a_chart_stays_inside_it() -> None:
+    steep = run(seconds=900)
+    steep = steep.model_copy(
+        update={"seconds": steep.seconds.model_copy(update={"max_ms": tuple(1.7**n % 90_000 for n in range(900))})}
+    )
+    lines = re.findall(r'points="([^"]+)"', html_page(report(steep, run(seconds=1))))
+    assert len(lines) == 10  # five series, two runs
+    for line in lines:
+        points = [tuple(map(float, point.split(","))) for point in line.split()]
+        assert len(points) <= 600
+        assert all(0 <= x <= 560 and 0 <= y <= 190 for x, y in points)
 
 
 def test_the_page_says_what_became_of_the_baseline() -> None:
