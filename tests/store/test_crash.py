@@ -69,7 +69,7 @@ def trade_until_killed(path: Path, run: int, after_s: float) -> list[str]:
 async def test_a_kill_in_mid_write_loses_nothing_that_was_told(path: Path) -> None:
     moments = random.Random(5)
     told: list[str] = []
-    for run in range(4):
+    for run in range(3):
         told += await asyncio.to_thread(trade_until_killed, path, run, moments.uniform(0, 0.15))
         async with TradeStore(path) as store:
             assert (await store.journal.verify()).problems == ()

@@ -140,6 +140,7 @@ def test_an_entry_that_cannot_be_understood_is_not_guessed_at(kind: str, version
 
 
 @given(orders(), text)
+@settings(max_examples=50)
 def test_the_fingerprint_is_of_the_content_and_not_of_the_id(one: Order, other_id: str) -> None:
     assert fingerprint(one) == fingerprint(one.with_id(other_id))
 
@@ -233,7 +234,7 @@ asyncio.run(main())
 
 def test_of_several_processes_that_claim_the_same_ids_each_id_goes_to_one(path: Path) -> None:
     command = [sys.executable, "-c", CLAIMER, str(path)]
-    claimers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    claimers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for claimer in claimers:
         assert claimer.stdout is not None
         assert claimer.stdout.readline() == "ready\n"
@@ -242,7 +243,7 @@ def test_of_several_processes_that_claim_the_same_ids_each_id_goes_to_one(path: 
         claimer.stdin.write("go\n")
         claimer.stdin.flush()
     claimed = [claimer.communicate(timeout=60)[0].split() for claimer in claimers]
-    assert [claimer.returncode for claimer in claimers] == [0, 0, 0]
+    assert [claimer.returncode for claimer in claimers] == [0, 0]
     assert sorted(itertools.chain.from_iterable(claimed)) == sorted(map(str, range(100)))
 
 

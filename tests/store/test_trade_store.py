@@ -52,7 +52,7 @@ def test_a_row_comes_back_as_it_was_stored(tmp_path: Path) -> None:
         store = runner.run(TradeStore(tmp_path / "law.db").__aenter__())
 
         @given(trades)
-        @settings(max_examples=100)
+        @settings(max_examples=60)
         def law(one: Trade) -> None:
             runner.run(store.store_trade(one))
             assert runner.run(store.get_trade_by_order_id(one.order_id)) == one
@@ -185,7 +185,7 @@ def test_a_range_finds_exactly_its_rows_whatever_order_the_times_came_in(tmp_pat
         serial = 0
 
         @given(rows, st.none() | st.sampled_from(SYMBOLS), ends, ends, st.none() | st.integers(0, 10))
-        @settings(max_examples=40)
+        @settings(max_examples=25)
         def law(
             pairs: list[tuple[str, int]], symbol: str | None, since: int | None, until: int | None, limit: int | None
         ) -> None:
