@@ -75,7 +75,7 @@ class AdviceSettings:
     efficiency: float = 0.8
     tail: float = 5.0
     cache_s: float = 5.0
-    cacheable_per_min: int = 12
+    cacheable_per_min: int = 24
     lag_ns: int = 50 * MILLISECOND
 
 

@@ -187,7 +187,7 @@ def limit_below_published(context: Context) -> Iterator[Finding]:
 
 
 def cache_reads(context: Context) -> Iterator[Finding]:
-    """Portfolio, positions or order book are asked for at least 12 times a minute, and no cache is set."""
+    """Portfolio, positions or order book are asked for at least 24 times a minute, and no cache is set."""
     asked = context.history.operations_per_min(context.snapshot.at_ns)
     hold_s = context.settings.cache_s
     for operation in _CACHEABLE:

@@ -347,7 +347,7 @@ class IntelligentLoadBalancer:
         if view.state is BreakerState.OPEN:
             return HealthStatus.UNHEALTHY, f"{view.reason}; next probe in {view.retry_in_ns / SECOND:.1f} s"
         if view.state is BreakerState.HALF_OPEN:
-            return HealthStatus.UNHEALTHY, f"{view.reason}; a probe is due"
+            return HealthStatus.UNHEALTHY, f"{view.reason}; being probed"
         failing = known.load.failures.at(now_ns)
         if failing >= 0.1:
             return HealthStatus.DEGRADED, f"{failing:.0%} of its recent requests failed"
