@@ -105,6 +105,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 )
 
 _BUSY_MS: Final = 5_000
+_OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 
 
 def connect(path: Path, *, busy_ms: int = _BUSY_MS, thread_bound: bool = True) -> sqlite3.Connection:
@@ -134,6 +135,9 @@ def prepare(path: Path, *, busy_ms: int = _BUSY_MS, check: bool = True, migratio
 
     Raises StoreReadOnly, StoreLocked, StoreFull, StoreCorrupt, or StoreError for a file that is not ours or is newer.
     """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        oldest = ".".join(map(str, _OLDEST_SQLITE))
+        raise StoreError(f"SQLite {oldest} or newer is needed, this Python has {sqlite3.sqlite_version}; upgrade it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Orders are nobody else's business; SQLite gives the WAL the mode of the file.

@@ -38,7 +38,8 @@ class TradeStore:
     Any number of tasks may use it at once, and any number of processes may open one file.
 
     `max_bytes` bounds the file (StoreFull above it), `busy_ms` the wait for another process (StoreLocked after it).
-    `check` reads every page once at the start; a damaged file is refused with StoreCorrupt.
+    `check` reads every page once at the start, about half a second for a million rows; a damaged file is refused with
+    StoreCorrupt.
     Opening raises StoreReadOnly, StoreLocked, StoreFull, StoreCorrupt, or StoreError for a file that is not a store.
     """
 

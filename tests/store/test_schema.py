@@ -98,6 +98,13 @@ def test_a_step_that_fails_half_way_leaves_the_file_as_it_was(path: Path) -> Non
     prepare(path)
 
 
+def test_an_sqlite_that_is_too_old_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 9))
+    with pytest.raises(StoreError, match=r"SQLite 3\.37\.0 or newer is needed"):
+        prepare(path)
+    assert not path.exists()
+
+
 def test_processes_that_open_a_new_file_together_make_one_store(path: Path) -> None:
     program = (
         "import asyncio, sys; from core.models import Order; from core.store import TradeStore\n"
