@@ -255,8 +255,8 @@ class TestSystemStress:
 
     @pytest.mark.stress
     def test_database_stress(self, tmp_path: Path) -> None:
-        # Ten threads wait for a disk and for each other: the best of three rounds says what the store can do, the others
-        # how busy the machine was.
+        # Ten threads wait for a disk and for each other: the best of three rounds says what the store can do, the
+        # others how busy the machine was.
         rates = []
         for attempt in range(3):
             with BlockingTradeStore(tmp_path / f"trades-{attempt}.db") as test_database:

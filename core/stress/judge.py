@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ..clock import SECOND
 from ..models import Threshold
@@ -10,8 +11,10 @@ from .ledger import Audit
 from .measure import Histogram
 from .scenarios import ThresholdSpec
 
-__all__ = ["Evidence", "judge"]
+__all__ = ["ONLY_GROWS", "Evidence", "judge"]
 
+# Thresholds that, once failed, stay failed however the run goes on.
+ONLY_GROWS: Final = frozenset({"unexpected errors", "limit violations", "failures", "latency max"})
 _MS = 1_000_000
 
 

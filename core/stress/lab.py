@@ -31,7 +31,7 @@ from ..store import TradeStore
 from .actors import Actor, FeedActor, RouterActor, StoreActor
 from .arrivals import ClosedUsers, Poisson
 from .bound import capacity_per_s, limits_alone_ns
-from .judge import Evidence, judge
+from .judge import ONLY_GROWS, Evidence, judge
 from .ledger import Audit, Ledger
 from .runner import Observation, Run, RunState
 from .scenarios import FaultSpec, Scenario, load_scenario
@@ -84,6 +84,11 @@ class Result:
     @property
     def passed(self) -> bool:
         return self.run.state is RunState.PASSED
+
+    @property
+    def violations(self) -> int:
+        """Requests that a broker refused for its limits, and places by which one of its windows was overfull."""
+        return _violations(self.referees)
 
 
 class Lab:
@@ -157,8 +162,11 @@ class Lab:
         """How the run under way stands, or the last one."""
         if self._run is None:
             return StressSnapshot(scenario=self.scenario.name, virtual=self.virtual)
-        finished = self.results[-1] if self.results and self.results[-1].run is self._run else None
-        return replace(self._run.snapshot(finished.thresholds if finished else ()), virtual=self.virtual)
+        if self.results and self.results[-1].run is self._run:
+            thresholds = self.results[-1].thresholds
+        else:
+            thresholds = self._thresholds_so_far(self._run)
+        return replace(self._run.snapshot(thresholds), virtual=self.virtual)
 
     @property
     def stopped(self) -> bool:
@@ -310,40 +318,48 @@ class Lab:
 
     def _judged(self, result: Result) -> Result:
         run = result.run
-        machine = result.machine
-        elapsed_s = max(run.elapsed_ns, 1) / SECOND
-        thresholds = judge(
-            run.scenario.thresholds,
-            Evidence(
-                finished=run.finished,
-                failures=run.failures.total(),
-                bugs=run.bugs,
-                violations=_violations(result.referees),
-                latency=run.latency,
-                service=run.service,
-                audit=result.audit,
-                offered_per_s=run.planned / run.scenario_s if run.scenario_s else 0.0,
-                # The last arrival is due before the schedule's own end: time short of that is no speed.
-                achieved_per_s=(run.finished - run.failures.total()) / max(elapsed_s, run.scenario_s or 0.0),
-                units_per_s=result.units / elapsed_s,
-                elapsed_ns=run.elapsed_ns,
-                bound_ns=result.bound_ns,
-                knee_per_s=run.knee_per_s,
-                capacity_per_s=result.capacity_per_s,
-                efficiency=result.final.efficiency if result.final else None,
-                recovery_ns=run.recovered_ns,
-                memory_growth_bytes=machine.rss_growth_bytes if machine else None,
-                virtual=self.virtual,
-            ),
-        )
-        if run.state is not RunState.STOPPED:
-            run.state = RunState.PASSED if not any(line.passed is False for line in thresholds) else RunState.FAILED
+        thresholds = judge(run.scenario.thresholds, _evidence(result))
         failed = [line for line in thresholds if line.passed is False]
-        if failed:
-            run.message = "; ".join(f"{line.name}: {line.value}, {line.limit}" for line in failed)
+        if run.state is not RunState.STOPPED:
+            run.state = RunState.FAILED if failed else RunState.PASSED
+        run.message = "; ".join(f"{line.name}: {line.value}, {line.limit}" for line in failed)
         if run.fell_behind:
             run.message = f"the generator itself fell behind, look at its lag first. {run.message}".rstrip()
         return replace(result, thresholds=thresholds)
+
+    def _thresholds_so_far(self, run: Run) -> tuple[Threshold, ...]:
+        """The lights while it plays: red for what can only get worse, else not judged yet."""
+        so_far = Result(run=run, virtual=self.virtual, epoch_ns=0, thresholds=(), audit=Audit(), units=run.finished)
+        lines = judge(run.scenario.thresholds, _evidence(so_far, violations=run.observed.violations))
+        return tuple(
+            line if line.passed is False and line.name in ONLY_GROWS else replace(line, passed=None) for line in lines
+        )
+
+
+def _evidence(result: Result, *, violations: int | None = None) -> Evidence:
+    run, machine = result.run, result.machine
+    elapsed_s = max(run.elapsed_ns, 1) / SECOND
+    return Evidence(
+        finished=run.finished,
+        failures=run.failures.total(),
+        bugs=run.bugs,
+        violations=result.violations if violations is None else violations,
+        latency=run.latency,
+        service=run.service,
+        audit=result.audit,
+        offered_per_s=run.planned / run.scenario_s if run.scenario_s else 0.0,
+        # The last arrival is due before the schedule's own end: time short of that is no speed.
+        achieved_per_s=(run.finished - run.failures.total()) / max(elapsed_s, run.scenario_s or 0.0),
+        units_per_s=result.units / elapsed_s,
+        elapsed_ns=run.elapsed_ns,
+        bound_ns=result.bound_ns,
+        knee_per_s=run.knee_per_s,
+        capacity_per_s=result.capacity_per_s,
+        efficiency=result.final.efficiency if result.final else None,
+        recovery_ns=run.recovered_ns,
+        memory_growth_bytes=machine.rss_growth_bytes if machine else None,
+        virtual=result.virtual,
+    )
 
 
 def refuse_anything_live(router: LocalRouter) -> dict[str, MockTradingAPI]:

@@ -251,7 +251,7 @@ def _run_report(result: Result) -> RunReport:
             strangers=audit.strangers,
             examples=audit.examples,
         ),
-        violations=run.observed.violations,
+        violations=result.violations,
         brokers=_brokers(result),
         efficiency=None if result.final is None else result.final.efficiency,
         bound_s=None if result.bound_ns is None else round(result.bound_ns / SECOND, 3),

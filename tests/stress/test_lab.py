@@ -10,7 +10,7 @@ import pytest
 
 from core.clock import SECOND
 from core.errors import ConfigError
-from core.models import RefereeReport
+from core.models import RefereeReport, Threshold
 from core.stress.lab import Lab, _violations
 from core.stress.report import Report, make_report
 from core.stress.scenarios import Scenario, load_scenario, parse_scenario, scenario_text
@@ -79,6 +79,18 @@ def test_an_impossible_threshold_fails_and_is_named() -> None:
     assert [line.name for line in run.thresholds if not line.passed] == ["latency p50"]
     assert "latency p50" in run.message
     assert "at most 0.001 ms" in run.message
+
+
+def test_while_it_plays_only_what_cannot_mend_is_judged() -> None:
+    seen: list[tuple[Threshold, ...]] = []
+    scenario = short("orders")
+    thresholds = scenario.thresholds.model_copy(update={"max_ms": 0.001, "p99_ms": 0.001})
+    scenario = scenario.model_copy(update={"thresholds": thresholds})
+    Lab(scenario, virtual=True, on_tick=lambda snapshot: seen.append(snapshot.thresholds)).play_to_end()
+    first, last = ({line.name: line.passed for line in lines} for lines in (seen[0], seen[-1]))
+    assert first["latency max"] is last["latency max"] is False
+    assert (first["latency p99"], last["latency p99"]) == (None, False)
+    assert (first["lost orders"], last["lost orders"]) == (None, True)
 
 
 def test_orders_above_the_limits_queue_and_their_wait_is_told_apart_from_the_service() -> None:
