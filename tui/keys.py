@@ -135,7 +135,7 @@ KEYS: Final[tuple[Key, ...]] = (
         Key("next", "down,j", "move(1)", "next", "Choose the scenario below"),
         Key("start", "s,enter", "start", "start", "Start the chosen scenario with these sizes", acts=True, footer=True),
         Key("stop", "x", "stop", "stop", "Stop the run; what it measured is kept", acts=True, footer=True),
-        Key("sizes", "i,slash", "sizes", "sizes", "Type the number and the rate; Enter or Escape comes back",
+        Key("sizes", "i,slash", "sizes", "sizes", "Type users, rate and seconds; Enter comes back",
             footer=True),
     ),
     *_table(

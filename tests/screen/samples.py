@@ -380,7 +380,7 @@ def many(number: int = 12, *, step: int = 0, rows: int = 200) -> RouterSnapshot:
         for place in range(number)
     )  # fmt: skip
     base = normal()
-    shift = step % 120
+    shift = step // 10 % 120  # the histories move once a second
     return replace(
         base,
         sequence=step,

@@ -113,7 +113,7 @@ COMMANDS_OF_KEYS: tuple[tuple[str, list[str], Callable[[], RouterSnapshot], list
         "starts with sizes",
         ["5", "i", *"250", "tab", *"12.5", "enter", "enter"],
         samples.normal,
-        [StartScenario("users", {"count": 250, "rate": 12.5})],
+        [StartScenario("users", {"users": 250, "rate": 12.5})],
     ),
     ("starts nothing of size 0", ["5", "i", "0", "enter", "s"], samples.normal, []),
     ("stops a run", ["5", "x"], samples.normal, [StopScenario()]),

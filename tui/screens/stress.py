@@ -22,7 +22,7 @@ from .base import RouterScreen
 __all__ = ["StressScreen"]
 
 # The sizes that can be typed, by the names that StartScenario's overrides have.
-_SIZES = (("count", "number", "as the scenario says"), ("rate", "rate per second", "as the scenario says"))
+_SIZES = (("users", "users"), ("rate", "rate per second"), ("duration", "seconds"))
 
 
 class StressScreen(RouterScreen):
@@ -37,9 +37,9 @@ class StressScreen(RouterScreen):
         scenarios.add_class("first")
         yield scenarios
         with Horizontal(id="sizes"):
-            for name, label, placeholder in _SIZES:
+            for name, label in _SIZES:
                 yield Label(label)
-                yield Input(placeholder=placeholder, id=name, max_length=12, restrict=r"[0-9]*\.?[0-9]*")
+                yield Input(placeholder="as it says", id=name, max_length=12, restrict=r"[0-9]*\.?[0-9]*")
         yield Painted[StressSnapshot](run_lines, id="run", title="run")
         yield Painted[StressSnapshot](threshold_lines, id="thresholds", title="thresholds")
         yield Painted[StressSnapshot](course_lines, id="course", title="course")
@@ -86,7 +86,7 @@ class StressScreen(RouterScreen):
             return
         name, _ = self.headroom.scenarios[self._selected]
         overrides: dict[str, float | int | str] = {}
-        for size, label, _ in _SIZES:
+        for size, label in _SIZES:
             text = self.query_one(f"#{size}", Input).value.strip()
             if not text:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from core.clock import MINUTE, SECOND
@@ -217,6 +218,7 @@ def _titles(width: int) -> Line:
     return tuple(titles)
 
 
+@lru_cache(maxsize=64)
 def _metric_widths(width: int) -> list[tuple[str, int]]:
     """The figures beside a broker's name that fit, from the most to the least wanted, in the order shown."""
     wanted = [
@@ -303,6 +305,7 @@ def _spark(latency: LatencySnapshot, width: int) -> str:
     return sparkline(latency.history_ns, (12 if width < 110 else 22) - 2)
 
 
+@lru_cache(maxsize=64)
 def _window_widths(width: int) -> list[tuple[str, int]]:
     """The figures of a window that fit, in the order shown."""
     wanted = [

@@ -13,7 +13,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
-from ..view.text import Line, Role
+from ..view.text import Line
 from .styles import RoleStyles
 
 __all__ = ["Painted", "Painter"]
@@ -58,7 +58,7 @@ class Painted(RoleStyles, Generic[T]):
         self._data: T | None = None
         self._lines: Sequence[Line] = ()
         self._natural = natural_height or (lambda data, width: len(painter(data, width, None)))
-        self._natural_height = 0
+        self._natural_height = -1  # none yet: 0 lines are an answer too
 
     def show(self, data: T) -> None:
         """Show this from now on; lines that stay the same are not painted again."""
@@ -87,13 +87,13 @@ class Painted(RoleStyles, Generic[T]):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
         if self._data is None:
-            return 1
+            return 0
         return self._natural(self._data, width)
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         if y >= len(self._lines):
-            return Strip.blank(width, self.style_of(Role.TEXT))
+            return self.blank(width)
         return self.strip_of(self._lines[y], width)
 
     def on_resize(self) -> None:

@@ -39,21 +39,29 @@ class RoleStyles(Widget):
         self._styles_of_roles = None
         super().notify_style_update()
 
-    def style_of(self, role: Role) -> Style:
-        """The style of a role under the present theme, on this widget's own ground."""
-        if self._styles_of_roles is None or self._styles_of_theme != self.app.theme:
+    def styles_of_roles(self) -> dict[Role, Style]:
+        """Every role's style under the present theme, on this widget's own ground."""
+        theme = self.app.theme
+        if self._styles_of_roles is None or self._styles_of_theme != theme:
             ground, palette = self.rich_style, self.screen
-            self._styles_of_theme = self.app.theme
+            self._styles_of_theme = theme
             self._styles_of_roles = {
-                known: ground + palette.get_component_styles(f"role--{known}").partial_rich_style for known in Role
+                role: ground + palette.get_component_styles(f"role--{role}").partial_rich_style for role in Role
             }
-        return self._styles_of_roles[role]
+        return self._styles_of_roles
 
-    def strip_of(self, spans: Iterable[Span], width: int, over: Style | None = None) -> Strip:
-        """A strip of exactly `width` cells; `over` is laid over every span, for the line of a cursor."""
+    def blank(self, width: int) -> Strip:
+        """A strip of `width` empty cells."""
+        return Strip.blank(width, self.styles_of_roles()[Role.TEXT])
+
+    def strip_of(self, spans: Iterable[Span], width: int, over: Role | None = None) -> Strip:
+        """A strip of exactly `width` cells; the role `over` is laid over every span, for the line of a cursor."""
+        styles = self.styles_of_roles()
+        ground = styles[Role.TEXT]
         if over is None:
-            segments = [Segment(span.text, self.style_of(span.role)) for span in spans]
+            segments = [Segment(text, styles[role]) for text, role in spans]
         else:
-            segments = [Segment(span.text, self.style_of(span.role) + over) for span in spans]
-        ground = self.style_of(Role.TEXT) if over is None else self.style_of(Role.TEXT) + over
+            upper = styles[over]
+            ground += upper
+            segments = [Segment(text, styles[role] + upper) for text, role in spans]
         return Strip(segments).adjust_cell_length(width, ground)

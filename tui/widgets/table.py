@@ -174,9 +174,9 @@ class Table(RoleStyles, ScrollView, Generic[R], can_focus=True):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         if y >= len(self._painted):
-            return Strip.blank(width, self.style_of(Role.TEXT))
+            return self.blank(width)
         on_cursor = y > 0 and self._top + y - 1 == self._cursor and bool(self._shown) and self.has_focus
-        return self.strip_of(self._painted[y], width, self.style_of(Role.CURSOR) if on_cursor else None)
+        return self.strip_of(self._painted[y], width, Role.CURSOR if on_cursor else None)
 
     def on_resize(self) -> None:
         self._painted = []

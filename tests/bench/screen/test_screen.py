@@ -46,24 +46,23 @@ class Port(samples.SamplePort):
         return replace(self.frames[self.step % 40], sequence=self.step)
 
 class Measured(HeadroomApp):
+    poked, waits = 0.0, []
     def on_mount(self):
         self.set_timer(1.0, self.begin)
         self.set_timer(1.0 + seconds, self.exit)
     def begin(self):
         gc.collect(); gc.freeze()
         self.begun = time.process_time(), time.perf_counter(), self._port.step
-        self.slow, self.before = [], time.perf_counter()
         if mode == "keys":
-            self.pressed, self.waits = 0.0, []
             self.set_interval(0.15, self.poke)
     def poke(self):
         from textual import events
-        self.pressed = time.perf_counter()
+        self.poked = time.perf_counter()
         self.post_message(events.Key("down", None))
     def _display(self, screen, renderable):
         super()._display(screen, renderable)
-        if mode == "keys" and getattr(self, "pressed", 0.0):
-            self.waits.append(time.perf_counter() - self.pressed); self.pressed = 0.0
+        if mode == "keys" and self.poked:
+            self.waits.append(time.perf_counter() - self.poked); self.poked = 0.0
 
 noise = threading.Event()
 def orders():
@@ -79,7 +78,7 @@ app.run()
 noise.set()
 cpu, wall, step = app.begun
 took = time.perf_counter() - wall
-waits = sorted(getattr(app, "waits", []))
+waits = sorted(app.waits)
 json.dump({
     "cpu": (time.process_time() - cpu) / took * 100,
     "ticks": (app._port.step - step) / took,
