@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import anyio
@@ -34,7 +35,7 @@ _PUT_MOST_NS: Final = 5 * SECOND  # how long a question may wait for its permit
 class _Desk:
     """What one broker told last."""
 
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    lock: anyio.Lock = field(default_factory=partial(anyio.Lock, fast_acquire=True))
     answered_ns: int = -1  # when the last whole book was asked for that came
     silent_since_ns: int | None = None  # the first of the failed questions in a row
     fault: str = ""

@@ -81,8 +81,8 @@ class TradingEngine:
         self._store = store
         self._journal = store.journal
         self._book = OrderBook(recent_max=self.settings.recent_max)
-        # The system's own generator: two processes must never make one tag.
-        self._tags = TagMaker(clock=self._clock, rng=rng or random.SystemRandom())
+        # Seeded by the system: two processes must never make one tag.
+        self._tags = TagMaker(clock=self._clock, rng=rng or random.Random(random.SystemRandom().getrandbits(256)))
         emit = on_event or manager.bus.publish
         self._recorder = Recorder(self._journal, self._book, clock=self._clock, emit=emit)
         clock, settings = self._clock, self.settings
@@ -128,13 +128,17 @@ class TradingEngine:
 
         Takes up to `settings.recovery_ns` when a broker does not answer.
         """
-        async with self._starting:
-            if self._started:
-                return
-            self._halted = self._journal.halted_now()
-            await self._recovery.run(halted=bool(self._halted))
-            self._earlier = await self._ended_before()
-            self._started = True
+        if not self._started:
+            async with self._starting:
+                await self._start_once()
+
+    async def _start_once(self) -> None:
+        if self._started:
+            return
+        self._halted = self._journal.halted_now()
+        await self._recovery.run(halted=bool(self._halted))
+        self._earlier = await self._ended_before()
+        self._started = True
 
     async def watch(self) -> None:
         """Ask after lost and open orders for ever; run it in a task of your own, or use the engine as a block."""

@@ -103,7 +103,9 @@ class Guards:
         self.quotes = quotes
         self.warn = warn
         self._admitted_ns: deque[int] = deque()  # of the last second
-        self._alike: dict[Order, tuple[int, str]] = {}  # of the last duplicate window: when, and under which id
+        self._alike: dict[
+            tuple[object, ...], tuple[int, str]
+        ] = {}  # of the last duplicate window: when, and under which id
 
     def admit(self, order: Order, *, now_ns: int, epoch_ns: int, open_orders: int) -> None:
         """Count the order in, or raise OrderDenied; a denied one counts for nothing. Sync: nobody can step between."""
@@ -167,7 +169,7 @@ class Guards:
             return
         while self._alike and next(iter(self._alike.values()))[0] <= now_ns - settings.duplicate_window_ns:
             del self._alike[next(iter(self._alike))]
-        earlier = self._alike.get(order.with_id(""))
+        earlier = self._alike.get(_likeness(order))
         if earlier is None:
             return
         text = (
@@ -182,7 +184,7 @@ class Guards:
     def _remember(self, order: Order, now_ns: int) -> None:
         self._admitted_ns.append(now_ns)
         if self.settings.on_duplicate is not OnDuplicate.ALLOW:
-            alike = order.with_id("")
+            alike = _likeness(order)
             self._alike.pop(alike, None)  # to the end: the dict stays in the order of time
             self._alike[alike] = (now_ns, order.client_order_id)
 
@@ -197,6 +199,11 @@ class Guards:
                 f"{len(self._admitted_ns)} orders within the last second, the most is {most} over all brokers; "
                 f"the next may go in {free_in_ms} ms",
             )
+
+
+def _likeness(order: Order) -> tuple[object, ...]:
+    """What makes two orders look alike: all but the id and the day."""
+    return (order.symbol, order.side, order.quantity, order.order_type, order.price, order.trigger_price, order.product)
 
 
 def _deny(rule: str, why: str) -> NoReturn:

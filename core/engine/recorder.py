@@ -6,8 +6,8 @@ one order at once (the answer to a cancel, a read of the book) cannot both act o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection
+from types import TracebackType
 
 import anyio
 
@@ -115,14 +115,8 @@ class Recorder:
         now_ns = self._clock.now_ns()
         self._emit(Incident(at_ns=now_ns, kind=kind, provider=provider, message=message, evidence=evidence))
 
-    @asynccontextmanager
-    async def _hold(self, live: LiveOrder) -> AsyncIterator[None]:
-        # A cancelled write may land all the same: whoever begins a step ends it.
-        with anyio.CancelScope(shield=True):
-            async with live.lock:
-                if live.in_doubt:
-                    await self._reload(live)
-                yield
+    def _hold(self, live: LiveOrder) -> _Hold:
+        return _Hold(self, live)
 
     async def _append(self, live: LiveOrder, *entries: Entry) -> bool:
         """Make `entries` durable; False when the journal knows of a step that this process does not.
@@ -136,13 +130,13 @@ class Recorder:
             live.in_doubt = False  # the whole was refused
             raise
         except OrderError as error:
-            await self._reload(live)
+            await self.reload(live)
             self.tell("other_process", live.provider, f"{live.id}: {error}")
             return False
         live.in_doubt = False
         return True
 
-    async def _reload(self, live: LiveOrder) -> None:
+    async def reload(self, live: LiveOrder) -> None:
         """Bring memory to what the journal holds."""
         known = await self._journal.order(live.id)
         if known is not None:
@@ -192,6 +186,41 @@ class Recorder:
                 message=step.message,
             )
         )
+
+
+class _Hold:
+    """The block of one step: the order's lock, its state as the journal has it, and no cancellation.
+
+    A cancelled write may land all the same, so whoever begins a step ends it. A class, because it stands on the way of
+    every order: a generator with two nested blocks costs three times as much.
+    """
+
+    __slots__ = ("_live", "_recorder", "_scope")
+
+    def __init__(self, recorder: Recorder, live: LiveOrder) -> None:
+        self._recorder = recorder
+        self._live = live
+        self._scope = anyio.CancelScope(shield=True)
+
+    async def __aenter__(self) -> None:
+        self._scope.__enter__()
+        try:
+            await self._live.lock.acquire()
+            if self._live.in_doubt:
+                try:
+                    await self._recorder.reload(self._live)
+                except BaseException:
+                    self._live.lock.release()
+                    raise
+        except BaseException as error:
+            self._scope.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.lock.release()
+        self._scope.__exit__(exc_type, exc, traceback)
 
 
 def _words(row: BrokerOrder) -> str:

@@ -25,6 +25,7 @@ class TagMaker:
         self._clock = clock
         self._rng = rng
         self._millisecond = -1
+        self._stamp = ""
         self._made: set[str] = set()  # of this millisecond
 
     def order_tag(self) -> str:
@@ -40,10 +41,10 @@ class TagMaker:
         millisecond = max(self._millisecond, self._clock.epoch_ns() // MILLISECOND)
         if millisecond != self._millisecond:
             self._millisecond = millisecond
+            self._stamp = _base36(millisecond, _TIME_LENGTH)
             self._made.clear()
-        stamp = _base36(millisecond, _TIME_LENGTH)
         while True:
-            tag = prefix + stamp + _base36(self._rng.getrandbits(52), TAG_LENGTH - _TIME_LENGTH - 1)
+            tag = prefix + self._stamp + _base36(self._rng.getrandbits(52), TAG_LENGTH - _TIME_LENGTH - 1)
             if tag not in self._made:
                 self._made.add(tag)
                 return tag

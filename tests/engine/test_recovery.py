@@ -9,8 +9,8 @@ import pytest
 from core.brokers.mock import MockTradingAPI
 from core.clock import DAY, MILLISECOND, SECOND, VirtualClock
 from core.engine import EngineSettings
-from core.errors import RateLimited
-from core.models import Order, OrderStatus
+from core.errors import OrderRefused, RateLimited
+from core.models import BrokerOrder, Order, OrderAck, OrderStatus
 from core.store import Intent
 from tests.engine.bench import Bench, Opener, limit, story
 
@@ -140,3 +140,61 @@ async def test_a_second_process_that_starts_takes_no_order_from_the_first_that_c
             assert known is not None
             assert outcome.status is known.status is S.DENIED
             assert second.at_brokers() == []
+
+
+@story
+async def test_a_broker_that_breaks_its_horizon_is_shouted_about(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    async with opened(watching=False) as crashed:
+        await leave_an_intent(crashed, sent=False)
+    async with opened() as bench:
+        assert (await bench.engine.order("one")).status is S.DENIED
+        await brokers["upstox"].place_order(MARKET, tag="hcrashedcrashedcras")
+        for name in "abcd":
+            await bench.engine.place_order(limit(client_order_id=name))
+        await bench.wait(30 * SECOND)
+        (told,) = bench.incidents("contradiction")
+        assert told.message.startswith("one: ")
+        assert (await bench.engine.order("one")).status is S.DENIED
+
+
+@story
+async def test_a_refused_attempt_that_is_live_after_all_is_shouted_about(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = MockTradingAPI.place_order
+    lies: list[str] = []
+
+    async def lying(self: MockTradingAPI, order: Order, *, tag: str) -> OrderAck:
+        ack = await place(self, order, tag=tag)
+        if not lies:
+            lies.append(tag)
+            message = "refused, it says"
+            raise OrderRefused(message, elsewhere=True)
+        return ack
+
+    monkeypatch.setattr(MockTradingAPI, "place_order", lying)
+    async with opened() as bench:
+        for name in "abcd":
+            await bench.engine.place_order(limit(client_order_id=name))
+        await bench.wait(60 * SECOND)
+        (told,) = bench.incidents("earlier_attempt_live")
+        assert lies[0] in told.message
+
+
+@story
+async def test_a_bug_of_an_adapter_in_reading_ends_no_watch(
+    clock: VirtualClock, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: MockTradingAPI) -> tuple[BrokerOrder, ...]:
+        raise KeyError("orderBook")
+
+    async with opened() as bench:
+        await bench.engine.place_order(MARKET)
+        with monkeypatch.context() as patch:
+            patch.setattr(MockTradingAPI, "get_orders", broken)
+            await bench.wait(60 * SECOND)
+        assert "KeyError" in bench.incidents("adapter")[0].message
+        await bench.wait(60 * SECOND)
+        assert (await bench.engine.order("one")).status is S.FILLED
