@@ -27,7 +27,6 @@ from ..errors import NoBrokerAvailable
 from ..models import (
     CATEGORY_OF,
     BreakerState,
-    CandidateTerms,
     Category,
     Decision,
     HealthStatus,
@@ -36,15 +35,15 @@ from ..models import (
 )
 from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
+from .choice import cheapest, in_time, nobody, ready, ruled_out
 from .cost import NO_SCARCITY, Cost, Prices, Scarcity, next_minute, scarcities, weigh
 from .efficiency import EfficiencyMeter
-from .load import BrokerLoad, LatencyMeter
+from .known import Known, Recent
+from .load import LatencyMeter
 
 __all__ = ["BalancerSettings", "BreakerView", "IntelligentLoadBalancer"]
 
 _ORDERS: Final = frozenset(operation for operation, category in CATEGORY_OF.items() if category is Category.ORDERS)
-_LIMITED: Final = HealthStatus.LIMITED  # looked up once: in an enum's class every member is a search
-_UNHEALTHY: Final = HealthStatus.UNHEALTHY
 _OUT: Final[Mapping[HealthStatus, str]] = {
     HealthStatus.AUTH_FAILED: "log-in refused",
     HealthStatus.BLOCKED_FOR_DAY: "blocked for the day",
@@ -84,52 +83,6 @@ class BreakerView:
     reason: str = ""
 
 
-class _Recent:
-    """Requests of about the last minute: each counts 1 when it comes, and less as it ages."""
-
-    __slots__ = ("_at_ns", "_count")
-
-    tau_ns = 60 * SECOND
-
-    def __init__(self) -> None:
-        self._count = 0.0
-        self._at_ns = 0
-
-    def add(self, now_ns: int) -> None:
-        self._count = self.at(now_ns) + 1.0
-        self._at_ns = now_ns
-
-    def at(self, now_ns: int) -> float:
-        return self._count * math.exp((self._at_ns - now_ns) / self.tau_ns) if self._count else 0.0
-
-
-class _Known:
-    """What the balancer keeps of one broker; the breakers are those of reads and of orders, in this order."""
-
-    __slots__ = ("asked_ns", "auth_failed", "breakers", "load", "refusals", "routed", "suspect", "traffic")
-
-    def __init__(self, settings: BreakerSettings, rng: random.Random) -> None:
-        self.load = BrokerLoad()
-        self.breakers = (CircuitBreaker(settings, rng), CircuitBreaker(settings, rng))
-        self.auth_failed = ""
-        self.refusals = 0
-        self.routed = 0
-        self.traffic = _Recent()
-        self.asked_ns = 0  # when the last read left
-        self.suspect = False  # the last that was heard of it is a failure
-
-    def probe_due(self, now_ns: int) -> bool:
-        """Whether a health check should go now: a breaker is half open, or one failure is all that is known of late.
-
-        Traffic leaves a broker at its first failure. Without a check nobody would learn whether that was the only one.
-        """
-        if any(breaker.probe_due(now_ns) for breaker in self.breakers):
-            return True
-        if now_ns - self.asked_ns < SECOND or self.auth_failed or any(breaker.is_open for breaker in self.breakers):
-            return False
-        return self.suspect or self.load.stalled(now_ns) > 0
-
-
 class IntelligentLoadBalancer:
     """Chooses a broker for each operation and learns from what came of it. All calls are synchronous but one.
 
@@ -147,8 +100,8 @@ class IntelligentLoadBalancer:
         self._clock = clock or SystemClock()
         self._random = rng or random.Random(0)
         self._settings = settings or BalancerSettings()
-        self._known: dict[str, _Known] = {}
-        self._demand = _Recent()
+        self._known: dict[str, Known] = {}
+        self._demand = Recent()
         self._began_ns = self._clock.now_ns()
         self._scarce: Mapping[str, Scarcity] = {}
         self._scarce_for: list[bool] = []
@@ -197,7 +150,7 @@ class IntelligentLoadBalancer:
         knowns = [self._known.get(candidate.name) or self._of(candidate.name) for candidate in candidates]
         # What rules out comes first: a broker that is out of the question must not be probed with this request either.
         barred = [
-            ("" if free and candidate.weight > 0 else _ruled_out(candidate, rules, pin, exclude))
+            ("" if free and candidate.weight > 0 else ruled_out(candidate, rules, pin, exclude))
             or self._bar(candidate, known, known.breakers[orders], now_ns)
             for candidate, known in zip(candidates, knowns, strict=True)
         ]
@@ -413,10 +366,10 @@ class IntelligentLoadBalancer:
 
     # How
 
-    def _new(self) -> _Known:
-        return _Known(self._settings.breaker, self._random)
+    def _new(self) -> Known:
+        return Known(self._settings.breaker, self._random)
 
-    def _of(self, name: str) -> _Known:
+    def _of(self, name: str) -> Known:
         known = self._known.get(name)
         if known is None:
             known = self._known[name] = self._new()
@@ -457,7 +410,7 @@ class IntelligentLoadBalancer:
             self._scarce_until_ns = now_ns + 100 * MILLISECOND
         return self._scarce
 
-    def _bar(self, candidate: Candidate, known: _Known, breaker: CircuitBreaker, now_ns: int) -> str:
+    def _bar(self, candidate: Candidate, known: Known, breaker: CircuitBreaker, now_ns: int) -> str:
         """Why this broker takes nothing now, whatever the rules say; empty when it does."""
         if candidate.barred or candidate.drained or candidate.auth_failed or candidate.blocked:
             return candidate.barred or (
@@ -474,7 +427,7 @@ class IntelligentLoadBalancer:
             return ""
         return _OPEN if breaker.state(now_ns) is BreakerState.OPEN else _HALF_OPEN
 
-    def _look_for_stalls(self, known: _Known, now_ns: int) -> None:
+    def _look_for_stalls(self, known: Known, now_ns: int) -> None:
         stalled = known.load.stalled(now_ns)
         if stalled < self._settings.stalled:
             return
@@ -513,7 +466,7 @@ class IntelligentLoadBalancer:
                 for i in able:
                     barred[i] = ""
         if not able:
-            return -1, _nobody(candidates, barred)
+            return -1, nobody(candidates, barred)
         if exclude and rules.chain:
             by_name = {candidates[i].name: i for i in able}
             for name in rules.chain:
@@ -524,13 +477,15 @@ class IntelligentLoadBalancer:
             index, reason = able[0], "the only one that can"
         else:
             if deadline_ns is not None:
-                able = _in_time(able, costs, barred, deadline_ns / 1e9)
-            now, among = _ready(able, candidates)
+                able = in_time(able, costs, barred, deadline_ns / 1e9)
+            now, among = ready(able, candidates)
             for name in rules.prefer if now else ():
                 for i in among:
                     if candidates[i].name == name:
                         return i, f"preferred for this operation: {name}"
-            index, reason = self._cheapest(among, candidates, costs, rules.weights)
+            index, reason = cheapest(
+                among, candidates, costs, rules.weights, self._settings.near_s, self._settings.near_share, self._random
+            )
         if last_resort:
             reason = f"last resort, every breaker is open: {reason}"
         elif candidates[index].wait_ns > 0:
@@ -543,30 +498,6 @@ class IntelligentLoadBalancer:
             if why is _OPEN and candidate.wait_ns <= 0:
                 for breaker in self._of(candidate.name).breakers:
                     breaker.hurry(now_ns)
-
-    def _cheapest(
-        self,
-        among: Sequence[int],
-        candidates: Sequence[Candidate],
-        costs: Sequence[Cost],
-        weights: Mapping[str, float],
-    ) -> tuple[int, str]:
-        if len(among) == 1:
-            return among[0], "the only one with a permit"
-        scores = [costs[i].total_s / candidates[i].weight for i in among]
-        if weights:
-            scores = [score / weights.get(candidates[i].name, 1.0) for i, score in zip(among, scores, strict=True)]
-        best = min(scores)
-        near = best + max(self._settings.near_s, self._settings.near_share * best)
-        index, ties, fullest = -1, 0, math.inf
-        for i, score in zip(among, scores, strict=True):
-            if score <= near:
-                # A coin among equals: the first one would always win when nothing is known yet.
-                full = costs[i].fullest
-                ties += 1
-                if full < fullest or (full == fullest and self._random.random() * ties < 1.0):
-                    index, fullest = i, full
-        return index, "soonest done" if ties == 1 else f"tie of {ties}: most headroom"
 
     def _probe(self, candidates: Sequence[Candidate], barred: Sequence[str], now_ns: int, *, alone: bool) -> int:
         """A broker that is half open and that nobody has probed: a read becomes its probe. -1 when there is none."""
@@ -583,54 +514,3 @@ _OPEN: Final = "breaker open"
 _HALF_OPEN: Final = "breaker half open, probes only"
 _WHY: Final = {"not_sent": "could not connect", "unknown": "no answer", "error": "server error"}
 _WORSE: Final = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
-
-
-def _ruled_out(candidate: Candidate, rules: RoutingRules, pin: str, exclude: Collection[str]) -> str:
-    """Why the rules, or this request itself, keep it from this broker."""
-    name = candidate.name
-    pinned = pin or rules.pin
-    if pinned and name != pinned:
-        return f"pinned to {pinned}"
-    if name in exclude:
-        return "tried already"
-    if name in rules.exclude:
-        return "excluded by rule"
-    if candidate.weight <= 0 or (rules.weights and rules.weights.get(name, 1.0) <= 0):
-        return "weight 0"
-    return ""
-
-
-def _ready(able: Sequence[int], candidates: Sequence[Candidate]) -> tuple[bool, list[int]]:
-    """Whether any has a permit now, and those to choose from: sound ones with a permit, any with one, sound ones."""
-    ready, sound, limited = [], [], []
-    for i in able:
-        candidate = candidates[i]
-        if candidate.health is _LIMITED or candidate.health is _UNHEALTHY:
-            limited.append(i)
-        elif candidate.wait_ns <= 0:
-            ready.append(i)
-        else:
-            sound.append(i)
-    ready = ready or [i for i in limited if candidates[i].wait_ns <= 0]
-    return bool(ready), ready or sound or limited
-
-
-def _in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: float) -> list[int]:
-    """Those that would answer within the deadline; all, when none would."""
-    in_time = [i for i in able if _answer_s(costs[i].terms) <= left_s]
-    if not in_time or len(in_time) == len(able):
-        return able
-    for i in able:
-        if i not in in_time:
-            barred[i] = f"would answer after the deadline, {left_s:.3g} s away"
-    return in_time
-
-
-def _answer_s(terms: CandidateTerms) -> float:
-    return terms.wait_s + terms.queue_s + terms.latency_s
-
-
-def _nobody(candidates: Sequence[Candidate], barred: Sequence[str]) -> str:
-    if not candidates:
-        return "no broker is configured"
-    return "; ".join(f"{candidate.name} {why}" for candidate, why in zip(candidates, barred, strict=True))
