@@ -42,7 +42,7 @@ def compare(before: Report, after: Report) -> tuple[Change, ...]:
     for run in after.runs:
         if run.name not in earlier:
             changes.append(Change(run.name, "scenario", "absent", run.state, "changed"))
-        elif earlier[run.name].scenario != run.scenario:
+        elif _figures(earlier[run.name]) != _figures(run):
             changes.append(Change(run.name, "scenario", "other figures", "these", "changed"))
         else:
             changes += _run_changes(earlier[run.name], run)
@@ -51,6 +51,11 @@ def compare(before: Report, after: Report) -> tuple[Change, ...]:
         Change(name, "scenario", run.state, "absent", "changed") for name, run in earlier.items() if name not in names
     ]
     return tuple(changes)
+
+
+def _figures(run: RunReport) -> dict[str, object]:
+    """What was played. Another seed is another draw from the same scenario: its difference is noise."""
+    return {key: value for key, value in run.scenario.items() if key != "seed"}
 
 
 def _run_changes(before: RunReport, after: RunReport) -> Iterator[Change]:

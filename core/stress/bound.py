@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..clock import SECOND
-from ..models import Budget, Category
+from ..models import CATEGORY_OF, Budget, Category, Operation
+from .arrivals import ClosedUsers, Poisson
+from .scenarios import Scenario
 
-__all__ = ["capacity_per_s", "limits_alone_ns", "most_within"]
+__all__ = ["capacity_of", "capacity_per_s", "demand_of", "limits_alone_ns", "most_within"]
 
 
 def most_within(budget: Budget, horizon_ns: int, *, at_most: int) -> int:
@@ -80,3 +82,38 @@ def capacity_per_s(budgets: Iterable[Budget], category: Category) -> float:
     """The steady rate that the budgets of one broker allow to a category, if it had the broker to itself."""
     rates = [rate for budget in budgets if category in budget.categories for rate in budget.rates]
     return min((rate.permits * SECOND / rate.window_ns for rate in rates), default=float("inf"))
+
+
+def _category(operation: str) -> Category:
+    names = {"login": Operation.AUTHENTICATE, "logout": Operation.LOGOUT}
+    return CATEGORY_OF[names.get(operation) or Operation(operation)]
+
+
+def demand_of(scenario: Scenario) -> dict[Category, int]:
+    """How many requests of each category a scenario makes; empty where chance or time decides that."""
+    if scenario.pick == "one" and len({_category(step.operation) for step in scenario.journey}) > 1:
+        return {}
+    arrivals = scenario.arrivals
+    if arrivals is None or isinstance(arrivals, Poisson):
+        return {}
+    if isinstance(arrivals, ClosedUsers):
+        if arrivals.duration_s is not None:
+            return {}
+        sessions = arrivals.users * arrivals.sessions
+    else:
+        sessions = arrivals.planned
+    steps = scenario.journey if scenario.pick == "each" else scenario.journey[:1]
+    demand: dict[Category, int] = {}
+    for step in steps:
+        category = _category(step.operation)
+        demand[category] = demand.get(category, 0) + sessions
+    return demand
+
+
+def capacity_of(scenario: Scenario) -> float | None:
+    """What the brokers allow together, by their shortest windows' steady rate, to a journey of one category."""
+    categories = {_category(step.operation) for step in scenario.journey}
+    if len(categories) != 1:
+        return None
+    (category,) = categories
+    return sum(capacity_per_s(spec.config().limits, category) for spec in scenario.brokers)

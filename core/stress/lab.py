@@ -18,46 +18,31 @@ from random import Random
 from typing import Final
 
 import anyio
-import psutil
 
 from ..brokers.mock import MockTradingAPI
 from ..clock import MILLISECOND, SECOND, Clock, SystemClock, VirtualClock
 from ..config import Settings
 from ..errors import ConfigError
 from ..feed import MarketDataFeed
-from ..models import CATEGORY_OF, Category, Operation, RefereeReport, RouterSnapshot, StressSnapshot, Threshold
+from ..models import RefereeReport, RouterSnapshot, StressSnapshot, Threshold
 from ..router import LocalRouter, open_router
 from ..store import TradeStore
 from .actors import Actor, FeedActor, RouterActor, StoreActor
-from .arrivals import ClosedUsers, Poisson
-from .bound import capacity_per_s, limits_alone_ns
+from .bound import capacity_of, demand_of, limits_alone_ns
 from .judge import ONLY_GROWS, Evidence, judge
 from .ledger import Audit, Ledger
+from .machine import Machine, MachineWatch
 from .runner import Observation, Run, RunState
 from .scenarios import FaultSpec, Scenario, load_scenario
 
-__all__ = ["Lab", "Machine", "Result", "refuse_anything_live"]
+__all__ = ["Lab", "Result", "refuse_anything_live"]
 
 _SETTLE_NS: Final = 60 * SECOND
 _VIRTUAL_TICK_NS: Final = SECOND
 _REAL_TICK_NS: Final = 100 * MILLISECOND
-# The operator's guards protect an account; here nothing but the brokers' limits is to hold the load back.
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes a folder of its own there, closed to others
+# The operator's guards protect an account; here nothing but the brokers' limits is to hold the load back.
 _NO_GUARDS: Final = {"price_band": None, "orders_per_second": None, "on_duplicate": "allow"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What the run took of this machine; CPU is in percent of one core, lag is that of the router's own loop.
-
-    `disk_writes`: write calls of this process; None where the system does not count them.
-    """
-
-    cpu_percent: float
-    rss_bytes: int
-    rss_growth_bytes: int
-    loop_lag_ns_max: int
-    disk_writes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +221,7 @@ class Lab:
             trades = await store.get_recent_trades(limit=max(1, len(ledger)))
         audit = ledger.audit(books, trades)
         limits = {spec.name: spec.config().limits for spec in scenario.brokers}
-        demand = _demand(scenario)
+        demand = demand_of(scenario)
         return self._judged(
             Result(
                 run=run,
@@ -247,7 +232,7 @@ class Lab:
                 referees=referees,
                 final=final,
                 bound_ns=limits_alone_ns(limits, demand) if demand else None,
-                capacity_per_s=_capacity(scenario),
+                capacity_per_s=capacity_of(scenario),
                 units=run.finished,
                 news_dropped=news.dropped,
                 machine=machine.figures(),
@@ -268,7 +253,7 @@ class Lab:
                 await run.play()
         return self._judged(self._plain_result(run, machine, units=run.finished))
 
-    def _plain_result(self, run: Run, machine: _MachineWatch, *, units: int) -> Result:
+    def _plain_result(self, run: Run, machine: MachineWatch, *, units: int) -> Result:
         return Result(
             run=run,
             virtual=self.virtual,
@@ -280,18 +265,18 @@ class Lab:
         )
 
     @asynccontextmanager
-    async def _watched(self, scenario: Scenario, actor: Actor) -> AsyncIterator[tuple[Run, _MachineWatch]]:
+    async def _watched(self, scenario: Scenario, actor: Actor) -> AsyncIterator[tuple[Run, MachineWatch]]:
         """A run with everything that looks at it from outside."""
         tick_ns = _VIRTUAL_TICK_NS if self.virtual else _REAL_TICK_NS
         run = Run(scenario, actor, clock=self.clock, seed=self.seed, tick_ns=tick_ns)
         self._run = run
-        machine = _MachineWatch(self.clock, scenario, real=not self.virtual)
+        machine = MachineWatch(self.clock, scenario.warm_up_s, real=not self.virtual)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tick, run, machine, tick_ns)
             yield run, machine
             tasks.cancel_scope.cancel()
 
-    async def _tick(self, run: Run, machine: _MachineWatch, tick_ns: int) -> None:
+    async def _tick(self, run: Run, machine: MachineWatch, tick_ns: int) -> None:
         due_ns = self.clock.now_ns()
         while True:
             due_ns = max(due_ns + tick_ns, self.clock.now_ns())
@@ -417,80 +402,3 @@ async def _observe_router(router: LocalRouter) -> Observation:
 def _violations(referees: Iterable[RefereeReport]) -> int:
     """Requests that a broker refused for its limits, and places by which one of its windows was overfull."""
     return sum(report.refused + sum(max(0, most - limit) for _, most, limit in report.fullest) for report in referees)
-
-
-def _category(operation: str) -> Category:
-    names = {"login": Operation.AUTHENTICATE, "logout": Operation.LOGOUT}
-    return CATEGORY_OF[names.get(operation) or Operation(operation)]
-
-
-def _demand(scenario: Scenario) -> dict[Category, int]:
-    """How many requests of each category a scenario makes; empty where chance or time decides that."""
-    if scenario.pick == "one" and len({_category(step.operation) for step in scenario.journey}) > 1:
-        return {}
-    arrivals = scenario.arrivals
-    if arrivals is None or isinstance(arrivals, Poisson):
-        return {}
-    if isinstance(arrivals, ClosedUsers):
-        if arrivals.duration_s is not None:
-            return {}
-        sessions = arrivals.users * arrivals.sessions
-    else:
-        sessions = arrivals.planned
-    steps = scenario.journey if scenario.pick == "each" else scenario.journey[:1]
-    demand: dict[Category, int] = {}
-    for step in steps:
-        category = _category(step.operation)
-        demand[category] = demand.get(category, 0) + sessions
-    return demand
-
-
-def _capacity(scenario: Scenario) -> float | None:
-    """What the brokers allow together, by their shortest windows' steady rate, to a journey of one category."""
-    categories = {_category(step.operation) for step in scenario.journey}
-    if len(categories) != 1:
-        return None
-    (category,) = categories
-    return sum(capacity_per_s(spec.config().limits, category) for spec in scenario.brokers)
-
-
-class _MachineWatch:
-    """Samples this process while a run plays."""
-
-    def __init__(self, clock: Clock, scenario: Scenario, *, real: bool) -> None:
-        self._clock = clock
-        self._real = real
-        self._warm_ns = clock.now_ns() + int(scenario.warm_up_s * SECOND)
-        self._process = psutil.Process(os.getpid())
-        self._cpu_start = self._process.cpu_times()
-        self._writes_start = self._writes()
-        self._start_ns = clock.now_ns()
-        self._warm_rss: int | None = None
-        self._lag_ns_max = 0
-        self.epoch_ns = clock.epoch_ns()
-
-    def look(self, lag_ns: int) -> None:
-        self._lag_ns_max = max(self._lag_ns_max, lag_ns)
-        if self._real and self._warm_rss is None and self._clock.now_ns() >= self._warm_ns:
-            self._warm_rss = self._process.memory_info().rss
-
-    def figures(self) -> Machine | None:
-        if not self._real:
-            return None
-        cpu = self._process.cpu_times()
-        used_s = cpu.user + cpu.system - self._cpu_start.user - self._cpu_start.system
-        elapsed_s = max(1, self._clock.now_ns() - self._start_ns) / SECOND
-        rss = self._process.memory_info().rss
-        return Machine(
-            cpu_percent=round(100 * used_s / elapsed_s, 1),
-            rss_bytes=rss,
-            rss_growth_bytes=rss - (self._warm_rss if self._warm_rss is not None else rss),
-            loop_lag_ns_max=self._lag_ns_max,
-            disk_writes=None if self._writes_start is None else (self._writes() or 0) - self._writes_start,
-        )
-
-    def _writes(self) -> int | None:
-        if not hasattr(self._process, "io_counters"):  # macOS
-            return None
-        writes: int = self._process.io_counters().write_count
-        return writes

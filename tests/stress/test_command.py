@@ -169,7 +169,7 @@ def test_progress_is_a_line_a_second_where_there_is_no_terminal(capsys: pytest.C
     assert main(["stress", *QUICK]) == 0
     err = capsys.readouterr().err
     assert "\r" not in err
-    assert err.splitlines()[-1].startswith("orders       [########################] 10/10")
+    assert err.splitlines()[-1].startswith("orders      [########################] 10/10")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

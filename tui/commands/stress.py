@@ -182,11 +182,12 @@ class _Progress:
         if not final and now_s < self._next_s:
             return
         self._next_s = now_s + (0.1 if self._terminal else 1.0)
-        line = _progress_line(snapshot)
         if not self._terminal:
-            self._out.write(line + "\n")
+            self._out.write(_progress_line(snapshot, _BAR_WIDTH) + "\n")
         else:
-            width = os.get_terminal_size(self._out.fileno()).columns - 1
+            width = (os.get_terminal_size(self._out.fileno()).columns or 80) - 1
+            bar_width = min(_BAR_WIDTH, width - len(_progress_line(snapshot, 0)))
+            line = _progress_line(snapshot, max(4, bar_width))
             self._out.write("\r" + line[:width].ljust(width) + ("\n" if final else ""))
             self._open = not final
         self._out.flush()
@@ -196,13 +197,14 @@ class _Progress:
             self._out.write("\n")
 
 
-def _progress_line(snapshot: StressSnapshot) -> str:
+def _progress_line(snapshot: StressSnapshot, bar_width: int) -> str:
     share = min(1.0, snapshot.finished / snapshot.planned) if snapshot.planned else 0.0
-    bar = ("#" * round(share * _BAR_WIDTH)).ljust(_BAR_WIDTH, ".")
+    bar = ("#" * round(share * bar_width)).ljust(bar_width, ".")
     return (
-        f"{snapshot.scenario:<12} [{bar}] {snapshot.finished}/{snapshot.planned} {snapshot.elapsed_ns / 1e9:5.1f} s "
-        f"{snapshot.achieved_per_s:6.0f}/s  p50 {_ms(snapshot.p50_ns)} p99 {_ms(snapshot.p99_ns)}  "
-        f"failed {snapshot.failures} violations {snapshot.violations} {snapshot.state}"
+        f"{snapshot.scenario:<11} [{bar}] {snapshot.finished}/{snapshot.planned} {snapshot.elapsed_ns / 1e9:4.1f} s "
+        f"{snapshot.achieved_per_s:4.0f}/s p50 {_ms(snapshot.p50_ns)} p99 {_ms(snapshot.p99_ns)} "
+        f"failed {snapshot.failures} {snapshot.state}"
+        + (f" VIOLATIONS {snapshot.violations}" if snapshot.violations else "")
     )
 
 
