@@ -19,13 +19,12 @@ from ..errors import AuthenticationFailed, ConfigError, OrderNotSent, OrderRefus
 from ..models import APIConfig, BrokerOrder, HealthStatus, Order, OrderType, Session
 from .http import HTTPTransport
 from .instruments import Instrument, InstrumentTable
-from .reply import UNKNOWN_ORDER, Fault, Refusal, Reply, epoch_ns_of, judge, unreadable
+from .reply import ORDER_ID, UNKNOWN_ORDER, Fault, Refusal, Reply, epoch_ns_of, judge, unreadable
 from .tokens import Token, TokenStore, expiry_in_token
 
 __all__ = ["RESTAccount", "check_address"]
 
 _TAG: Final = re.compile(r"[A-Za-z0-9]{1,19}\Z", re.ASCII)
-_BROKER_ORDER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
 # How long a lost order may still turn up in the book. No broker publishes a figure. Chosen: twice the longest session
 # timeout of the load balancers in front (60 s), after which nothing on the way can still deliver it. The embedded
 # exchange books an order on arrival: a few seconds over its longest delay are enough there.
@@ -241,7 +240,7 @@ class RESTAccount(ABC):
             raise OrderNotSent(message, provider=self._name, code="terms")
 
     def _check_id(self, broker_order_id: str) -> str:
-        if not _BROKER_ORDER_ID.match(broker_order_id):
+        if not ORDER_ID.match(broker_order_id):
             message = f"{self._name}: {broker_order_id!r} is no order id of a broker"
             raise OrderNotSent(message, provider=self._name, code="order_id")
         return broker_order_id

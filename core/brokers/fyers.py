@@ -48,7 +48,7 @@ from ..models import (
 from .account import RESTAccount
 from .instruments import priced
 from .jsontext import dump_json
-from .reply import UNKNOWN_ORDER, Fault, Refusal, Reply, money, rows_in
+from .reply import UNKNOWN_ORDER, Fault, Refusal, Reply, clean_text, money, order_id, rows_in
 from .tokens import IST, next_ist_ns
 
 __all__ = ["FYERS_REFUSALS", "FyersAPI"]
@@ -307,11 +307,8 @@ def place_body(order: Order, tag: str) -> bytes:
 
 def parse_ack(payload: dict[str, Any], name: str) -> OrderAck:
     """The answer to place, modify and cancel. Raises ValueError without an order id."""
-    broker_order_id = payload["id"]
-    if not isinstance(broker_order_id, str) or not broker_order_id:
-        message = f"order id {broker_order_id!r}"
-        raise ValueError(message)
-    return OrderAck(provider=name, broker_order_id=broker_order_id, message=str(payload.get("message", ""))[:200])
+    said = clean_text(payload.get("message") or "")
+    return OrderAck(provider=name, broker_order_id=order_id(payload["id"]), message=said)
 
 
 def parse_order(row: dict[str, Any], name: str) -> BrokerOrder:
@@ -331,7 +328,7 @@ def parse_order(row: dict[str, Any], name: str) -> BrokerOrder:
         filled_quantity=filled,
         average_price=money(row.get("tradedPrice")),
         status=status,
-        message=str(row.get("message") or "")[:200],
+        message=clean_text(row.get("message") or ""),
         epoch_ns=_epoch_ns(row.get("orderDateTime")),
         order_type=_TYPE_OF[int(row["type"])],
         price=money(row.get("limitPrice")) or None,

@@ -24,6 +24,7 @@ from ..errors import AuthenticationFailed, OrderOutcomeUnknown, OrderRefused, Ra
 from .jsontext import load_json
 
 __all__ = [
+    "ORDER_ID",
     "UNKNOWN_ORDER",
     "Fault",
     "Refusal",
@@ -32,11 +33,13 @@ __all__ = [
     "epoch_ns_of",
     "judge",
     "money",
+    "order_id",
     "rows_in",
     "unreadable",
 ]
 
 UNKNOWN_ORDER: Final = "unknown_order"
+ORDER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
 # A gateway that has answered 5xx may still have the request in a queue behind it: chosen, nobody publishes a figure.
 BEHIND_GATEWAY_NS: Final = SECOND
 _TOKEN_IN_BODY: Final = re.compile(r"""((?:access|refresh|extended)_token["']?\s*[:=]\s*["']?)[^"',}\s]+""")
@@ -96,6 +99,8 @@ def judge(
         payload, fault, readable = None, None, False
     if isinstance(payload, dict) and fault is None and 200 <= reply.status < 300:
         return payload  # by far the most: nothing else is worked out for them
+    if fault is not None:  # a code is the broker's text as well
+        fault = Fault(clean_text(fault.code, secrets, limit=40), fault.message)
     code = fault.code if fault else ""
     said = clean_text(fault.message, secrets) if fault else ""
     evidence = _evidence(reply, code, secrets)
@@ -164,7 +169,7 @@ def _bare_refusal(name: str, reply: Reply, evidence: str) -> OrderRefused:
 def unreadable(name: str, reply: Reply, what: str, secrets: Sequence[str] = ()) -> OrderOutcomeUnknown:
     """The error for an answer that cannot be relied on: unknown, since the request did arrive."""
     return OrderOutcomeUnknown(
-        f"{name}: {what}; the request arrived: look it up, never send it again",
+        f"{name}: {clean_text(what, secrets)}; the request arrived: look it up, never send it again",
         provider=name,
         status=reply.status,
         evidence=_evidence(reply, "", secrets),
@@ -206,6 +211,14 @@ def clean_text(text: object, secrets: Sequence[str] = (), *, limit: int = 200) -
         words = "".join(char if char.isprintable() else " " for char in words)
     words = " ".join(words.split())
     return words if len(words) <= limit else words[: limit - 3] + "..."
+
+
+def order_id(value: object) -> str:
+    """An order id as brokers make them. Raises ValueError for anything that could not be asked for again."""
+    if not isinstance(value, str) or not ORDER_ID.match(value):
+        message = f"{value!r} is no order id"
+        raise ValueError(message)
+    return value
 
 
 def rows_in(payload: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ from ..models import (
 from .account import RESTAccount
 from .instruments import Instrument, InstrumentTable, priced
 from .jsontext import dump_json
-from .reply import UNKNOWN_ORDER, Fault, Refusal, money, rows_in
+from .reply import UNKNOWN_ORDER, Fault, Refusal, clean_text, money, order_id, rows_in
 from .tokens import IST
 
 __all__ = ["UPSTOX_REFUSALS", "UpstoxAPI"]
@@ -322,19 +322,12 @@ def parse_place(payload: dict[str, Any], name: str) -> OrderAck:
     if not isinstance(ids, list) or len(ids) != 1:
         message = f"order ids {ids!r}"
         raise ValueError(message)
-    return _ack(ids[0], name)
+    return OrderAck(provider=name, broker_order_id=order_id(ids[0]))
 
 
 def parse_change(payload: dict[str, Any], name: str) -> OrderAck:
     """The answer to modify and cancel."""
-    return _ack(payload["data"]["order_id"], name)
-
-
-def _ack(broker_order_id: object, name: str) -> OrderAck:
-    if not isinstance(broker_order_id, str) or not broker_order_id:
-        message = f"order id {broker_order_id!r}"
-        raise ValueError(message)
-    return OrderAck(provider=name, broker_order_id=broker_order_id)
+    return OrderAck(provider=name, broker_order_id=order_id(payload["data"]["order_id"]))
 
 
 def parse_order(row: dict[str, Any], name: str, table: InstrumentTable) -> BrokerOrder:
@@ -353,7 +346,7 @@ def parse_order(row: dict[str, Any], name: str, table: InstrumentTable) -> Broke
         filled_quantity=filled,
         average_price=money(row.get("average_price")),
         status=status,
-        message=str(row.get("status_message") or "")[:200],
+        message=clean_text(row.get("status_message") or ""),
         epoch_ns=_epoch_ns(row.get("order_timestamp")),
         order_type=OrderType(row["order_type"]),
         price=money(row.get("price")) or None,
