@@ -110,7 +110,7 @@ async def batch(call: Callable[[], Awaitable[object]], count: int, in_flight: in
 async def test_a_round_trip_against_a_bare_post(benchmark: Any, server: tuple[str, str], in_flight: int):
     name, base_url = server
     benchmark(lambda: None)  # asked for its switch only: the figures are the printed ones
-    rounds, count = (25, max(200, 2 * in_flight)) if benchmark.enabled else (1, in_flight)
+    rounds, count = (40, max(60, 2 * in_flight)) if benchmark.enabled else (1, in_flight)
     async with aiohttp.ClientSession() as session, adapter_of(name, base_url) as api:
         url = api._order_url if isinstance(api, FyersAPI) else api._place_url
         body = fyers_body(ORDER, TAG) if name == "fyers" else upstox_body(ORDER, "NSE_EQ|INE062A01020", TAG)
