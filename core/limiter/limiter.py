@@ -22,6 +22,8 @@ from .state import LimiterState, anchors_of, unseen
 __all__ = ["EnhancedRateLimiter"]
 
 INCIDENTS_KEPT: Final = 64
+ONE: Final = 1
+"""The usual cost. There is one object of it, so that `is` tells it from True and 1.0 at no cost."""
 
 
 class EnhancedRateLimiter:
@@ -97,7 +99,7 @@ class EnhancedRateLimiter:
         least 1.
         """
         entry = self._entries.get(category)
-        if entry is None or cost != 1 or type(cost) is not int:
+        if entry is None or cost is not ONE:
             entry = self._checked(category, cost)
         now_ns = self._now_ns()
         if self._room.waiting and self._room.must_queue(category, now_ns):

@@ -57,7 +57,18 @@ class SlidingWindows:
     window) of what may be used now; `opens_ns` is when the gate opens that a refusal has closed.
     """
 
-    __slots__ = ("_capacity", "budget", "head", "in_flight", "largest_cost", "opens_ns", "ring", "share", "spans")
+    __slots__ = (
+        "_capacity",
+        "_looks",
+        "budget",
+        "head",
+        "in_flight",
+        "largest_cost",
+        "opens_ns",
+        "ring",
+        "share",
+        "spans",
+    )
 
     def __init__(self, budget: Budget, ring: memoryview[int] | None = None) -> None:
         self.budget = budget
@@ -83,6 +94,7 @@ class SlidingWindows:
         self.share = share
         self.spans = tuple((self.limit(rate), stretch(rate.window_ns)) for rate in self.budget.rates)
         self.largest_cost = min(limit for limit, _ in self.spans)
+        self._looks = tuple((limit + 1, span_ns) for limit, span_ns in self.spans)
 
     def limit(self, rate: Rate) -> int:
         """The permits of `rate` that may be used now."""
@@ -97,10 +109,10 @@ class SlidingWindows:
         if wanted > self.largest_cost or now_ns < self.opens_ns:
             return -1
         ring = self.ring
-        place = self.head + wanted - 1
-        for limit, span_ns in self.spans:
+        place = self.head + wanted
+        for limit_plus_1, span_ns in self._looks:
             # Never below -capacity: a negative index is the same place of the ring, counted from its other end.
-            if ring[place - limit] > now_ns - span_ns:
+            if ring[place - limit_plus_1] > now_ns - span_ns:
                 return -1
         self.in_flight = wanted
         return 0
@@ -116,13 +128,11 @@ class SlidingWindows:
         last_ns = ring[head - 1]
         if anchor_ns < last_ns:  # noqa: PLR1730 - a call of max() would cost more than the look
             anchor_ns = last_ns
-        while cost:
-            cost -= 1
-            ring[head] = anchor_ns
-            head += 1
-            if head == self._capacity:
-                head = 0
-        self.head = head
+        ring[head] = anchor_ns
+        head += 1
+        self.head = head if head < self._capacity else 0
+        if cost > 1:
+            self.add(cost - 1, anchor_ns)
 
     def add(self, cost: int, anchor_ns: int) -> None:
         """Enter `cost` anchors that were never in flight, above the limit too. None is entered before the last one."""

@@ -132,6 +132,12 @@ def test_a_cost_takes_that_many_permits(make: MakeLimiter) -> None:
     assert send(limiter, cost=2)
 
 
+def test_a_cost_of_thousands_is_one_take_and_thousands_of_anchors(make: MakeLimiter) -> None:
+    limiter = make(5000)
+    assert send(limiter, cost=4000)
+    assert (window(limiter).used, window(limiter).in_flight, window(limiter).free) == (4000, 0, 1000)
+
+
 @pytest.mark.parametrize("cost", [0, -1, 1.0, 2.0, True, math.nan, "1", None])
 def test_a_cost_that_is_no_whole_number_of_at_least_1_is_refused(make: MakeLimiter, cost: Any) -> None:
     with pytest.raises(ValueError, match="whole number"):
