@@ -27,13 +27,13 @@ def junit_xml(report: Report) -> str:
 
 def _suite(run: RunReport, started_at: str) -> ET.Element:
     failures = [line for line in run.thresholds if line.passed is False]
-    stopped = run.state == "stopped"
+    cut_short = run.state in {"stopped", "broken"}
     suite = ET.Element(
         "testsuite",
         name=_clean(run.name),
-        tests=str(len(run.thresholds) + stopped),
+        tests=str(len(run.thresholds) + cut_short),
         failures=str(len(failures)),
-        errors=str(int(stopped)),
+        errors=str(int(cut_short)),
         time=f"{run.elapsed_s:.3f}",
         timestamp=started_at,
     )
@@ -41,9 +41,9 @@ def _suite(run: RunReport, started_at: str) -> ET.Element:
         case = ET.SubElement(suite, "testcase", classname=f"stress.{_clean(run.name)}", name=_clean(line.name))
         if line.passed is False:
             ET.SubElement(case, "failure", message=_clean(f"{line.value}, must be {line.limit}"))
-    if stopped:
+    if cut_short:
         case = ET.SubElement(suite, "testcase", classname=f"stress.{_clean(run.name)}", name="played to the end")
-        ET.SubElement(case, "error", message="interrupted; the figures are those until then")
+        ET.SubElement(case, "error", message=_clean(run.message or "interrupted; the figures are those until then"))
     if run.message:
         ET.SubElement(suite, "system-out").text = _clean(run.message)
     return suite

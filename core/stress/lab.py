@@ -175,9 +175,20 @@ class Lab:
         for part in _parts(self.scenario):
             if self._stop_asked:
                 return
-            # A suite without a store of its own gets one file for each part, a named store one for all.
-            self.results.append(await self._play_one(part))
+            try:
+                self.results.append(await self._play_one(part))
+            except Exception as error:
+                if self._run is None or self._run.scenario is not part:
+                    raise  # it has not even begun: the call was wrong, not the router
+                self.results.append(self._broken(self._run, error))
             self._tell()
+
+    def _broken(self, run: Run, error: BaseException) -> Result:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        run.state = RunState.BROKEN
+        run.message = f"it broke: {type(error).__name__}: {error}"
+        return Result(run=run, virtual=self.virtual, epoch_ns=self.clock.epoch_ns(), thresholds=(), audit=Audit())
 
     async def _play_one(self, scenario: Scenario) -> Result:
         play = {"router": self._play_router, "feed": self._play_feed, "store": self._play_store}[scenario.target]

@@ -140,7 +140,7 @@ class Seconds(_Part):
 
 
 class RunReport(_Part):
-    """One scenario. `state` is passed, failed or stopped.
+    """One scenario. `state` is passed, failed, stopped, or broken: then the message says by what.
 
     `latency` counts from the intended start, `queueing` is the wait for a permit, `service` the broker's answer time;
     the latter two are per request at a broker. `bound_s`: the shortest time that the limits alone allow.

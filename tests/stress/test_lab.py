@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from core.clock import SECOND
 from core.errors import ConfigError
 from core.models import RefereeReport, Threshold
+from core.stress.junit import junit_xml
 from core.stress.lab import Lab, _violations
 from core.stress.report import Report, make_report
 from core.stress.scenarios import Scenario, load_scenario, parse_scenario, scenario_text
@@ -155,6 +157,22 @@ def test_a_stop_leaves_the_parts_that_were_played(tmp_path: Path) -> None:
         assert kept.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     with pytest.raises(ConfigError, match="exists already"):
         Lab(load_scenario("orders"), virtual=True, store=tmp_path / "kept.db")
+
+
+def test_a_run_that_breaks_is_reported_as_far_as_it_came() -> None:
+    def tick(_snapshot: object) -> None:
+        if not lab.results:
+            raise RuntimeError("out of luck")
+
+    lab = Lab(short("orders"), virtual=True, on_tick=tick)
+    lab.play_to_end()
+    report = make_report(lab, 0)
+    (run,) = report.runs
+    assert (report.verdict, report.exit_code, run.state) == ("failed", 1, "broken")
+    assert run.message == "it broke: RuntimeError: out of luck"
+    assert run.requests.finished > 0
+    (error,) = ET.fromstring(junit_xml(report)).findall("testsuite/testcase/error")  # noqa: S314 - our own text
+    assert "out of luck" in (error.get("message") or "")
 
 
 def test_nothing_of_a_run_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
