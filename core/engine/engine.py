@@ -102,6 +102,7 @@ class TradingEngine:
             manager, store, self._recorder, self._asker, self._watcher, self._book, clock=clock, settings=settings
         )
         self._halted = ""
+        self._halt_is_ours = False
         self._starting = anyio.Lock()
         self._started = False
         self._earlier: tuple[OrderRow, ...] = ()  # what ended before this process began
@@ -230,12 +231,14 @@ class TradingEngine:
         after a crash. Raises StoreError, with this process halted all the same, when the others could not be told.
         """
         self._halted = reason or "no reason given"
+        self._halt_is_ours = True  # until the file has it, the file's silence lifts nothing
         why = f"halted: {self._halted}"
         self._give_up_unsent(why)
         fault: StoreError | None = None
         with anyio.CancelScope(shield=True):
             try:
                 await self._journal.append(Halted(self._halted, self._clock.epoch_ns()))
+                self._halt_is_ours = False
             except StoreError as error:
                 fault = error
         self._recorder.tell("halted", "", why)
@@ -250,7 +253,7 @@ class TradingEngine:
             message = "the kill switch is lifted by name: say who does it"
             raise ValueError(message)
         await self._journal.append(Lifted(name, self._clock.epoch_ns()))
-        self._halted = ""
+        self._halted, self._halt_is_ours = "", False
         self._recorder.tell("lifted", "", f"trading was resumed by {name}")
 
     # -- what is known ------------------------------------------------------------------------------------------------
@@ -369,8 +372,10 @@ class TradingEngine:
         if known is None:
             raise _no_such(order_id)
         live = LiveOrder.of(known)
-        if live.status in AT_BROKER:
-            self._book.add(live)  # another process's, resting: from now on we follow it too
+        if live.is_open and live.status not in {_S.NEW, _S.SUBMITTING}:
+            # Another process's, and nobody is placing it: from now on we follow it too.
+            live.lost(self._clock.now_ns(), self._asker.orphan_horizon_ns(live.provider))
+            self._book.add(live)
         return live
 
     async def _cancel(self, live: LiveOrder, deadline_ns: int, why: str) -> str:
@@ -440,7 +445,8 @@ class TradingEngine:
             return
         if reason and not self._halted:
             self._give_up_unsent(f"halted: {reason}")
-        self._halted = reason
+        if reason or not self._halt_is_ours:
+            self._halted = reason
 
     async def _ended_before(self) -> tuple[OrderRow, ...]:
         trades = await self._store.get_recent_trades(limit=min(200, self.settings.recent_max))

@@ -21,6 +21,8 @@ LOST: Final = frozenset({_S.SUBMITTING, _S.UNKNOWN, _S.QUARANTINED})
 # Known to rest at a broker.
 AT_BROKER: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.CANCEL_REQUESTED, _S.MODIFY_REQUESTED})
 
+NEVER_NS: Final = 2**63  # later than any clock reaches
+
 
 @dataclass(slots=True, eq=False)
 class LiveOrder:
@@ -53,7 +55,7 @@ class LiveOrder:
     give_up_because: str = ""
     fault: str = ""  # why the last attempt did not become live
     lost_ns: int = 0  # since when nobody knows
-    absent_from_ns: int = 0  # a question put from then on that does not find it proves that it was never placed
+    absent_from_ns: int = NEVER_NS  # a question put from then on that does not find it proves that it was never placed
     asked_ns: int | None = None  # when the last question about it was put that the broker answered
     ask_next_ns: int = 0
     ask_pause_ns: int = 0

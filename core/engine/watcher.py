@@ -18,7 +18,7 @@ from ..errors import OrderError, StoreError
 from ..models import OrderStatus, Priority
 from .asker import Asker
 from .changer import Changer
-from .orders import AT_BROKER, LOST, LiveOrder, OrderBook
+from .orders import AT_BROKER, LOST, NEVER_NS, LiveOrder, OrderBook
 from .recorder import Recorder
 from .settings import EngineSettings
 
@@ -27,7 +27,6 @@ __all__ = ["Watcher"]
 _S = OrderStatus
 _RESTING: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED})
 _CANCEL_MOST_NS: Final = 5 * SECOND  # how long a cancel may wait for its permit before the next round
-FOREVER_NS: Final = 2**63
 
 
 @dataclass(slots=True)
@@ -154,7 +153,7 @@ class Watcher:
         """When this broker has to be visited."""
         if any(live.cancel_wanted and live.status in _RESTING for live in orders):
             return 0
-        lost_ns = min((live.ask_next_ns for live in orders if live.status in LOST), default=FOREVER_NS)
+        lost_ns = min((live.ask_next_ns for live in orders if live.status in LOST), default=NEVER_NS)
         resting = [live for live in orders if live.status in AT_BROKER]
         return min(lost_ns, self._book_due_ns(pace, resting)) if resting else lost_ns
 

@@ -10,8 +10,9 @@ import pytest
 from core.brokers.mock import MockTradingAPI
 from core.clock import MILLISECOND, SECOND, VirtualClock
 from core.engine import EngineSettings, GuardSettings
-from core.errors import EngineHalted, IllegalStep, OrderDenied, RateLimited, UnknownOrder
+from core.errors import EngineHalted, IllegalStep, OrderDenied, RateLimited, StoreFull, UnknownOrder
 from core.models import Order, OrderStatus
+from core.store import Entry, Journal
 from tests.engine.bench import Opener, limit, story
 
 S = OrderStatus
@@ -219,3 +220,25 @@ async def test_a_halt_reaches_every_process_on_the_store_and_survives_a_restart(
             await later.engine.lift(" ")
         await later.engine.lift("operator")
         assert (await later.engine.place_order(limit(client_order_id="new"))).status is S.ACCEPTED
+
+
+@story
+async def test_a_halt_holds_here_while_the_file_cannot_be_told_until_it_is_lifted(
+    clock: VirtualClock, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(self: Journal, *entries: Entry, **_: object) -> int:
+        raise StoreFull("no room left")
+
+    async with opened() as bench:
+        await bench.engine.place_order(limit(client_order_id="one"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "append", full)
+            with pytest.raises(StoreFull):
+                await bench.engine.halt("fat finger")
+        await bench.wait(10 * SECOND)  # the background looks at the file, which knows of no halt
+        assert bench.engine.halted == "fat finger"
+        # The cancel went out all the same, and the book has told of it since.
+        assert (await bench.engine.order("one")).status is S.CANCELLED
+        await bench.engine.lift("operator")
+        await bench.wait(SECOND)
+        assert bench.engine.halted == ""

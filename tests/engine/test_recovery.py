@@ -198,3 +198,20 @@ async def test_a_bug_of_an_adapter_in_reading_ends_no_watch(
         assert "KeyError" in bench.incidents("adapter")[0].message
         await bench.wait(60 * SECOND)
         assert (await bench.engine.order("one")).status is S.FILLED
+
+
+@story
+async def test_a_cancel_from_another_process_proves_no_absence_before_the_horizon(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    for api in brokers.values():
+        api.set_fault("late", 1.0, operations=["place_order"])
+    async with opened() as first, opened() as second:
+        placing = asyncio.create_task(first.engine.place_order(limit(client_order_id="one")))
+        await first.wait(1100 * MILLISECOND)
+        assert (await second.engine.order("one")).status is S.UNKNOWN
+        assert (await second.engine.cancel_order("one")).status is S.CANCELLED
+        await placing
+        await first.wait(20 * SECOND)
+        assert [status for _, status, _ in first.at_brokers()] == ["CANCELLED"]
+        assert (await first.engine.order("one")).status is S.CANCELLED

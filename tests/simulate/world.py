@@ -90,7 +90,7 @@ class Life:
         self.is_last = number == world.lives - 1
         self.dead = False
         self.crashed = asyncio.Event()
-        self.halted_here = False
+        self.halted_at: int | None = None  # the lifts there had been when it threw the switch itself
         self.tasks: list[asyncio.Task[Any]] = []
 
     # -- what happens at a seam -------------------------------------------------------------------------------------
@@ -152,6 +152,7 @@ class Life:
 
     async def _settle(self, engine: TradingEngine) -> None:
         if engine.halted:
+            self.world.lifts += 1
             await engine.lift("simulation")
         deadline_ns = self.world.clock.now_ns() + SETTLES_WITHIN_NS
         while engine.open_orders and self.world.clock.now_ns() < deadline_ns:
@@ -262,13 +263,11 @@ class Caller:
         await self._engine.cancel_all()
 
     async def halt_and_lift(self) -> None:
-        self._life.halted_here = True
-        try:
+        self._life.halted_at = self._world.lifts
+        with suppress(StoreError):
             await self._engine.halt("simulated")
-        except StoreError:
-            self._life.halted_here = False
         await self._pause(self._rng.randrange(2 * SECOND))
-        self._life.halted_here = False
+        self._world.lifts += 1  # whoever lifts it, lifts it for all
         await self._engine.lift("simulation")
 
     async def _quietly(self, order: Order) -> None:
@@ -313,6 +312,7 @@ class World:
         self._told: list[OrderOutcome] = []
         self._trace = hashlib.blake2b(digest_size=16)
         self._lines: list[str] = []
+        self.lifts = 0
         self.has_rivals = self.rng.random() < 0.4  # other processes on the same store and accounts
         settings = ExchangeSettings(seed=seed)
         exchange = Exchange(self.clock, settings)
@@ -445,7 +445,7 @@ class World:
         if tag in self._sent:
             self.violate(f"the tag {tag} was sent twice")
         self._sent[tag] = order.client_order_id
-        if life.halted_here or self.disk.halted():
+        if life.halted_at == self.lifts or self.disk.halted():
             self.violate(f"{order.client_order_id} left while trading was halted")
         if "SUBMITTING" not in self.disk.steps(order.client_order_id):
             self.violate(f"{order.client_order_id} left before its intent was durable")
