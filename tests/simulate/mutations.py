@@ -95,7 +95,7 @@ def _told_before_durable() -> AbstractContextManager[Any]:
 
 
 def _claim_ignored() -> AbstractContextManager[Any]:
-    """Whoever had the id before does not matter, nor what the journal thinks of the attempt."""
+    """Whoever had the id before does not matter, nor what the journal thinks of status and attempt."""
     claim = Journal.claim
 
     async def always_ours(self: Journal, order: Any, *entries: Any, simulated: bool = True) -> None:
@@ -104,6 +104,7 @@ def _claim_ignored() -> AbstractContextManager[Any]:
     stack = ExitStack()
     stack.enter_context(patch.object(Journal, "claim", always_ours))
     stack.enter_context(patch.object(Ledger, "_check", _nothing))
+    stack.enter_context(patch.object(Ledger, "expect", _nothing))
     return stack
 
 
