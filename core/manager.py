@@ -17,9 +17,9 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 
-from .advice import Advisor, Levers, predictive_analytics
+from .advice import Advisor, Forecaster, Levers, predictive_analytics
 from .balancer import Candidate, IntelligentLoadBalancer, RetryBudget, RoutingRules
-from .brokers.base import TradingAPI
+from .brokers.base import HasSession, TradingAPI
 from .brokers.limits import published_limits
 from .bus import EventBus
 from .calls import OF_ONE_BROKER, SHARED_READS, Call, parse_call, parse_operation
@@ -70,6 +70,8 @@ T = TypeVar("T")
 # An audit log that hangs must not hold an order longer than this.
 AUDIT_PATIENCE_S = 1.0
 RENEW_EVERY_NS = 15 * SECOND
+# The Date header counts whole seconds, so that less than two says nothing.
+SKEW_MAX_NS = 2 * SECOND
 MAX_WEIGHT = 100.0
 MAX_CACHE_S = 60.0
 
@@ -92,6 +94,8 @@ class _Account:
     errors: int = 0
     refusals: int = 0
     weights: dict[Category, float] = field(default_factory=dict)
+    forecaster: Forecaster = field(default_factory=Forecaster)
+    skewed: bool = False
 
 
 @dataclass(slots=True)
@@ -103,6 +107,7 @@ class Reservation:
     permit: Permit
     decision: Decision
     operation: Operation
+    deadline_ns: int
     waited_ns: int
 
     @property
@@ -333,7 +338,7 @@ class MultiAPIManager:
                 taken = decision.chosen
                 waited_ns = self.clock.now_ns() - started_ns
                 self._waited += waited_ns > MILLISECOND
-                return Reservation(self, account, permit, decision, operation, waited_ns)
+                return Reservation(self, account, permit, decision, operation, deadline_ns, waited_ns)
         finally:
             if taken:
                 meter.routed(category, taken)
@@ -371,7 +376,10 @@ class MultiAPIManager:
         outcome: str = "unknown"
         fault: BaseException | None = None
         try:
-            result = await send(account.api)
+            if CATEGORY_OF[operation] is Category.ORDERS:
+                result = await send(account.api)  # an order is never broken off: the adapter's timeout bounds it
+            else:
+                result = await self._within_deadline(place, send)
         except BrokerError as error:
             error.provider = name  # adapters know their broker, only the manager knows the account's name
             outcome, fault = _outcome_of(error), error
@@ -404,6 +412,17 @@ class MultiAPIManager:
                 )
             )
             await self._audit(name, operation, latency_ns, fault)
+
+    async def _within_deadline(self, place: Reservation, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
+        """A read that is not answered by its deadline is given up; it may still reach the broker."""
+        with anyio.CancelScope() as scope:
+            timer = self.clock.call_at_ns(place.deadline_ns, scope.cancel)
+            try:
+                return await send(place.api)
+            finally:
+                timer.cancel()
+        message = f"{place.name}: no answer to {place.operation.value} before its deadline"
+        raise OrderOutcomeUnknown(message, arrives_within_ns=place.api.config.timeout_ms * MILLISECOND)
 
     def _settle(self, account: _Account, permit: Permit, operation: Operation, error: BrokerError) -> None:
         """Do with the permit what is known of the request."""
@@ -444,7 +463,9 @@ class MultiAPIManager:
             self.incident("audit", name, f"the audit logger raised {type(error).__name__}: {error}")
 
     async def watch(self) -> None:
-        """Help brokers back that fell out: a probe once a breaker is half open, a log-in once a token is refused.
+        """Forecast the windows, compare the clocks, and help brokers back that fell out.
+
+        A probe goes out once a breaker is half open, a log-in once a token was refused.
 
         Ends cancelled; run it in a task of your own.
         """
@@ -452,6 +473,9 @@ class MultiAPIManager:
         async with anyio.create_task_group() as tasks:
             while True:
                 now_ns = self.clock.now_ns()
+                for name, account in self._accounts.items():
+                    account.forecaster.observe(now_ns, account.limiter.headroom(forecasts=False))
+                    self._watch_clock(name, account)
                 for name in self.balancer.probes_due():
                     if name in self._accounts:
                         tasks.start_soon(self._probe, name)
@@ -461,6 +485,18 @@ class MultiAPIManager:
                         renew_at_ns[name] = now_ns + RENEW_EVERY_NS
                         tasks.start_soon(self._renew, name)
                 await self.clock.sleep_until_ns(now_ns + SECOND)
+
+    def _watch_clock(self, name: str, account: _Account) -> None:
+        """Tell once when a broker's clock and ours part by more than a second, and again after they had agreed."""
+        skew_ns = account.api.clock_skew_ns if isinstance(account.api, HasSession) else None
+        if skew_ns is None:
+            return
+        skewed = abs(skew_ns) > SKEW_MAX_NS
+        if skewed and not account.skewed:
+            self.incident(
+                "clock_skew", name, f"its clock and ours differ by {skew_ns / SECOND:+.1f} s; set ours by NTP"
+            )
+        account.skewed = skewed
 
     async def _probe(self, name: str) -> None:
         with suppress(HeadroomError):  # the breaker has learned from it whatever it was
@@ -573,7 +609,8 @@ class MultiAPIManager:
             breaker_retry_in_ns=breaker.retry_in_ns,
             limited_for_ns=limiter.limited_for_ns,
             drained=account.drained,
-            windows=windows,
+            windows=account.forecaster.fill(self.clock.now_ns(), windows),
+            token_expires_in_ns=self._token_left_ns(account),
             latency=self.balancer.latency(name),
             requests=account.requests,
             errors=account.errors,
@@ -583,6 +620,10 @@ class MultiAPIManager:
             traffic_share=traffic,
             capacity_share=capacity,
         )
+
+    def _token_left_ns(self, account: _Account) -> int | None:
+        expires_ns = account.api.token_expires_epoch_ns if isinstance(account.api, HasSession) else 0
+        return expires_ns - self.clock.epoch_ns() if expires_ns else None
 
     def _health(self, name: str, account: _Account) -> tuple[HealthStatus, str]:
         if account.drained:

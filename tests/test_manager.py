@@ -516,3 +516,66 @@ def test_reads_that_fail_everywhere_add_at_most_a_tenth_of_load() -> None:
     asked = 400
     sent = manager.counters.requests
     assert sent <= asked * 1.1 + 40 * 0.2 + 10
+
+
+def test_a_read_that_hangs_is_given_up_at_its_deadline_not_at_the_brokers_timeout() -> None:
+    clock = VirtualClock()
+    manager = MultiAPIManager({}, clock=clock)
+    manager.apis = {"fyers": broker("fyers", clock)}
+    api = manager.apis["fyers"]
+    assert isinstance(api, MockTradingAPI)
+    api.set_fault("hang", 1)
+
+    async def main() -> None:
+        with pytest.raises(OrderOutcomeUnknown, match="before its deadline"):
+            await manager.execute_with_fallback("get_positions", deadline_ns=SECOND)
+
+    clock.run(main)
+    assert clock.now_ns() == pytest.approx(SECOND, rel=0.01)
+
+
+def test_a_hung_read_that_others_wait_for_holds_nobody_past_his_own_deadline() -> None:
+    clock = VirtualClock()
+    manager = MultiAPIManager({}, clock=clock)
+    manager.apis = {"fyers": broker("fyers", clock)}
+    api = manager.apis["fyers"]
+    assert isinstance(api, MockTradingAPI)
+    api.set_fault("hang", 1)
+    ended_ns: list[int] = []
+
+    async def read(deadline_ns: int) -> None:
+        with suppress(OrderOutcomeUnknown):
+            await manager.execute_with_fallback("get_positions", deadline_ns=deadline_ns)
+        ended_ns.append(clock.now_ns())
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for deadline_s in (2, 1, 3):
+                tasks.start_soon(read, deadline_s * SECOND)
+                await clock.sleep_until_ns(clock.now_ns() + MILLISECOND)
+
+    clock.run(main)
+    assert max(ended_ns) <= 3 * SECOND
+    assert min(ended_ns) < SECOND, "the one with the shortest patience asked for himself, and was answered"
+
+
+def test_forecasts_are_scored_against_what_happened() -> None:
+    clock = VirtualClock()
+    manager = MultiAPIManager({"deadline_ms": 600_000}, clock=clock, rng=random.Random(1))
+    config = APIConfig(
+        provider=APIProvider.FYERS, rate_limits={"requests_per_second": 10, "requests_per_minute": 200}, simulated=True
+    )
+    manager.apis = {"fyers": MockTradingAPI("fyers", config, 0.05, clock=clock, rng=random.Random(2))}
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(manager.watch)
+            for _ in range(900):
+                await manager.execute_with_fallback("place_order", **ORDER)
+                await clock.sleep_until_ns(clock.now_ns() + SECOND // 4)
+            tasks.cancel_scope.cancel()
+
+    clock.run(main)
+    minute = next(w for w in manager.broker_snapshots()[0].windows if str(w.rate) == "200/min")
+    assert minute.forecast.brier_60s is not None
+    assert 0 <= minute.forecast.brier_60s <= 1

@@ -20,7 +20,22 @@ from ..models import (
     Session,
 )
 
-__all__ = ["TradingAPI"]
+__all__ = ["HasSession", "TradingAPI"]
+
+
+@runtime_checkable
+class HasSession(Protocol):
+    """What an account behind a real log-in can tell besides."""
+
+    @property
+    def token_expires_epoch_ns(self) -> int:
+        """When the access token ends, epoch nanoseconds; 0 when nobody says."""
+        ...
+
+    @property
+    def clock_skew_ns(self) -> int | None:
+        """The broker's clock minus ours, to the second; None before any answer."""
+        ...
 
 
 @runtime_checkable
