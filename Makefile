@@ -3,15 +3,20 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SDK_VENV := .venv-sdk
+SDK_PYTHON ?= $(PYTHON)
+SEEDS ?= 1000
 LOCK := requirements/dev.txt
 BENCH_LOCK := requirements/bench.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test venv check bench snapshots clean lock
+.PHONY: help run test test-sdk simulate venv check bench snapshots clean lock
 
 help:
 	@echo 'make run        the live dashboard on the embedded brokers (a plain report without a terminal)'
 	@echo 'make test       the test suite'
+	@echo 'make simulate   seeded faults at every await, on virtual time: make simulate SEEDS=1000'
+	@echo 'make test-sdk   the brokers'"'"' own SDKs against the simulator, in an environment of their own'
 	@echo 'make check      format, lint, types, import contracts'
 	@echo 'make bench      the benchmarks, side by side with their peers'
 	@echo 'make snapshots  accept the screen pictures as they are now'
@@ -25,6 +30,13 @@ run: venv
 test: venv
 	$(BIN)/python -m pytest $(ARGS)
 
+# Every seed is a run of orders through faults, crashes and restarts; a seed that fails repeats to the digit.
+simulate: venv
+	$(BIN)/python -m tests.simulate --seeds $(SEEDS) $(ARGS)
+
+test-sdk: venv $(SDK_VENV)/ready
+	HEADROOM_SDK_PYTHON=$(CURDIR)/$(SDK_VENV)/bin/python $(BIN)/python -m pytest tests/sdk $(ARGS)
+
 check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,7 +44,7 @@ check: venv
 	$(BIN)/lint-imports
 
 bench: venv $(VENV)/bench-ready
-	$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-columns=min,median,ops -s -p no:randomly $(ARGS)
+	$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-columns=min,median,ops -s $(ARGS)
 
 snapshots: venv
 	$(BIN)/python -m pytest tests/screen --snapshot-update $(ARGS)
@@ -56,6 +68,15 @@ $(VENV)/bench-ready: $(VENV)/ready $(BENCH_LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(BENCH_LOCK) >&2
 	@touch $@
 
+# The brokers' own SDKs, in their current releases: they pin old versions of what we use, so they live by themselves.
+$(SDK_VENV)/ready:
+	@$(SDK_PYTHON) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 13))' || { echo "headroom: the SDKs install on Python 3.9 to 3.12, $(SDK_PYTHON) is $$($(SDK_PYTHON) -V 2>&1); name one: make test-sdk SDK_PYTHON=python3.12" >&2; exit 1; }
+	@echo 'headroom: building $(SDK_VENV) with upstox-python-sdk and fyers-apiv3' >&2
+	@rm -rf $(SDK_VENV)
+	@$(SDK_PYTHON) -m venv $(SDK_VENV)
+	@$(SDK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check upstox-python-sdk fyers-apiv3 >&2
+	@touch $@
+
 lock:
 	@command -v uv >/dev/null 2>&1 || { echo 'headroom: make lock needs uv on PATH: pip install uv' >&2; exit 1; }
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
@@ -64,5 +85,5 @@ lock:
 	    --no-emit-index-url --no-header --no-annotate --quiet --output-file $(BENCH_LOCK)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .benchmarks .hypothesis
+	rm -rf $(VENV) $(SDK_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .benchmarks .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
