@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from textual.widgets import Input
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOTS = ROOT / "snapshots" / "screen"
-Look = Callable[[App[None], str], None]
+Look = Callable[[App[None], str], Awaitable[None]]
 
 
 class Svg(SingleFileSnapshotExtension):
@@ -51,11 +51,23 @@ def svg_of(app: App[None]) -> str:
     return re.sub(r"terminal-\d+-", "", app.export_screenshot(title=app.title)) + "\n"
 
 
+async def settled_svg_of(app: App[None]) -> str:
+    """The picture once it no longer changes: a layout resizes widgets, whose new height may ask for another layout."""
+    taken, before = svg_of(app), ""
+    while taken != before:
+        await asyncio.sleep(0.03)  # longer than one frame of Textual's, so that whatever waits for a frame gets it
+        await _until_idle()
+        app.screen._on_timer_update()
+        await _until_idle()
+        taken, before = svg_of(app), taken
+    return taken
+
+
 @pytest.fixture
 def look(snapshot: SnapshotAssertion) -> Look:
-    """`look(app, "frozen")`: the app looks as it did when its picture of this name was accepted."""
+    """`await look(app, "frozen")`: the app looks as it did when its picture of this name was accepted."""
 
-    def compare(app: App[None], name: str) -> None:
-        assert svg_of(app) == snapshot(extension_class=Svg, name=name)
+    async def compare(app: App[None], name: str) -> None:
+        assert await settled_svg_of(app) == snapshot(extension_class=Svg, name=name)
 
     return compare

@@ -10,7 +10,7 @@ from syrupy.location import PyTestLocation
 
 from core.models import RouterSnapshot
 from tests.screen import samples
-from tests.screen.conftest import SNAPSHOTS, Look, Svg, svg_of
+from tests.screen.conftest import SNAPSHOTS, Look, Svg, settled_svg_of
 from tui.app import HeadroomApp
 from tui.keys import SCREENS
 from tui.theme import LIGHT
@@ -37,10 +37,10 @@ async def test_every_screen_in_every_state(look: Look, screen: str, size: tuple[
             app._port.now = sample()
             app.tick()
             await pilot.pause()
-            look(app, state)
+            await look(app, state)
         await pilot.press("space")
         await pilot.pause()
-        look(app, "frozen")
+        await look(app, "frozen")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
@@ -52,7 +52,7 @@ async def test_the_stress_screen_through_a_run(look: Look, size: tuple[int, int]
             app._port.now = replace(samples.normal(), stress=run)
             app.tick()
             await pilot.pause()
-            look(app, state)
+            await look(app, state)
 
 
 @pytest.mark.parametrize("size", [(60, 15), (120, 40), (200, 60), (300, 100)], ids=lambda size: f"{size[0]}x{size[1]}")
@@ -60,11 +60,11 @@ async def test_the_overview_from_the_smallest_to_the_largest(look: Look, size: t
     app = app_over(samples.warning())
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        look(app, "warning")
+        await look(app, "warning")
         app._port.now = samples.many()
         app.tick()
         await pilot.pause()
-        look(app, "twelve brokers")
+        await look(app, "twelve brokers")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ async def test_what_keys_bring_up(look: Look, name: str, press: list[str]) -> No
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press(*press)
         await pilot.pause()
-        look(app, name)
+        await look(app, name)
 
 
 async def test_live_asks_for_a_word_before_it_halts(look: Look) -> None:
@@ -94,14 +94,14 @@ async def test_live_asks_for_a_word_before_it_halts(look: Look) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("K")
         await pilot.pause()
-        look(app, "halt")
+        await look(app, "halt")
 
 
 async def test_the_light_theme_and_a_screen_that_may_only_look(look: Look) -> None:
     app = app_over(samples.critical(), theme=LIGHT.name, read_only=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
-        look(app, "light")
+        await look(app, "light")
 
 
 async def test_two_apps_paint_the_same_picture_to_the_byte() -> None:
@@ -110,7 +110,7 @@ async def test_two_apps_paint_the_same_picture_to_the_byte() -> None:
         app = app_over(samples.critical())
         async with app.run_test(size=(120, 40)) as pilot:
             await pilot.pause()
-            taken.append(svg_of(app))
+            taken.append(await settled_svg_of(app))
     assert taken[0] == taken[1]
 
 

@@ -257,7 +257,7 @@ def bar(used: int, in_flight: int, permits: int, width: int, level: Role) -> Lin
     if not free:
         cells["used" if used else "in_flight"] += width - sum(cells.values())
     taken = min(sum(cells.values()), width - 1 if free else width)
-    flight_cells = min(cells["in_flight"], taken)
+    flight_cells = min(cells["in_flight"], taken - 1 if used and taken > 1 else taken)
     used_cells = taken - flight_cells
     role = Role.USED if level is Role.OK else level
     spans = (
