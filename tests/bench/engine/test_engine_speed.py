@@ -2,6 +2,8 @@
 
     pytest tests/bench/engine --benchmark-enable -s
 
+Targets: at most 300 us of CPU an order; a start over 100 000 orders, 1000 of them open, in under 3 s.
+
 The broker answers at once and inside this process, so that what is left is ours: guards, claim, choice, permit, intent,
 state, store, events. The store is a real file with FULL durability; CPU is of the whole process, its threads included.
 """
@@ -60,7 +62,7 @@ def manager_of(*brokers: InstantBroker) -> MultiAPIManager:
 
 
 @pytest.mark.parametrize("in_flight", [1, 50])
-def test_an_order_costs_at_most_300_microseconds_of_cpu(benchmark: Any, tmp_path: Path, in_flight: int) -> None:
+def test_what_one_order_costs(benchmark: Any, tmp_path: Path, in_flight: int) -> None:
     count = 200 if benchmark.disabled else 5000
     figures: list[tuple[float, float]] = []
 
@@ -88,7 +90,7 @@ def test_an_order_costs_at_most_300_microseconds_of_cpu(benchmark: Any, tmp_path
     print(f"\n{in_flight} in flight: {cpu * 1e6:.0f} us CPU and {wall * 1e6:.0f} us of time an order")
 
 
-def test_a_start_over_100_000_orders_with_1000_open_takes_under_3_seconds(benchmark: Any, tmp_path: Path) -> None:
+def test_how_long_a_start_over_a_long_journal_takes(benchmark: Any, tmp_path: Path) -> None:
     total, open_count = (2000, 100) if benchmark.disabled else (100_000, 1000)
     path = tmp_path / "long.db"
     book = write_journal(path, total=total, open_count=open_count)
