@@ -71,6 +71,10 @@ def test_the_template_is_a_valid_file(tmp_path: Path) -> None:
         ("[brokers.fyers.rate_limits]\nrequests_per_fortnight = 5\n", "no window 'requests_per_fortnight'"),
         ("[brokers.fyers]\nrates = [{permits = 5}]\n", "brokers.fyers.rates"),
         ("[brokers.fyers]\ntimeout_ms = 'soon'\n", "brokers.fyers.timeout_ms"),
+        (
+            "[brokers.fyers]\nsimulated = true\nbase_url = 'https://api-t1.fyers.in'\n",
+            "simulated is true, but base_url",
+        ),
         ("volume = 11\n[brokers.fyers]\n", "volume"),
     ],
 )

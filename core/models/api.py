@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -159,6 +160,10 @@ RATE_LIMIT_WINDOWS_NS: Final[Mapping[str, int]] = {
 }
 
 
+# The only places where a simulated account may live: this machine, and the sandboxes that brokers publish.
+SIMULATED_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1", "api-sandbox.upstox.com"})
+
+
 class APIConfig(BaseModel):
     """One broker account: its limits, its address, its secrets. Checks itself once, then never changes.
 
@@ -204,6 +209,16 @@ class APIConfig(BaseModel):
             raise ValueError(message)
         if not self.limits:
             message = f"{self.provider.value} has no rate limit; without one nothing would be kept"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _simulated_is_true(self) -> Self:
+        # `simulated` lets orders be placed for show and for stress: it must not be a word that a live address can bear.
+        host = urlsplit(self.base_url).hostname or ""
+        if self.simulated and self.base_url and host not in SIMULATED_HOSTS:
+            known = ", ".join(sorted(SIMULATED_HOSTS))
+            message = f"simulated is true, but base_url leads to {host!r}; it may only lead to one of {known}"
             raise ValueError(message)
         return self
 

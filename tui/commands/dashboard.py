@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
-
 if TYPE_CHECKING:
     from core.config import Settings
     from core.models import RouterSnapshot
@@ -41,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if arguments.json or arguments.report or not (sys.stdout.isatty() and sys.stdin.isatty()):
+        import anyio
+
         snapshot = anyio.run(partial(_sample, settings, background=not arguments.quiet_market))
         sys.stdout.write(_as_text(snapshot, as_json=arguments.json))
         return 0
@@ -59,6 +59,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 async def _sample(settings: Settings, *, background: bool) -> RouterSnapshot:
     """A moment of routing, so that the report has something to say; a real account is only looked at."""
+    import anyio
+
     from core.router import open_router
     from core.stress.background import play_background
 

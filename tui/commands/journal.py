@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import HeadroomError, StoreCorrupt, StoreError
-from core.models import Fill
-from core.store import JournaledOrder, JournalRow, TradeStore
+
+if TYPE_CHECKING:
+    from core.store import JournaledOrder, JournalRow, TradeStore
 
 __all__ = ["add_parser", "run"]
 
@@ -65,6 +65,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do what `args` say: 0 when all is well, 1 when verify failed, 2 when it could not be done."""
+    import asyncio
+
     try:
         path = args.store or _default_path()
         if not path.is_file():
@@ -85,6 +87,8 @@ def _default_path() -> Path:
 
 
 async def _run(args: argparse.Namespace, path: Path) -> int:
+    from core.store import TradeStore
+
     async with TradeStore(path) as store:
         if args.action == "verify":
             return await _verify(store)
@@ -152,6 +156,8 @@ def _said(entry: Any) -> list[tuple[str, Any]]:
 
 
 def _short(value: object) -> str:
+    from core.models import Fill
+
     if isinstance(value, Fill):
         return f"{value.quantity}@{value.price} ({value.fill_id})"
     return repr(str(value)) if " " in str(value) else str(value)

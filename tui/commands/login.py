@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import secrets
 import sys
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    import asyncio
+
     from core.brokers import Token
 
 __all__ = ["add_parser", "run"]
@@ -51,6 +52,8 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    import asyncio
+
     from core import brokers
     from core.brokers.oauth import exchange_code, login_url
     from core.brokers.tokens import IST
@@ -82,6 +85,8 @@ def _port_here(redirect_uri: str) -> int | None:
 
 
 async def _code(address: str, state: str, port: int | None, *, browser: bool) -> str:
+    import asyncio
+
     from core.brokers.oauth import code_in_answer
 
     print(f"Log in here:\n\n  {address}\n", flush=True)
@@ -95,6 +100,8 @@ async def _code(address: str, state: str, port: int | None, *, browser: bool) ->
 
 async def _caught(address: str, port: int, *, browser: bool) -> str:
     """The first request with a query that comes to `port`, as its target."""
+    import asyncio
+
     from core.errors import ConfigError
 
     answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()

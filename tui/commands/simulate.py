@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,6 +71,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    import anyio
+
     return anyio.run(_serve, _settings(arguments))
 
 
@@ -106,6 +106,8 @@ def _settings(arguments: argparse.Namespace) -> SimulatorSettings:
 
 
 async def _serve(settings: SimulatorSettings) -> int:
+    import anyio
+
     from core.brokers.simulator.server import serve
 
     # From before the port opens on, so that a signal in between is not lost.
