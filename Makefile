@@ -52,7 +52,7 @@ snapshots: venv
 venv: $(VENV)/ready
 
 # The list is the key: the same list, the same .venv. Chatter goes to stderr, so that `make run | cat` is only the report.
-$(VENV)/ready: $(LOCK) pyproject.toml
+$(VENV)/ready: $(LOCK)
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "headroom: $(PYTHON) is not on PATH; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headroom: $(PYTHON) is $$($(PYTHON) -V 2>&1), 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "headroom: $(PYTHON) lacks the venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
