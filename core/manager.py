@@ -326,7 +326,7 @@ class MultiAPIManager:
                         category,
                         account.api.cost(operation, symbols=symbols),
                         priority=PRIORITY_OF[operation] if priority is None else priority,
-                        deadline_ns=deadline_ns,
+                        deadline_ns=self._last_useful_ns(decision, deadline_ns),
                     )
                 except (PermitTimeout, QueueFull):
                     self._timeouts += 1
@@ -344,6 +344,17 @@ class MultiAPIManager:
                 meter.routed(category, taken)
             else:
                 meter.gave_up(category)
+
+    def _last_useful_ns(self, decision: Decision, deadline_ns: int) -> int:
+        """Until when a permit is worth having: later, the answer would come too late, and the permit would be wasted.
+
+        At least half of the time left is given to waiting, so that a slow broker is not written off by a guess.
+        """
+        now_ns = self.clock.now_ns()
+        latency_ns = next(
+            round(terms.latency_s * SECOND) for terms in decision.candidates if terms.name == decision.chosen
+        )
+        return deadline_ns - min(latency_ns, max(0, deadline_ns - now_ns) // 2)
 
     def _choose(
         self, operation: Operation, deadline_ns: int, symbols: int, only: str | None, exclude: Collection[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -26,6 +27,7 @@ from core import (
     PermitTimeout,
     VirtualClock,
 )
+from core.brokers import published_limits
 from core.clock import MILLISECOND, SECOND
 from core.errors import AuthenticationFailed
 from core.models import HealthStatus, OrderType
@@ -579,3 +581,46 @@ def test_forecasts_are_scored_against_what_happened() -> None:
     minute = next(w for w in manager.broker_snapshots()[0].windows if str(w.rate) == "200/min")
     assert minute.forecast.brier_60s is not None
     assert 0 <= minute.forecast.brier_60s <= 1
+
+
+def test_ten_minutes_at_twice_the_published_limits_with_jitter_and_not_one_refusal() -> None:
+    clock = VirtualClock()
+    rng = random.Random(11)
+    manager = MultiAPIManager({"deadline_ms": 5_000}, clock=clock, rng=rng)
+    apis = {}
+    for provider in (APIProvider.FYERS, APIProvider.UPSTOX):
+        config = APIConfig(provider=provider, budgets=published_limits(provider), simulated=True)
+        apis[provider.value] = MockTradingAPI(
+            provider.value, config, 0.04, clock=clock, rng=random.Random(provider.value), jitter=1.0
+        )
+    manager.apis = apis
+    fates: Counter[str] = Counter()
+
+    async def one(number: int) -> None:
+        try:
+            if number % 2:
+                await manager.execute_with_fallback("place_order", **ORDER)
+            else:
+                await manager.execute_with_fallback("get_market_data", symbols=[f"NSE:X{number}", "NSE:SBIN-EQ"])
+        except OrderOutcomeUnknown:
+            fates["answered too late"] += 1  # a read only: its deadline breaks it off
+        except (PermitTimeout, NoBrokerAvailable):
+            fates["no permit in time"] += 1
+        else:
+            fates["done"] += 1
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            # Ten minutes hold 200 a minute at Fyers, 2000 orders and 2000 reads at Upstox: 6000. Twice that is 20 a second.
+            for number in range(600 * 20):
+                await clock.sleep_until_ns(number * SECOND // 20)
+                tasks.start_soon(one, number)
+
+    clock.run(main)
+    reports = {name: api.referee_report() for name, api in apis.items()}
+    assert {name: report.refused for name, report in reports.items()} == {"fyers": 0, "upstox": 0}
+    assert manager.counters.refusals == 0
+    assert fates["answered too late"] < 100
+    assert fates["no permit in time"] > 0, "the demand was above what the limits allow"
+    # Upstox' half hour (2000 each) and Fyers' minute (200) are what binds: nearly all of it was used.
+    assert sum(report.accepted for report in reports.values()) >= 0.97 * (2 * 2000 + 10 * 200)
