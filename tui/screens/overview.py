@@ -8,11 +8,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from core.models import RouterSnapshot
-
 from ..keys import bindings
 from ..view.brokers import BrokerGrid, broker_blocks, broker_lines, grid_height
-from ..view.charts import pulse_lines
+from ..view.charts import Flow, pulse_lines
 from ..view.export import Sheet, windows_sheet
 from ..view.frame import Frame, verdict_lines
 from ..view.orders import ORDER_COLUMNS
@@ -35,7 +33,7 @@ class OverviewScreen(BrokerActs):
         grid.add_class("first")
         yield grid
         with Horizontal(id="below"):
-            yield Painted[RouterSnapshot](pulse_lines, id="pulse", title="flow")
+            yield Painted[Flow](pulse_lines, id="pulse", title="flow")
             yield Table(ORDER_COLUMNS, lambda order: order.order_id, id="latest", title="latest orders")
 
     def show_body(self, frame: Frame) -> None:
@@ -43,7 +41,7 @@ class OverviewScreen(BrokerActs):
         self.painted("#verdict").show(frame)
         self.painted("#grid").show(BrokerGrid(snapshot.brokers, self.broker))
         if self.query_one("#below").display:
-            self.painted("#pulse").show(snapshot)
+            self.painted("#pulse").show(Flow.of(snapshot))
             self.query_one("#latest", Table).show(snapshot.orders[:_LATEST])
 
     def sheet(self) -> Sheet:

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from core.models import RouterSnapshot
 
 from ..braille import area
 from .text import Line, Role, Span, column, duration, fit, line, percent, rate, sparkline
 
-__all__ = ["chart_lines", "pulse_lines"]
+__all__ = ["Flow", "chart_lines", "pulse_lines"]
 
 _AXIS_WIDTH = 8
 
 
-def pulse_lines(snapshot: RouterSnapshot, width: int, height: int | None = None) -> list[Line]:
+class Flow(NamedTuple):
+    """The part of a snapshot that the charts show; it changes once a second, a snapshot ten times."""
+
+    throughput_history: tuple[float, ...]
+    latency_history_ns: tuple[int, ...]
+    efficiency: float | None
+    efficiency_history: tuple[float, ...]
+
+    @classmethod
+    def of(cls, snapshot: RouterSnapshot) -> Flow:
+        """This part of `snapshot`."""
+        return cls(
+            snapshot.throughput_history, snapshot.latency_history_ns, snapshot.efficiency, snapshot.efficiency_history
+        )
+
+
+def pulse_lines(snapshot: RouterSnapshot | Flow, width: int, height: int | None = None) -> list[Line]:
     """Two charts, one above the other where there is height, and the balance of the load below them."""
     rows = height if height is not None else 8
     balance = _balance(snapshot, width)
@@ -60,7 +77,7 @@ def chart_lines(
     ]
 
 
-def _balance(snapshot: RouterSnapshot, width: int) -> Line:
+def _balance(snapshot: RouterSnapshot | Flow, width: int) -> Line:
     """The efficiency of the balance, its trend over a minute and its history."""
     efficiency = snapshot.efficiency
     spans = [Span(" balance ", Role.DIM)]

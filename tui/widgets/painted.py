@@ -61,9 +61,10 @@ class Painted(RoleStyles, Generic[T]):
         self._natural_height = -1  # none yet: 0 lines are an answer too
 
     def show(self, data: T) -> None:
-        """Show this from now on; lines that stay the same are not painted again."""
-        self._data = data
-        self._repaint()
+        """Show this from now on; what is equal to the last is not painted again, nor is a line that stays the same."""
+        if data != self._data:
+            self._data = data
+            self._repaint()
 
     def _repaint(self) -> None:
         width, height = self.size
