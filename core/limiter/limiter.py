@@ -228,14 +228,24 @@ class EnhancedRateLimiter:
 
     def is_rate_limited(self, category: str | None = None) -> bool:
         """Whether a request of `category` (orders when not given) would have to wait."""
-        return self.time_to_available_ns(category or self._default) > 0
+        category = category or self._default
+        if self._room.waiting:
+            return self.time_to_available_ns(category) > 0
+        entry = self._entries.get(category) or self._checked(category, 1)
+        now_ns = self._now_ns()
+        self._backend.refresh(now_ns)
+        for windows in entry.plan:  # noqa: SIM110 - all() over a generator would cost more than the looks
+            if not windows.fits(1, now_ns):
+                return True
+        return False
 
     def record_request(self, category: str | None = None) -> None:
         """Count one request that was sent and answered now; above the limit too, for it has happened."""
+        category = category or self._default
+        entry = self._entries.get(category) or self._checked(category, 1)
         now_ns = self._now_ns()
-        plan = self._checked(category or self._default, 1).plan
         with self._backend.editing(now_ns):
-            for windows in plan:
+            for windows in entry.plan:
                 windows.add(1, now_ns)
         self._recorded += 1
 

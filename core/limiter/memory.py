@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from ..models import Budget
 from .backend import Lane, Plan
@@ -21,6 +21,7 @@ class MemoryBackend:
     def __init__(self) -> None:
         self.windows: Plan = ()
         self._serial = 0
+        self._open_block = nullcontext()  # in one process nobody else can change them, and nothing is written back
         self._held: list[tuple[int, int, Plan, int]] = []  # until when, serial, where, how much
 
     def open(self, budgets: Sequence[Budget], now_ns: int) -> None:  # noqa: ARG002 - counts that start empty need no time
@@ -52,10 +53,9 @@ class MemoryBackend:
     def next_change_ns(self) -> int | None:
         return self._held[0][0] if self._held else None
 
-    @contextmanager
-    def editing(self, now_ns: int) -> Iterator[None]:
+    def editing(self, now_ns: int) -> AbstractContextManager[None]:
         self.refresh(now_ns)
-        yield
+        return self._open_block
 
 
 class _Several:
