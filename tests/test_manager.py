@@ -611,7 +611,7 @@ def test_ten_minutes_at_twice_the_published_limits_with_jitter_and_not_one_refus
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
-            # Ten minutes hold 200 a minute at Fyers, 2000 orders and 2000 reads at Upstox: 6000. Twice that is 20 a second.
+            # Ten minutes hold 200 a minute at Fyers, 2000 orders and 2000 reads at Upstox. Twice that: 20 a second.
             for number in range(600 * 20):
                 await clock.sleep_until_ns(number * SECOND // 20)
                 tasks.start_soon(one, number)
