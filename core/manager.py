@@ -10,16 +10,17 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import anyio
 
-from .advice import Advisor, Forecaster, Levers, predictive_analytics
+from .accounts import Account
+from .advice import Advisor, Levers, predictive_analytics
 from .balancer import Candidate, IntelligentLoadBalancer, RetryBudget, RoutingRules
-from .brokers.base import HasSession, TradingAPI
+from .brokers.base import TradingAPI
 from .brokers.limits import published_limits
 from .bus import EventBus
 from .calls import OF_ONE_BROKER, SHARED_READS, Call, parse_call, parse_operation
@@ -29,7 +30,6 @@ from .errors import (
     BlockedForDay,
     BrokerError,
     ConfigError,
-    HeadroomError,
     NoBrokerAvailable,
     OrderNotSent,
     OrderOutcomeUnknown,
@@ -58,7 +58,6 @@ from .models import (
     SetReadCache,
     SetRouteWeight,
     Suggestion,
-    WindowHeadroom,
 )
 from .reads import SharedReads
 from .routing import ManagerConfig, checked_config
@@ -69,9 +68,6 @@ T = TypeVar("T")
 
 # An audit log that hangs must not hold an order longer than this.
 AUDIT_PATIENCE_S = 1.0
-RENEW_EVERY_NS = 15 * SECOND
-# The Date header counts whole seconds, so that less than two says nothing.
-SKEW_MAX_NS = 2 * SECOND
 MAX_WEIGHT = 100.0
 MAX_CACHE_S = 60.0
 
@@ -83,27 +79,11 @@ class AuditLogger(Protocol):
 
 
 @dataclass(slots=True)
-class _Account:
-    """One broker as the manager holds it."""
-
-    api: TradingAPI
-    limiter: EnhancedRateLimiter
-    drained: bool = False
-    blocked_until_ns: int = 0
-    requests: int = 0
-    errors: int = 0
-    refusals: int = 0
-    weights: dict[Category, float] = field(default_factory=dict)
-    forecaster: Forecaster = field(default_factory=Forecaster)
-    skewed: bool = False
-
-
-@dataclass(slots=True)
 class Reservation:
     """A broker chosen and a permit held, until `call` uses it or the block ends."""
 
     manager: MultiAPIManager
-    account: _Account
+    account: Account
     permit: Permit
     decision: Decision
     operation: Operation
@@ -145,7 +125,7 @@ class MultiAPIManager:
         self.bus = bus or EventBus()
         self._rng = rng or random.Random()
         self._audit_logger = audit_logger
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, Account] = {}
         self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
         self.advisor = Advisor()
         self._reads_shared = SharedReads(self.clock)
@@ -168,7 +148,7 @@ class MultiAPIManager:
     @apis.setter
     def apis(self, apis: Mapping[str, TradingAPI]) -> None:
         enabled = self.config.enabled_apis
-        accounts: dict[str, _Account] = {}
+        accounts: dict[str, Account] = {}
         for name, api in apis.items():
             if enabled and name not in enabled:
                 continue
@@ -177,9 +157,14 @@ class MultiAPIManager:
                 accounts[name] = known
                 continue
             limiter = EnhancedRateLimiter(budgets=api.config.limits, name=name, clock=self.clock)
-            accounts[name] = _Account(api, limiter)
+            accounts[name] = Account(name, api, limiter)
         self._accounts = accounts
         self.balancer.set_apis(tuple(accounts))
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """The accounts with their limiters and counts; read-only, for whoever looks after them."""
+        return MappingProxyType(self._accounts)
 
     def limiter(self, name: str) -> EnhancedRateLimiter:
         """The limiter of one account. Raises ConfigError for an unknown name."""
@@ -211,7 +196,7 @@ class MultiAPIManager:
         self._read_max_age_ns[kind] = round(seconds * SECOND)
         self._reads_shared.forget()
 
-    def _account(self, name: str) -> _Account:
+    def _account(self, name: str) -> Account:
         try:
             return self._accounts[name]
         except KeyError:
@@ -435,7 +420,7 @@ class MultiAPIManager:
         message = f"{place.name}: no answer to {place.operation.value} before its deadline"
         raise OrderOutcomeUnknown(message, arrives_within_ns=place.api.config.timeout_ms * MILLISECOND)
 
-    def _settle(self, account: _Account, permit: Permit, operation: Operation, error: BrokerError) -> None:
+    def _settle(self, account: Account, permit: Permit, operation: Operation, error: BrokerError) -> None:
         """Do with the permit what is known of the request."""
         if isinstance(error, OrderNotSent):
             permit.give_back()
@@ -472,58 +457,6 @@ class MultiAPIManager:
                     await logged
         except Exception as error:  # noqa: BLE001 - the auditor is the user's code; an order never fails for it
             self.incident("audit", name, f"the audit logger raised {type(error).__name__}: {error}")
-
-    async def watch(self) -> None:
-        """Forecast the windows, compare the clocks, and help brokers back that fell out.
-
-        A probe goes out once a breaker is half open, a log-in once a token was refused.
-
-        Ends cancelled; run it in a task of your own.
-        """
-        renew_at_ns: dict[str, int] = {}
-        async with anyio.create_task_group() as tasks:
-            while True:
-                now_ns = self.clock.now_ns()
-                for name, account in self._accounts.items():
-                    account.forecaster.observe(now_ns, account.limiter.headroom(forecasts=False))
-                    self._watch_clock(name, account)
-                for name in self.balancer.probes_due():
-                    if name in self._accounts:
-                        tasks.start_soon(self._probe, name)
-                for name in self._accounts:
-                    refused = self.balancer.health(name)[0] is HealthStatus.AUTH_FAILED
-                    if refused and now_ns >= renew_at_ns.get(name, 0):
-                        renew_at_ns[name] = now_ns + RENEW_EVERY_NS
-                        tasks.start_soon(self._renew, name)
-                await self.clock.sleep_until_ns(now_ns + SECOND)
-
-    def _watch_clock(self, name: str, account: _Account) -> None:
-        """Tell once when a broker's clock and ours part by more than a second, and again after they had agreed."""
-        skew_ns = account.api.clock_skew_ns if isinstance(account.api, HasSession) else None
-        if skew_ns is None:
-            return
-        skewed = abs(skew_ns) > SKEW_MAX_NS
-        if skewed and not account.skewed:
-            self.incident(
-                "clock_skew", name, f"its clock and ours differ by {skew_ns / SECOND:+.1f} s; set ours by NTP"
-            )
-        account.skewed = skewed
-
-    async def _probe(self, name: str) -> None:
-        with suppress(HeadroomError):  # the breaker has learned from it whatever it was
-            async with self.reserve(
-                Operation.HEALTH_CHECK, only=name, deadline_ns=self.clock.now_ns() + SECOND
-            ) as place:
-                await place.call(lambda api: api.health_check())
-
-    async def _renew(self, name: str) -> None:
-        """Log in once more: `headroom login` may have left a fresh token. The balancer bars all else until then."""
-        account = self._account(name)
-        with suppress(HeadroomError):
-            async with account.limiter.permit(Category.READS, deadline_ns=self.clock.now_ns() + SECOND) as permit:
-                permit.sent()
-                await account.api.authenticate()
-            self.balancer.reset(name)
 
     # -- what the balancer sees ---------------------------------------------------------------------------------------
 
@@ -597,54 +530,18 @@ class MultiAPIManager:
     def broker_snapshots(self) -> tuple[BrokerSnapshot, ...]:
         """Every account as it stands now; reading changes nothing."""
         traffic = self.balancer.traffic_shares()
-        windows = {name: account.limiter.headroom() for name, account in self._accounts.items()}
-        capacity = self.balancer.capacity_shares(windows)
+        capacity = self.balancer.capacity_shares(
+            {name: account.limiter.headroom(forecasts=False) for name, account in self._accounts.items()}
+        )
         return tuple(
-            self._broker_snapshot(name, account, windows[name], traffic.get(name, 0.0), capacity.get(name, 0.0))
+            account.snapshot(
+                self.balancer,
+                self.clock,
+                traffic_share=traffic.get(name, 0.0),
+                capacity_share=capacity.get(name, 0.0),
+            )
             for name, account in self._accounts.items()
         )
-
-    def _broker_snapshot(
-        self, name: str, account: _Account, windows: tuple[WindowHeadroom, ...], traffic: float, capacity: float
-    ) -> BrokerSnapshot:
-        limiter, config = account.limiter, account.api.config
-        health, reason = self._health(name, account)
-        breaker = self.balancer.breaker(name)
-        return BrokerSnapshot(
-            name=name,
-            provider=config.provider,
-            simulated=config.simulated,
-            health=health,
-            reason=reason,
-            breaker=breaker.state,
-            breaker_retry_in_ns=breaker.retry_in_ns,
-            limited_for_ns=limiter.limited_for_ns,
-            drained=account.drained,
-            windows=account.forecaster.fill(self.clock.now_ns(), windows),
-            token_expires_in_ns=self._token_left_ns(account),
-            latency=self.balancer.latency(name),
-            requests=account.requests,
-            errors=account.errors,
-            refusals=account.refusals,
-            in_flight=limiter.in_flight,
-            queued=limiter.waiting,
-            traffic_share=traffic,
-            capacity_share=capacity,
-        )
-
-    def _token_left_ns(self, account: _Account) -> int | None:
-        expires_ns = account.api.token_expires_epoch_ns if isinstance(account.api, HasSession) else 0
-        return expires_ns - self.clock.epoch_ns() if expires_ns else None
-
-    def _health(self, name: str, account: _Account) -> tuple[HealthStatus, str]:
-        if account.drained:
-            return HealthStatus.DRAINED, "drained by the operator"
-        limited_s = account.limiter.limited_for_ns / SECOND
-        if account.blocked_until_ns > self.clock.now_ns():
-            return HealthStatus.BLOCKED_FOR_DAY, f"the broker takes nothing more for {limited_s / 3600:.1f} h"
-        if limited_s > 0:
-            return HealthStatus.LIMITED, f"the broker refused us; closed for {limited_s:.1f} s more"
-        return self.balancer.health(name)
 
     async def get_rate_limit_analytics(self) -> dict[str, dict[str, Any]]:
         """Per account `rate_limit_status` (how full each window is) and `predictive_analytics` (when it ends)."""
@@ -671,12 +568,13 @@ class MultiAPIManager:
     @property
     def efficiency(self) -> float | None:
         """Work done by the most that could have been done, 0..1; None until there was any."""
+        now_ns = self.clock.now_ns()
         self.balancer.efficiency.tick(
-            self.clock.now_ns(),
+            now_ns,
             {
                 name: {category: account.limiter.headroom(category, forecasts=False) for category in Category}
                 for name, account in self._accounts.items()
-                if self._health(name, account)[0] in _USABLE
+                if account.health(self.balancer, now_ns)[0] in _USABLE
             },
         )
         return self.balancer.efficiency.value

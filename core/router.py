@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from . import brokers
 from .brokers.base import TradingAPI
 from .bus import EventBus
+from .caretaker import Caretaker
 from .clock import MINUTE, SECOND, Clock, SystemClock
 from .config import Instruments, Settings, default_store_path, simulated_settings, token_dir
 from .embedded import EmbeddedBrokers, in_memory, on_the_wire
@@ -163,7 +164,7 @@ async def open_router(
         await engine.start()
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(engine.watch)
-        tasks.start_soon(manager.watch)
+        tasks.start_soon(Caretaker(manager).watch)
         tasks.start_soon(router.watch)
         yield router
         tasks.cancel_scope.cancel()

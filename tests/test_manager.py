@@ -28,6 +28,7 @@ from core import (
     VirtualClock,
 )
 from core.brokers import published_limits
+from core.caretaker import Caretaker
 from core.clock import MILLISECOND, SECOND
 from core.errors import AuthenticationFailed
 from core.models import HealthStatus, OrderType
@@ -462,7 +463,7 @@ def test_a_broker_that_recovers_is_probed_by_reads_and_taken_back() -> None:
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(manager.watch)
+            tasks.start_soon(Caretaker(manager).watch)
             api.set_fault("down", 1.0)
             for _ in range(10):
                 with pytest.raises((OrderNotSent, NoBrokerAvailable)):
@@ -487,7 +488,7 @@ def test_a_refused_token_is_renewed_and_the_broker_taken_back() -> None:
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(manager.watch)
+            tasks.start_soon(Caretaker(manager).watch)
             api.set_fault("token_expired", 1)
             with pytest.raises(AuthenticationFailed):
                 await manager.execute_with_fallback("get_positions")
@@ -571,7 +572,7 @@ def test_forecasts_are_scored_against_what_happened() -> None:
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(manager.watch)
+            tasks.start_soon(Caretaker(manager).watch)
             for _ in range(900):
                 await manager.execute_with_fallback("place_order", **ORDER)
                 await clock.sleep_until_ns(clock.now_ns() + SECOND // 4)

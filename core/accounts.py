@@ -1,0 +1,75 @@
+"""One broker account as a manager holds it: its adapter, its limiter, and what has become of its requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .advice import Forecaster
+from .balancer import IntelligentLoadBalancer
+from .brokers.base import HasSession, TradingAPI
+from .clock import HOUR, SECOND, Clock
+from .limiter import EnhancedRateLimiter
+from .models import BrokerSnapshot, Category, HealthStatus
+
+__all__ = ["Account"]
+
+
+@dataclass(slots=True)
+class Account:
+    """`requests`, `errors` and `refusals` count since the start; `weights` are the operator's, by category."""
+
+    name: str
+    api: TradingAPI
+    limiter: EnhancedRateLimiter
+    drained: bool = False
+    blocked_until_ns: int = 0
+    requests: int = 0
+    errors: int = 0
+    refusals: int = 0
+    weights: dict[Category, float] = field(default_factory=dict)
+    forecaster: Forecaster = field(default_factory=Forecaster)
+
+    def health(self, balancer: IntelligentLoadBalancer, now_ns: int) -> tuple[HealthStatus, str]:
+        """How the account is, and why in one line: the operator's word first, then the broker's, then what we saw."""
+        if self.drained:
+            return HealthStatus.DRAINED, "drained by the operator"
+        closed_ns = self.limiter.limited_for_ns
+        if self.blocked_until_ns > now_ns:
+            return HealthStatus.BLOCKED_FOR_DAY, f"the broker takes nothing more for {closed_ns / HOUR:.1f} h"
+        if closed_ns > 0:
+            return HealthStatus.LIMITED, f"the broker refused us; closed for {closed_ns / SECOND:.1f} s more"
+        return balancer.health(self.name)
+
+    def token_left_ns(self, clock: Clock) -> int | None:
+        """How long the access token is still good; None when nobody says."""
+        expires_ns = self.api.token_expires_epoch_ns if isinstance(self.api, HasSession) else 0
+        return expires_ns - clock.epoch_ns() if expires_ns else None
+
+    def snapshot(
+        self, balancer: IntelligentLoadBalancer, clock: Clock, *, traffic_share: float, capacity_share: float
+    ) -> BrokerSnapshot:
+        """The account as it stands now; reading changes nothing."""
+        now_ns, limiter, config = clock.now_ns(), self.limiter, self.api.config
+        health, reason = self.health(balancer, now_ns)
+        breaker = balancer.breaker(self.name)
+        return BrokerSnapshot(
+            name=self.name,
+            provider=config.provider,
+            simulated=config.simulated,
+            health=health,
+            reason=reason,
+            breaker=breaker.state,
+            breaker_retry_in_ns=breaker.retry_in_ns,
+            limited_for_ns=limiter.limited_for_ns,
+            drained=self.drained,
+            token_expires_in_ns=self.token_left_ns(clock),
+            windows=self.forecaster.fill(now_ns, limiter.headroom()),
+            latency=balancer.latency(self.name),
+            requests=self.requests,
+            errors=self.errors,
+            refusals=self.refusals,
+            in_flight=limiter.in_flight,
+            queued=limiter.waiting,
+            traffic_share=traffic_share,
+            capacity_share=capacity_share,
+        )
