@@ -41,9 +41,7 @@ def main() -> int:
         print("the app did not quit", file=sys.stderr)
         return 1
     code = os.waitstatus_to_exitcode(status)
-    missing = [
-        word for word in (b"SIMULATED", b"fyers", b"upstox") if word not in screen
-    ]
+    missing = [word for word in (b"SIMULATED", b"fyers", b"upstox") if word not in screen]
     print(f"exit code {code}, {len(screen)} bytes drawn, missing: {missing or 'nothing'}")
     return 1 if code or missing or b"Traceback" in screen else 0
 

@@ -114,7 +114,10 @@ async def on_the_wire(
         if name not in served:
             raise _unknown(name, served)
     settings = SimulatorSettings(
-        seed=seed, separate_ports=True, logout_revokes=False, latency=Latency(floor_ms=median_ms / 2, median_ms=median_ms)
+        seed=seed,
+        separate_ports=True,
+        logout_revokes=False,
+        latency=Latency(floor_ms=median_ms / 2, median_ms=median_ms),
     )
     credentials = {
         APIProvider.FYERS.value: (settings.fyers_client_id, settings.fyers_token),

@@ -1,4 +1,4 @@
-"""The command `headroom`: arguments in, one subcommand run, exit code out. Nothing heavy is imported before it is needed.
+"""The command `headroom`: arguments in, one subcommand run, exit code out. Nothing heavy is imported before its time.
 
 Exit codes: 0 done, 1 a check or threshold failed, 2 usage, 128 + n ended by signal n.
 """
@@ -29,8 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Every subcommand and flag; `run` is the function to call with the parsed arguments."""
     parser = _Parser(
         prog="headroom",
-        description="Monitor and order router for several retail broker APIs: keeps every rate limit, shows the headroom.",
-        epilog="Without a subcommand: the live dashboard; where stdout is no terminal, a plain report of the same content.",
+        description="Monitor and order router for several retail broker APIs: keeps every limit, shows what is left.",
+        epilog="Without a subcommand: the live dashboard; where stdout is no terminal, a report of the same content.",
     )
     parser.add_argument("--version", action="version", version=f"headroom {version('headroom')}")
     dashboard.add_arguments(parser)

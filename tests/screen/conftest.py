@@ -32,7 +32,8 @@ class Svg(SingleFileSnapshotExtension):
 
 
 @pytest.fixture(autouse=True)
-def _the_same_picture_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def _the_same_picture_every_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # a key that exports must not leave its file in the checkout
     monkeypatch.setattr(textual.constants, "TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setattr(Input, "_toggle_cursor", lambda _self: None)
     # Textual's own wait watches the processor for 20 ms a key; the loop of these tests knows itself when it is idle.

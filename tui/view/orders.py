@@ -40,6 +40,12 @@ ORDER_COLUMNS: Final[tuple[Column[OrderRow], ...]] = (
         text=lambda order: clock_time(order.epoch_ns), raw=lambda order: order.epoch_ns,
     ),
     Column(
+        # Never a matter of guessing, whatever screen or export a row stands in.
+        key="mode", title="", width=4, need=1,
+        role=lambda order: _faint(order) if order.simulated else Role.LIVE,
+        text=lambda order: "SIM" if order.simulated else "LIVE", raw=lambda order: "SIM" if order.simulated else "LIVE",
+    ),
+    Column(
         key="status", title="  status", width=18, need=0, role=_status_role,
         text=lambda order: f"{MARK[order_level(order)]} {order.status.replace('_', ' ').lower()}",
         raw=lambda order: order.status,
