@@ -11,7 +11,7 @@ from .brokers.base import TradingAPI
 from .errors import ConfigError
 from .models import Operation, Order
 
-__all__ = ["OF_ONE_BROKER", "SHARED_READS", "Call", "parse_call", "parse_operation"]
+__all__ = ["OF_ONE_BROKER", "SHARED_READS", "Call", "parse_call", "parse_operation", "symbols_of"]
 
 # Reads of the account's own state or of the market: the same question at the same moment has the same answer.
 SHARED_READS = frozenset(
@@ -38,7 +38,7 @@ def parse_call(operation: str, arguments: Mapping[str, Any], new_tag: Callable[[
         order, tag = _order_of(arguments, new_tag)
         return Call(kind, lambda api: api.place_order(order, tag=tag), key=key)
     if kind is Operation.GET_MARKET_DATA:
-        symbols = _symbols_of(arguments)
+        symbols = symbols_of(arguments)
         return Call(kind, lambda api: api.get_market_data(symbols), len(symbols), symbols)
     _check_arguments(kind, arguments)
     return Call(kind, lambda api: getattr(api, kind.value)(**arguments), key=key)
@@ -67,7 +67,8 @@ def _order_of(arguments: Mapping[str, Any], new_tag: Callable[[], str]) -> tuple
         raise ConfigError(message) from None
 
 
-def _symbols_of(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+def symbols_of(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The symbols that quotes are asked of. Raises ConfigError for none, or for what is no symbol."""
     rest = dict(arguments)
     symbols = rest.pop("symbols", None)
     symbol = rest.pop("symbol", None)

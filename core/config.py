@@ -62,6 +62,7 @@ class Instruments(BaseModel):
 class Settings(BaseModel):
     """All that a router is built from. `store` None means a file that goes away with the process.
 
+    `quote_max_age_ms`: a quote in the market data feed that is not older answers a request without asking a broker.
     `embedded` says where simulated accounts without an address live: in memory, or behind real sockets on loopback.
     """
 
@@ -72,6 +73,7 @@ class Settings(BaseModel):
     guards: dict[str, Any] = Field(default_factory=dict)
     store: Path | None = None
     instruments: Instruments | None = None
+    quote_max_age_ms: int = Field(default=250, ge=0, le=60_000)
     seed: int = 0
     embedded: Literal["memory", "wire"] = "memory"
     theme: str = ""

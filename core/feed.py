@@ -6,6 +6,7 @@ memory. Each tick remembers where the previous one of its symbol lies, so that o
 
 from __future__ import annotations
 
+import heapq
 from array import array
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
@@ -94,6 +95,11 @@ class MarketDataFeed:
         """The last quote, None for a symbol that never ticked (or was forgotten)."""
         quote = self._quotes.get(symbol)
         return None if quote is None else _quote(symbol, *quote)
+
+    def newest(self, n: int = 8) -> tuple[Quote, ...]:
+        """The quotes of the `n` symbols that ticked last, the newest first."""
+        symbols = heapq.nlargest(n, self._last, key=self._last.__getitem__)
+        return tuple(quote for symbol in symbols if (quote := self.latest(symbol)) is not None)
 
     def recent(self, symbol: str, n: int = 100) -> tuple[Quote, ...]:
         """Up to `n` of the symbol's ticks that are still in the ring, newest first."""

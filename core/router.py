@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import fields, replace
 from decimal import Decimal
@@ -24,8 +24,9 @@ from pydantic import TypeAdapter, ValidationError
 from . import brokers
 from .brokers.base import TradingAPI
 from .bus import EventBus
+from .calls import symbols_of
 from .caretaker import Caretaker
-from .clock import MINUTE, SECOND, Clock, SystemClock
+from .clock import MILLISECOND, MINUTE, SECOND, Clock, SystemClock
 from .config import Instruments, Settings, default_store_path, simulated_settings, token_dir
 from .embedded import EmbeddedBrokers, in_memory, on_the_wire
 from .engine import GuardSettings, TradingEngine
@@ -74,6 +75,7 @@ INCIDENTS_KEPT = 200
 SAVE_LIMITS_EVERY_S = 5
 ORDERS_SHOWN = 200
 DECISIONS_SHOWN = 100
+QUOTES_SHOWN = 8
 
 
 class Router(Protocol):
@@ -270,14 +272,27 @@ class LocalRouter:
     # -- requests -----------------------------------------------------------------------------------------------------
 
     async def execute(self, operation: Operation, *, deadline_ns: int | None = None, **arguments: Any) -> Any:
-        result = await self.manager.execute_with_fallback(operation, deadline_ns=deadline_ns, **arguments)
-        if operation is Operation.GET_MARKET_DATA:
-            for quote in result:
-                self._publish(quote)
-        return result
+        if operation is Operation.GET_MARKET_DATA and "only" not in arguments:
+            return await self._quotes(symbols_of(arguments), deadline_ns)
+        return await self.manager.execute_with_fallback(operation, deadline_ns=deadline_ns, **arguments)
 
-    def _publish(self, quote: Quote) -> None:
-        self.feed.publish(symbol=quote.symbol, price=quote.price, volume=quote.volume)
+    async def _quotes(self, symbols: Sequence[str], deadline_ns: int | None) -> tuple[Quote, ...]:
+        """From the feed where it is fresh; only the rest costs a permit. In the order asked."""
+        oldest_ns = self.clock.epoch_ns() - self.settings.quote_max_age_ms * MILLISECOND
+        found: dict[str, Quote] = {}
+        for symbol in symbols:
+            quote = self.feed.latest(symbol)
+            if quote is not None and quote.epoch_ns > oldest_ns:
+                found[symbol] = quote
+        missing = [symbol for symbol in dict.fromkeys(symbols) if symbol not in found]
+        if missing:
+            fresh = await self.manager.execute_with_fallback(
+                Operation.GET_MARKET_DATA, deadline_ns=deadline_ns, symbols=missing
+            )
+            for quote in fresh:
+                self.feed.publish(symbol=quote.symbol, price=quote.price, volume=quote.volume)
+                found[quote.symbol] = quote
+        return tuple(found[symbol] for symbol in symbols if symbol in found)
 
     async def place_order(self, order: Order, *, deadline_ns: int | None = None) -> OrderOutcome:
         return await self.engine.place_order(order, deadline_ns=deadline_ns)
@@ -484,6 +499,7 @@ class LocalRouter:
             decisions=self.manager.balancer.decisions(DECISIONS_SHOWN),
             suggestions=self.manager.advisor.suggestions,
             orders=self.engine.recent_orders(ORDERS_SHOWN),
+            quotes=self.feed.newest(QUOTES_SHOWN),
             open_orders=self.engine.open_orders,
             unknown_orders=self.engine.unknown_orders,
             incidents=tuple(replace(row, age_ns=base.at_ns - row.at_ns) for row in reversed(self._incidents)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -203,6 +204,25 @@ def test_real_accounts_can_be_neither_judged_nor_made_to_fail() -> None:
         with tempfile.TemporaryDirectory() as folder:
             patch.setenv("XDG_STATE_HOME", folder)
             anyio.run(main)
+
+
+def test_a_fresh_quote_of_the_feed_costs_no_permit_and_only_the_rest_is_asked_for() -> None:
+    async def story(router: LocalRouter, clock: VirtualClock) -> None:
+        router.feed.publish(symbol="NSE:SBIN-EQ", price="800.05", volume=7)
+        quotes = await router.execute(Operation.GET_MARKET_DATA, symbol="NSE:SBIN-EQ")
+        assert [quote.price for quote in quotes] == [Decimal("800.05")]
+        assert router.snapshot().counters.requests == 0
+        both = await router.execute(Operation.GET_MARKET_DATA, symbols=["NSE:TCS-EQ", "NSE:SBIN-EQ"])
+        assert [quote.symbol for quote in both] == ["NSE:TCS-EQ", "NSE:SBIN-EQ"]
+        assert both[1].price == Decimal("800.05")
+        assert router.snapshot().counters.requests == 1
+        assert {quote.symbol for quote in router.snapshot().quotes} == {"NSE:TCS-EQ", "NSE:SBIN-EQ"}
+        await clock.sleep_until_ns(clock.now_ns() + SECOND)
+        (stale,) = await router.execute(Operation.GET_MARKET_DATA, symbol="NSE:SBIN-EQ")
+        assert stale.price != Decimal("800.05")
+        assert router.snapshot().counters.requests == 2
+
+    on_virtual_time(story, settings())
 
 
 def test_what_the_caller_raises_comes_out_as_it_is() -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from .api import APIProvider, HealthStatus, Rate
+from .order import Quote
 
 __all__ = [
     "BreakerState",
@@ -319,6 +320,7 @@ class RouterSnapshot:
     decisions: tuple[Decision, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
     orders: tuple[OrderRow, ...] = ()
+    quotes: tuple[Quote, ...] = ()
     open_orders: int = 0
     unknown_orders: int = 0
     incidents: tuple[IncidentRow, ...] = ()

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.clock import DAY, MILLISECOND, MINUTE, SECOND
-from core.models import BreakerState, HealthStatus, RouterSnapshot
+from core.models import BreakerState, HealthStatus, Quote, RouterSnapshot
 from tests.screen import samples
 from tui import braille, keys
 from tui.view import text
@@ -395,3 +395,12 @@ def test_every_cell_of_a_tab_leads_to_its_screen() -> None:
 
 def test_the_loudest_of_nothing_is_quiet() -> None:
     assert worst(()) is Role.OK
+
+
+def test_the_latest_prices_stand_under_the_verdict_where_there_is_room() -> None:
+    prices = {"NSE:TCS-EQ": "3100.5", "NSE:SBIN-EQ": "820.95"}
+    quotes = tuple(Quote(symbol=symbol, price=Decimal(price)) for symbol, price in prices.items())
+    frame = Frame(snapshot=replace(samples.normal(), quotes=quotes))
+    said = list(map(plain, verdict_lines(frame, 100)))
+    assert said[-1].split() == ["QUOTES", "SBIN-EQ", "820.95", "TCS-EQ", "3,100.50"]
+    assert not any("QUOTES" in line for line in map(plain, verdict_lines(frame, 100, 3)))

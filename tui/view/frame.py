@@ -22,6 +22,7 @@ from .text import (
     fit,
     level_of,
     line,
+    money,
     percent,
     rate,
     width_of,
@@ -180,7 +181,17 @@ def verdict_lines(frame: Frame, width: int, height: int | None = None) -> list[L
                 width,
             )
         )
+    if frame.snapshot.quotes and (height is None or len(lines) < height):
+        lines.append(_verdict("QUOTES", Role.OK, _quotes(frame.snapshot), "", width))
     return lines[:height]
+
+
+def _quotes(snapshot: RouterSnapshot) -> str:
+    """Symbol and last price, by name so that none moves about."""
+    quotes = sorted(snapshot.quotes, key=lambda quote: quote.symbol)
+    return "   ".join(
+        f"{clean(quote.symbol.partition(':')[2] or quote.symbol)} {money(quote.price)}" for quote in quotes
+    )
 
 
 def _verdict(label: str, level: Role, text: str, aside: str, width: int) -> Line:
