@@ -101,7 +101,7 @@ def test_virtual_time_against_real(benchmark: Any) -> None:
 @pytest.mark.benchmark(group="memory")
 def test_memory_of_a_long_run(benchmark: Any) -> None:
     """Target: at most 5 MiB more over 1 000 000 requests after the warm-up; here reads, 20 000 of them."""
-    requests = 20_000 if benchmark.enabled else 500
+    requests = 20_000 if benchmark.enabled else 2_000
     scenario = parse_scenario(
         f'name = "memory"\n[arrivals]\nkind = "constant"\nrate = 500\nduration_s = {requests / 500}\n'
         f'[[journey]]\noperation = "get_market_data"\n{WIDE}', "memory"
