@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 SDK_VENV := .venv-sdk
 SDK_PYTHON ?= $(PYTHON)
 SEEDS ?= 1000
+BENCH ?= tests/bench
 LOCK := requirements/dev.txt
 BENCH_LOCK := requirements/bench.txt
 
@@ -44,7 +45,7 @@ check: venv
 	$(BIN)/lint-imports
 
 bench: venv $(VENV)/bench-ready
-	$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-columns=min,median,ops -s $(ARGS)
+	$(BIN)/python -m pytest $(BENCH) --benchmark-enable --benchmark-columns=min,median,ops -s $(ARGS)
 
 snapshots: venv
 	$(BIN)/python -m pytest tests/screen --snapshot-update $(ARGS)
