@@ -293,7 +293,7 @@ def check_address(name: str, config: APIConfig) -> None:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         message = f"{name}: base_url is {config.base_url!r}; give an address such as http://127.0.0.1:8770"
         raise ConfigError(message)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname) and not config.simulated:
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
         message = f"{name}: base_url {config.base_url} would send the access token unencrypted; use https"
         raise ConfigError(message)
 
