@@ -398,7 +398,7 @@ def test_the_loudest_of_nothing_is_quiet() -> None:
 
 
 def test_the_latest_prices_stand_under_the_verdict_where_there_is_room() -> None:
-    prices = {"NSE:TCS-EQ": "3100.5", "NSE:SBIN-EQ": "820.95"}
+    prices = {"NSE:TCS-EQ": "3100.5000", "NSE:SBIN-EQ": "820.95"}
     quotes = tuple(Quote(symbol=symbol, price=Decimal(price)) for symbol, price in prices.items())
     frame = Frame(snapshot=replace(samples.normal(), quotes=quotes))
     said = list(map(plain, verdict_lines(frame, 100)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from core.clock import MILLISECOND, SECOND
@@ -188,10 +189,11 @@ def verdict_lines(frame: Frame, width: int, height: int | None = None) -> list[L
 
 def _quotes(snapshot: RouterSnapshot) -> str:
     """Symbol and last price, by name so that none moves about."""
-    quotes = sorted(snapshot.quotes, key=lambda quote: quote.symbol)
-    return "   ".join(
-        f"{clean(quote.symbol.partition(':')[2] or quote.symbol)} {money(quote.price)}" for quote in quotes
-    )
+    parts: list[str] = []
+    for quote in sorted(snapshot.quotes, key=lambda quote: quote.symbol):
+        price = Decimal(f"{quote.price.normalize():f}")  # without the zeros that a feed of four places adds
+        parts.append(f"{clean(quote.symbol.partition(':')[2] or quote.symbol)} {money(price)}")
+    return "   ".join(parts)
 
 
 def _verdict(label: str, level: Role, text: str, aside: str, width: int) -> Line:
