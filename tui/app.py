@@ -31,6 +31,7 @@ from .screens.orders import OrdersScreen
 from .screens.overview import OverviewScreen
 from .screens.routing import RoutingScreen
 from .screens.stress import StressScreen
+from .terminal import surviving_output
 from .theme import DARK, THEMES
 from .view.export import to_csv, to_json
 from .view.frame import Frame
@@ -119,6 +120,11 @@ class HeadroomApp(App[None]):
         self._bell_on = False
         self._answer = ""
         self._answer_level = Role.OK
+
+    def run(self, **options: Any) -> None:
+        """Run until it is left; takes what Textual's own `run` takes. Look at `return_code` afterwards."""
+        with surviving_output():
+            super().run(**options)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Two shades between foreground and background; the terminal's own grey where its own colours are used."""
