@@ -229,6 +229,5 @@ def test_a_thousand_waiters_on_500_a_second(full: bool, cancelled: bool) -> None
     print(f"\n{who} on {permits} a window: {goodput:.2%} of the limit, {cpu:.2%} CPU")
     assert left == expected
     if full:
-        # As above: told here, and judged by who reads it; a neighbour on the machine must not fail the whole bench.
-        print(f"aim: at least 99.5 % ({_met(goodput >= 0.995)}), under 1 % CPU ({_met(cpu < 0.01)})")
-        assert goodput >= 0.95
+        assert goodput >= 0.995
+        assert cpu < 0.01 or cancelled
