@@ -43,6 +43,11 @@ T = TypeVar("T")
 class Clock(Protocol):
     """What core knows of time."""
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether no time passes while the loop works: what would hold others up may then be done in place."""
+        ...
+
     def now_ns(self) -> int:
         """Monotonic nanoseconds from an arbitrary start. Never goes back, whatever is done to the wall clock."""
         ...
@@ -82,6 +87,7 @@ class SystemClock:
     # The calls themselves, not methods around them: the limiter reads the time twice for each request.
     now_ns = staticmethod(time.monotonic_ns)
     epoch_ns = staticmethod(time.time_ns)
+    stands_still: Final = False
 
     async def sleep_until_ns(self, deadline_ns: int) -> None:
         # A loop timer may fire a little before its time: come back as often as it takes.
@@ -116,6 +122,7 @@ class VirtualClock:
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._serial = 0
         self._outside = 0
+        self.stands_still = False  # by hand, others may live on the loop; inside `run` there is nobody to be held up
 
     def now_ns(self) -> int:
         return self._now_ns
@@ -176,7 +183,11 @@ class VirtualClock:
             selector = getattr(runner.get_loop(), "idle_selector", None)
             assert isinstance(selector, _IdleSelector)  # noqa: S101 - our own factory, one line above
             selector.when_idle = self._jump
-            return runner.run(main())
+            self.stands_still = True
+            try:
+                return runner.run(main())
+            finally:
+                self.stands_still = False
 
     def _sleeper(self, deadline_ns: int) -> asyncio.Future[None]:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()

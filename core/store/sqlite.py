@@ -136,6 +136,15 @@ class TradeStore:
         """
         return await self._writer.write(lambda ledger: upkeep.retire(ledger, before_ns, now_ns=self._clock.epoch_ns()))
 
+    @property
+    def disk_syncs(self) -> int:
+        """How many commits have waited for the disk. The log's heads and checkpoints, one in hundreds, come on top."""
+        return self._writer.lane.syncs
+
+    def slow_down(self, by_ns: int) -> None:
+        """Let every commit take that much longer from now on, as on a slow disk; 0 ends it. For drills only."""
+        self._writer.lane.slower_ns = by_ns
+
     async def vacuum(self) -> None:
         """Give free pages back to the disk. Writes wait meanwhile; needs room for a second copy."""
         await self._writer.alone("VACUUM")

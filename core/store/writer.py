@@ -55,24 +55,27 @@ def _connect(path: Path, *, busy_ms: int, max_bytes: int | None) -> LaneConnecti
     return raw
 
 
-def _commit(path: Path, connection: sqlite3.Connection, jobs: Sequence[Job[Ledger]]) -> None:
+def _commit(path: Path, connection: LaneConnection, jobs: Sequence[Job[Ledger]]) -> None:
     if not _attempt(path, connection, jobs, careful=False):
         # One write failed after it had changed something. Once more, each behind a savepoint of its own: savepoints
         # cost too much to have them always.
         _attempt(path, connection, jobs, careful=True)
 
 
-def _attempt(path: Path, connection: sqlite3.Connection, jobs: Sequence[Job[Ledger]], *, careful: bool) -> bool:
+def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Ledger]], *, careful: bool) -> bool:
     try:
         # IMMEDIATE: a transaction that reads first and locks later is refused at once when another process got in
         # between, whatever the busy timeout says.
         connection.execute("BEGIN IMMEDIATE")
+        changes = connection.total_changes
         ledger = Ledger(connection)
         for job in jobs:
             if not _apply(path, job, ledger, careful=careful):
                 return False
         ledger.settle()
         connection.execute("COMMIT")
+        # A commit of nothing writes nothing, and SQLite then asks the disk for nothing.
+        connection.syncs += connection.total_changes != changes
     except sqlite3.Error as error:
         for job in jobs:
             job.error = told(error, path)

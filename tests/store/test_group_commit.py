@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from decimal import Decimal
@@ -222,6 +223,49 @@ async def test_virtual_time_stands_still_while_the_disk_works(path: Path) -> Non
     instants: list[int] = await asyncio.to_thread(clock.run, main)
     assert set(instants) == {0}
     assert slept == [3600 * SECOND]
+
+
+def test_inside_a_virtual_run_the_store_needs_no_thread(path: Path) -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        before = set(threading.enumerate())
+        async with TradeStore(path, clock=clock) as store:
+            writes = [store.store_trade(trade(f"{number}")) for number in range(50)]
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.gather(store._writer.write(lambda _: 1 // 0), *writes)
+            await store.vacuum()
+            assert await ids(store) == {f"{number}" for number in range(50)}
+            assert not [thread for thread in set(threading.enumerate()) - before if "connection" in thread.name]
+
+    clock.run(main)
+
+
+def test_a_slow_disk_holds_up_every_commit_and_no_read(path: Path) -> None:
+    clock = VirtualClock()
+
+    async def main() -> list[int]:
+        async with TradeStore(path, clock=clock) as store:
+            instants = []
+            for slower_ns in (SECOND, 0):
+                store.slow_down(slower_ns)
+                await asyncio.gather(*(store.store_trade(trade(f"{number}")) for number in range(20)))
+                instants.append(clock.now_ns())
+                await store.get_recent_trades()
+                await store.store_trade(trade("last"))
+                instants.append(clock.now_ns())
+            return instants
+
+    assert clock.run(main) == [SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND]
+
+
+async def test_commits_that_had_something_to_write_are_counted(store: TradeStore) -> None:
+    before = store.disk_syncs
+    await asyncio.gather(*(store.store_trade(trade(f"{number}")) for number in range(20)))
+    assert store.disk_syncs == before + 1
+    await store.update_trade_status("nobody's", "X")
+    await store.get_recent_trades()
+    assert store.disk_syncs == before + 1
 
 
 async def test_a_statement_alone_takes_its_turn_between_transactions(store: TradeStore) -> None:
