@@ -60,9 +60,11 @@ class Caretaker:
 
     async def _probe(self, name: str) -> None:
         deadline_ns = self._clock.now_ns() + SECOND
-        with suppress(HeadroomError):  # the breaker has learned from it whatever it was
-            async with self._manager.reserve(Operation.HEALTH_CHECK, only=name, deadline_ns=deadline_ns) as place:
-                await place.call(lambda api: api.health_check())
+        with (
+            suppress(HeadroomError),  # the breaker has learned from it whatever it was
+            await self._manager.reserve(Operation.HEALTH_CHECK, only=name, deadline_ns=deadline_ns) as place,
+        ):
+            await place.call(lambda api: api.health_check())
 
     async def _renew(self, name: str, account: Account) -> None:
         """Log in once more: `headroom login` may have left a fresh token. The balancer bars all else until then."""

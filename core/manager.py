@@ -7,38 +7,30 @@ reason; a read may also be asked again elsewhere after silence, an order never.
 
 from __future__ import annotations
 
-import inspect
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
-
-import anyio
+from typing import Any
 
 from .accounts import Account
-from .advice import Advisor, Levers, predictive_analytics
+from .advice import Advisor, Levers
 from .balancer import Candidate, IntelligentLoadBalancer, RetryBudget, RoutingRules
 from .brokers.base import TradingAPI
-from .brokers.limits import published_limits
 from .bus import EventBus
 from .calls import OF_ONE_BROKER, SHARED_READS, Call, parse_call, parse_operation
 from .clock import MILLISECOND, SECOND, Clock, SystemClock
 from .errors import (
-    AuthenticationFailed,
-    BlockedForDay,
     BrokerError,
     ConfigError,
     NoBrokerAvailable,
     OrderNotSent,
-    OrderOutcomeUnknown,
     OrderRefused,
     PermitTimeout,
     QueueFull,
     RateLimited,
 )
-from .limiter import EnhancedRateLimiter, Permit
+from .figures import broker_snapshots, levers_of, rate_limit_analytics, suggestion_row, usable_windows
+from .limiter import EnhancedRateLimiter
 from .models import (
     CATEGORY_OF,
     PRIORITY_OF,
@@ -46,62 +38,20 @@ from .models import (
     Category,
     Counters,
     Decision,
-    DrainProvider,
     HealthStatus,
-    Incident,
     Operation,
     Priority,
-    RequestDone,
-    ResumeProvider,
     RouterSnapshot,
-    SetRateCap,
-    SetReadCache,
-    SetRouteWeight,
     Suggestion,
 )
 from .reads import SharedReads
 from .routing import ManagerConfig, checked_config
+from .sending import AuditLogger, Reservation, Sender
 
 __all__ = ["AuditLogger", "MultiAPIManager", "Reservation"]
 
-T = TypeVar("T")
-
-# An audit log that hangs must not hold an order longer than this.
-AUDIT_PATIENCE_S = 1.0
 MAX_WEIGHT = 100.0
 MAX_CACHE_S = 60.0
-
-
-class AuditLogger(Protocol):
-    """Whoever keeps the books of API use; sync or async."""
-
-    def log_api_usage(self, **usage: Any) -> Any: ...
-
-
-@dataclass(slots=True)
-class Reservation:
-    """A broker chosen and a permit held, until `call` uses it or the block ends."""
-
-    manager: MultiAPIManager
-    account: Account
-    permit: Permit
-    decision: Decision
-    operation: Operation
-    deadline_ns: int
-    waited_ns: int
-
-    @property
-    def name(self) -> str:
-        """The broker that was chosen."""
-        return self.decision.chosen
-
-    @property
-    def api(self) -> TradingAPI:
-        return self.account.api
-
-    async def call(self, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
-        """Send once, settle the permit by what is known, teach limiter and balancer. Raises what the adapter raises."""
-        return await self.manager.send(self, send)
 
 
 class MultiAPIManager:
@@ -124,11 +74,18 @@ class MultiAPIManager:
         self.clock: Clock = clock or SystemClock()
         self.bus = bus or EventBus()
         self._rng = rng or random.Random()
-        self._audit_logger = audit_logger
         self._accounts: dict[str, Account] = {}
         self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
         self.advisor = Advisor()
         self._reads_shared = SharedReads(self.clock)
+        self._sender = Sender(
+            clock=self.clock,
+            bus=self.bus,
+            balancer=self.balancer,
+            shared_reads=self._reads_shared,
+            audit_logger=audit_logger,
+        )
+        self.incident = self._sender.incident
         self._retries = RetryBudget()
         self._read_max_age_ns: dict[Operation, int] = {}
         self._no_rule = RoutingRules(chain=self.config.fallback_chain)
@@ -136,7 +93,7 @@ class MultiAPIManager:
             operation: rule.compiled(operation, self.config.fallback_chain)
             for operation, rule in self.config.routing_rules.items()
         }
-        self._waited = self._timeouts = self._reads = self._orders = self._sequence = 0
+        self._waited = self._timeouts = self._sequence = 0
 
     # -- accounts -----------------------------------------------------------------------------------------------------
 
@@ -239,7 +196,7 @@ class MultiAPIManager:
             self._retries.asked()
         for _ in range(2 * len(self._accounts) + 1):
             try:
-                async with self.reserve(
+                with await self.reserve(
                     call.operation, deadline_ns=deadline_ns, symbols=call.symbols, only=only, exclude=tried
                 ) as place:
                     return await place.call(call.send)
@@ -267,7 +224,75 @@ class MultiAPIManager:
         # Reads that reached a broker and failed may double the load of the others: only a share of them goes on.
         return safe and (an_order or self._retries.try_retry(self.clock.now_ns()))
 
-    @asynccontextmanager
+    def choose(
+        self,
+        operation: Operation,
+        *,
+        deadline_ns: int | None = None,
+        symbols: int = 1,
+        only: str | None = None,
+        exclude: Collection[str] = (),
+        priority: Priority | None = None,
+    ) -> Reservation:
+        """The best broker now, and its permit when that is free at once: a block. Without one, `wait` for it.
+
+        `only` leaves one broker, `exclude` takes some away. Raises NoBrokerAvailable: nothing was sent.
+        """
+        deadline_ns = self._deadline(deadline_ns)
+        began_ns = self.clock.now_ns()
+        category = CATEGORY_OF[operation]
+        meter = self.balancer.efficiency
+        meter.asked(category)
+        try:
+            decision = self._decide(operation, deadline_ns, symbols, only, exclude)
+        except NoBrokerAvailable:
+            meter.gave_up(category)
+            raise
+        account = self._accounts[decision.chosen]
+        place = Reservation(
+            self._sender,
+            account,
+            decision,
+            operation,
+            PRIORITY_OF[operation] if priority is None else priority,
+            deadline_ns,
+            began_ns,
+            symbols,
+            only,
+            set(exclude),
+        )
+        if began_ns <= deadline_ns:
+            place.permit = account.limiter.try_acquire(category, account.api.cost(operation, symbols=symbols))
+            if place.permit is not None:
+                meter.routed(category, account.name)
+        return place
+
+    async def wait(self, place: Reservation) -> None:
+        """Wait for the permit of `place`, at another broker where that is sooner. Raises PermitTimeout or QueueFull."""
+        operation, category = place.operation, CATEGORY_OF[place.operation]
+        while True:
+            account, decision = place.account, place.decision
+            try:
+                place.permit = await account.limiter.acquire(
+                    category,
+                    account.api.cost(operation, symbols=place.symbols),
+                    priority=place.priority,
+                    deadline_ns=self._last_useful_ns(decision, place.deadline_ns),
+                )
+            except (PermitTimeout, QueueFull):
+                self._timeouts += 1
+                self.balancer.resolve(decision.serial, "no permit in time")
+                place.exclude.add(decision.chosen)
+                if place.only or place.exclude.issuperset(self._accounts):
+                    raise
+                place.decision = self._decide(operation, place.deadline_ns, place.symbols, place.only, place.exclude)
+                place.account = self._accounts[place.decision.chosen]
+                continue
+            self.balancer.efficiency.routed(category, account.name)
+            place.waited_ns = self.clock.now_ns() - place.began_ns
+            self._waited += place.waited_ns > MILLISECOND
+            return
+
     async def reserve(
         self,
         operation: Operation,
@@ -277,58 +302,22 @@ class MultiAPIManager:
         only: str | None = None,
         exclude: Collection[str] = (),
         priority: Priority | None = None,
-    ) -> AsyncIterator[Reservation]:
-        """Choose a broker and hold its permit for the block; a permit that `call` did not use goes back.
+    ) -> Reservation:
+        """Choose a broker and hold its permit for a block: `with await manager.reserve(...) as place`.
 
-        `only` leaves one broker, `exclude` takes some away. Raises NoBrokerAvailable or PermitTimeout:
+        `only` leaves one broker, `exclude` takes some away. Raises NoBrokerAvailable, PermitTimeout or QueueFull:
         nothing was sent.
         """
-        deadline_ns = self._deadline(deadline_ns)
-        place = await self._take(operation, deadline_ns, symbols, only, set(exclude), priority)
-        with place.permit:  # as a block, a permit gives itself back when nothing was sent
-            yield place
-
-    async def _take(
-        self,
-        operation: Operation,
-        deadline_ns: int,
-        symbols: int,
-        only: str | None,
-        exclude: set[str],
-        priority: Priority | None,
-    ) -> Reservation:
-        category = CATEGORY_OF[operation]
-        started_ns = self.clock.now_ns()
-        meter = self.balancer.efficiency
-        meter.asked(category)
-        taken = ""
-        try:
-            while True:
-                decision = self._choose(operation, deadline_ns, symbols, only, exclude)
-                account = self._accounts[decision.chosen]
-                try:
-                    permit = await account.limiter.acquire(
-                        category,
-                        account.api.cost(operation, symbols=symbols),
-                        priority=PRIORITY_OF[operation] if priority is None else priority,
-                        deadline_ns=self._last_useful_ns(decision, deadline_ns),
-                    )
-                except (PermitTimeout, QueueFull):
-                    self._timeouts += 1
-                    self.balancer.resolve(decision.serial, "no permit in time")
-                    exclude.add(decision.chosen)
-                    if only or exclude.issuperset(self._accounts):
-                        raise
-                    continue
-                taken = decision.chosen
-                waited_ns = self.clock.now_ns() - started_ns
-                self._waited += waited_ns > MILLISECOND
-                return Reservation(self, account, permit, decision, operation, deadline_ns, waited_ns)
-        finally:
-            if taken:
-                meter.routed(category, taken)
-            else:
-                meter.gave_up(category)
+        place = self.choose(
+            operation, deadline_ns=deadline_ns, symbols=symbols, only=only, exclude=exclude, priority=priority
+        )
+        if place.permit is None:
+            try:
+                await self.wait(place)
+            except BaseException:
+                self._sender.gave_up(place)
+                raise
+        return place
 
     def _last_useful_ns(self, decision: Decision, deadline_ns: int) -> int:
         """Until when a permit is worth having: later, the answer would come too late, and the permit would be wasted.
@@ -341,7 +330,7 @@ class MultiAPIManager:
         )
         return deadline_ns - min(latency_ns, max(0, deadline_ns - now_ns) // 2)
 
-    def _choose(
+    def _decide(
         self, operation: Operation, deadline_ns: int, symbols: int, only: str | None, exclude: Collection[str]
     ) -> Decision:
         """The balancer's choice. Raises NoBrokerAvailable with the reason that bars each."""
@@ -357,106 +346,6 @@ class MultiAPIManager:
             message = f"no broker can take {operation.value} now: {decision.reason}"
             raise NoBrokerAvailable(message)
         return decision
-
-    async def send(self, place: Reservation, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
-        """The inside of `Reservation.call`."""
-        name, operation, account = place.name, place.operation, place.account
-        account.requests += 1
-        if CATEGORY_OF[operation] is Category.ORDERS:
-            self._orders += 1
-        else:
-            self._reads += 1
-        self.balancer.started(name, operation)
-        place.permit.sent()
-        sent_ns = self.clock.now_ns()
-        outcome: str = "unknown"
-        fault: BaseException | None = None
-        try:
-            if CATEGORY_OF[operation] is Category.ORDERS:
-                result = await send(account.api)  # an order is never broken off: the adapter's timeout bounds it
-            else:
-                result = await self._within_deadline(place, send)
-        except BrokerError as error:
-            error.provider = name  # adapters know their broker, only the manager knows the account's name
-            outcome, fault = _outcome_of(error), error
-            self._settle(account, place.permit, operation, error)
-            raise
-        except BaseException as error:
-            # Cancelled, or a bug of an adapter: either way it may have left.
-            fault = error
-            place.permit.unanswered(account.api.config.timeout_ms * MILLISECOND)
-            raise
-        else:
-            outcome = "ok"
-            place.permit.done()
-            return result
-        finally:
-            if CATEGORY_OF[operation] is Category.ORDERS:
-                self._reads_shared.forget()
-            latency_ns = self.clock.now_ns() - sent_ns
-            self.balancer.finished(name, operation, latency_ns, outcome)
-            self.balancer.resolve(place.decision.serial, outcome)
-            account.errors += outcome not in {"ok", "refused", "limited"}
-            self.bus.publish(
-                RequestDone(
-                    at_ns=self.clock.now_ns(),
-                    provider=name,
-                    operation=operation.value,
-                    outcome=outcome,
-                    wait_ns=place.waited_ns,
-                    latency_ns=latency_ns,
-                )
-            )
-            await self._audit(name, operation, latency_ns, fault)
-
-    async def _within_deadline(self, place: Reservation, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
-        """A read that is not answered by its deadline is given up; it may still reach the broker."""
-        with anyio.CancelScope() as scope:
-            timer = self.clock.call_at_ns(place.deadline_ns, scope.cancel)
-            try:
-                return await send(place.api)
-            finally:
-                timer.cancel()
-        message = f"{place.name}: no answer to {place.operation.value} before its deadline"
-        raise OrderOutcomeUnknown(message, arrives_within_ns=place.api.config.timeout_ms * MILLISECOND)
-
-    def _settle(self, account: Account, permit: Permit, operation: Operation, error: BrokerError) -> None:
-        """Do with the permit what is known of the request."""
-        if isinstance(error, OrderNotSent):
-            permit.give_back()
-        elif isinstance(error, OrderOutcomeUnknown):
-            permit.unanswered(error.arrives_within_ns)
-        else:
-            permit.done()
-        if isinstance(error, RateLimited):
-            account.refusals += 1
-            account.limiter.refused(error, category=CATEGORY_OF[operation])
-            self.bus.publish(account.limiter.incidents[-1])
-            if isinstance(error, BlockedForDay):
-                account.blocked_until_ns = self.clock.now_ns() + account.limiter.limited_for_ns
-
-    def incident(self, kind: str, provider: str, message: str, evidence: str = "") -> None:
-        """Tell the operator of something that should not have happened."""
-        self.bus.publish(
-            Incident(at_ns=self.clock.now_ns(), kind=kind, provider=provider, message=message, evidence=evidence)
-        )
-
-    async def _audit(self, name: str, operation: Operation, latency_ns: int, fault: BaseException | None) -> None:
-        if self._audit_logger is None:
-            return
-        try:
-            logged = self._audit_logger.log_api_usage(
-                api_name=name,
-                operation=operation.value,
-                response_time=latency_ns / SECOND,
-                success=fault is None,
-                error=None if fault is None else f"{type(fault).__name__}: {fault}",
-            )
-            if inspect.isawaitable(logged):
-                with anyio.move_on_after(AUDIT_PATIENCE_S, shield=True):
-                    await logged
-        except Exception as error:  # noqa: BLE001 - the auditor is the user's code; an order never fails for it
-            self.incident("audit", name, f"the audit logger raised {type(error).__name__}: {error}")
 
     # -- what the balancer sees ---------------------------------------------------------------------------------------
 
@@ -491,17 +380,7 @@ class MultiAPIManager:
 
     def levers(self) -> Levers:
         """What the advisor may propose to move, and how it stands now."""
-        return Levers(
-            commands=frozenset({DrainProvider, ResumeProvider, SetRateCap, SetRouteWeight, SetReadCache}),
-            caps={name: account.limiter.cap for name, account in self._accounts.items()},
-            weights={
-                (name, category): weight
-                for name, account in self._accounts.items()
-                for category, weight in account.weights.items()
-            },
-            caches={operation: age_ns / SECOND for operation, age_ns in self._read_max_age_ns.items()},
-            published={name: published_limits(account.api.config.provider) for name, account in self._accounts.items()},
-        )
+        return levers_of(self._accounts, self._read_max_age_ns)
 
     def advise(self, snapshot: RouterSnapshot | None = None) -> tuple[Suggestion, ...]:
         """What the advisor makes of the present figures, most urgent first; about once a second is enough.
@@ -518,8 +397,8 @@ class MultiAPIManager:
         accounts = self._accounts.values()
         return Counters(
             requests=sum(account.requests for account in accounts),
-            orders=self._orders,
-            reads=self._reads,
+            orders=self._sender.orders,
+            reads=self._sender.reads,
             failures=sum(account.errors for account in accounts),
             refusals=sum(account.refusals for account in accounts),
             waited=self._waited,
@@ -529,32 +408,11 @@ class MultiAPIManager:
 
     def broker_snapshots(self) -> tuple[BrokerSnapshot, ...]:
         """Every account as it stands now; reading changes nothing."""
-        traffic = self.balancer.traffic_shares()
-        capacity = self.balancer.capacity_shares(
-            {name: account.limiter.headroom(forecasts=False) for name, account in self._accounts.items()}
-        )
-        return tuple(
-            account.snapshot(
-                self.balancer,
-                self.clock,
-                traffic_share=traffic.get(name, 0.0),
-                capacity_share=capacity.get(name, 0.0),
-            )
-            for name, account in self._accounts.items()
-        )
+        return broker_snapshots(self._accounts, self.balancer, self.clock)
 
     async def get_rate_limit_analytics(self) -> dict[str, dict[str, Any]]:
         """Per account `rate_limit_status` (how full each window is) and `predictive_analytics` (when it ends)."""
-        return {
-            name: {
-                "rate_limit_status": {
-                    **(status := account.limiter.get_status()),
-                    "usage_percentages": {window: row["usage_percentage"] for window, row in status["windows"].items()},
-                },
-                "predictive_analytics": predictive_analytics(account.limiter.headroom()),
-            }
-            for name, account in self._accounts.items()
-        }
+        return rate_limit_analytics(self._accounts)
 
     async def get_load_balancing_insights(self) -> dict[str, Any]:
         """`total_routings`, `api_distribution`, `load_balance_efficiency` (0..1) and what else the balancer learned.
@@ -569,31 +427,12 @@ class MultiAPIManager:
     def efficiency(self) -> float | None:
         """Work done by the most that could have been done, 0..1; None until there was any."""
         now_ns = self.clock.now_ns()
-        self.balancer.efficiency.tick(
-            now_ns,
-            {
-                name: {category: account.limiter.headroom(category, forecasts=False) for category in Category}
-                for name, account in self._accounts.items()
-                if account.health(self.balancer, now_ns)[0] in _USABLE
-            },
-        )
+        self.balancer.efficiency.tick(now_ns, usable_windows(self._accounts, self.balancer, now_ns))
         return self.balancer.efficiency.value
 
     async def get_optimization_suggestions(self) -> list[dict[str, Any]]:
         """What the advisor sees in the present figures, most urgent first."""
-        return [
-            {
-                "id": suggestion.id,
-                "kind": suggestion.kind,
-                "severity": suggestion.severity.value,
-                "title": suggestion.title,
-                "evidence": suggestion.evidence,
-                "effect": suggestion.effect,
-                "action": suggestion.action,
-                "provider": suggestion.provider,
-            }
-            for suggestion in self.advise()
-        ]
+        return [suggestion_row(suggestion) for suggestion in self.advise()]
 
     def snapshot(self) -> RouterSnapshot:
         """What the manager knows of how things stand; the router adds orders, histories and cost."""
@@ -608,20 +447,3 @@ class MultiAPIManager:
             efficiency=self.efficiency,
             counters=self.counters,
         )
-
-
-_USABLE = frozenset({HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED})
-
-
-def _outcome_of(error: BrokerError) -> str:
-    match error:
-        case OrderNotSent():
-            return "not_sent"
-        case RateLimited():
-            return "limited"
-        case AuthenticationFailed():
-            return "auth"
-        case OrderRefused():
-            return "refused"
-        case _:
-            return "unknown"

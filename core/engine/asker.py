@@ -101,7 +101,7 @@ class Asker:
             operation = Operation.GET_ORDERS if only is None else Operation.FIND_ORDERS_BY_TAG
             asked_ns = self._clock.now_ns()
             try:
-                async with self._manager.reserve(
+                with await self._manager.reserve(
                     operation, only=provider, deadline_ns=deadline_ns, priority=priority
                 ) as place:
                     check_place(place, provider)

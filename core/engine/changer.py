@@ -46,7 +46,7 @@ class Changer:
         Once sent, the order is CANCEL_REQUESTED until the book shows its end: a fill may cross the cancel on the way.
         """
         try:
-            async with self._manager.reserve(
+            with await self._manager.reserve(
                 Operation.CANCEL_ORDER, only=live.provider, deadline_ns=deadline_ns, priority=Priority.CANCEL
             ) as place:
                 with anyio.CancelScope(shield=True):
@@ -77,7 +77,7 @@ class Changer:
         Raises IllegalStep when the order does not rest.
         """
         try:
-            async with self._manager.reserve(
+            with await self._manager.reserve(
                 Operation.MODIFY_ORDER, only=live.provider, deadline_ns=deadline_ns
             ) as place:
                 with anyio.CancelScope(shield=True):

@@ -85,6 +85,10 @@ class LiveOrder:
     def is_open(self) -> bool:
         return self.status in OPEN
 
+    def was_given_up(self) -> bool:
+        """Nothing of it may be sent any more."""
+        return bool(self.give_up_because)
+
     @property
     def is_placing(self) -> bool:
         """A task of this process is about to send it, or waits for the answer."""

@@ -7,7 +7,6 @@ round, an order could be live that we have never heard of.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from typing import Final
 
 import anyio
@@ -69,13 +68,12 @@ class Placer:
         tried: set[str] = set()  # brokers that could not take it
         for attempt in range(self._settings.attempts_max):
             try:
-                async with AsyncExitStack() as stack:
-                    place = await self._reserve(live, stack, deadline_ns, tried)
-                    if place is None:
-                        break
-                    # From here to the journaled answer nobody breaks in; the broker's own timeout bounds the time.
-                    with anyio.CancelScope(shield=True):
-                        await self._send(live, place, tried)
+                place = await self._reserve(live, deadline_ns, tried)
+                if place is None:
+                    break
+                # From here to the journaled answer nobody breaks in; the broker's own timeout bounds the time.
+                with place, anyio.CancelScope(shield=True):
+                    await self._send(live, place, tried)
             except (LimiterError, NoBrokerAvailable) as error:
                 if not tried:
                     live.fault = live.fault or f"nothing was sent: {error}"
@@ -92,18 +90,18 @@ class Placer:
         """End an order of which nothing has left; any other stays as it is."""
         await self._recorder.move(live, _NEW, _S.DENIED, message=why)
 
-    async def _reserve(
-        self, live: LiveOrder, stack: AsyncExitStack, deadline_ns: int, tried: set[str]
-    ) -> Reservation | None:
+    async def _reserve(self, live: LiveOrder, deadline_ns: int, tried: set[str]) -> Reservation | None:
         """A broker and its permit; None when the order was given up while it waited."""
-        if live.give_up_because:
+        if live.was_given_up():
             return None
+        place: Reservation | None = None
         with anyio.CancelScope() as live.give_up:
-            place = await stack.enter_async_context(
-                self._manager.reserve(Operation.PLACE_ORDER, deadline_ns=deadline_ns, exclude=tried)
-            )
+            place = await self._manager.reserve(Operation.PLACE_ORDER, deadline_ns=deadline_ns, exclude=tried)
         live.give_up = None
-        return None if live.give_up_because else place
+        if place is None or not live.was_given_up():
+            return place
+        with place:
+            return None
 
     async def _send(self, live: LiveOrder, place: Reservation, tried: set[str]) -> None:
         tag, simulated = self._tags.order_tag(), place.api.config.simulated

@@ -1,0 +1,97 @@
+"""What the accounts of a manager amount to, as values for screen, advisor and caller. Reading changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from .accounts import Account
+from .advice import Levers, predictive_analytics
+from .balancer import IntelligentLoadBalancer
+from .brokers.limits import published_limits
+from .clock import SECOND, Clock
+from .models import (
+    BrokerSnapshot,
+    Category,
+    DrainProvider,
+    HealthStatus,
+    Operation,
+    ResumeProvider,
+    SetRateCap,
+    SetReadCache,
+    SetRouteWeight,
+    Suggestion,
+    WindowHeadroom,
+)
+
+__all__ = ["broker_snapshots", "levers_of", "rate_limit_analytics", "suggestion_row", "usable_windows"]
+
+_USABLE: Final = frozenset({HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED})
+
+
+def broker_snapshots(
+    accounts: Mapping[str, Account], balancer: IntelligentLoadBalancer, clock: Clock
+) -> tuple[BrokerSnapshot, ...]:
+    """Every account as it stands now."""
+    traffic = balancer.traffic_shares()
+    capacity = balancer.capacity_shares(
+        {name: account.limiter.headroom(forecasts=False) for name, account in accounts.items()}
+    )
+    return tuple(
+        account.snapshot(balancer, clock, traffic_share=traffic.get(name, 0.0), capacity_share=capacity.get(name, 0.0))
+        for name, account in accounts.items()
+    )
+
+
+def usable_windows(
+    accounts: Mapping[str, Account], balancer: IntelligentLoadBalancer, now_ns: int
+) -> Mapping[str, Mapping[str, Sequence[WindowHeadroom]]]:
+    """The windows of every account that may be routed to, by category."""
+    return {
+        name: {category: account.limiter.headroom(category, forecasts=False) for category in Category}
+        for name, account in accounts.items()
+        if account.health(balancer, now_ns)[0] in _USABLE
+    }
+
+
+def rate_limit_analytics(accounts: Mapping[str, Account]) -> dict[str, dict[str, Any]]:
+    """Per account how full each window is, and when it ends."""
+    return {
+        name: {
+            "rate_limit_status": {
+                **(status := account.limiter.get_status()),
+                "usage_percentages": {window: row["usage_percentage"] for window, row in status["windows"].items()},
+            },
+            "predictive_analytics": predictive_analytics(account.limiter.headroom()),
+        }
+        for name, account in accounts.items()
+    }
+
+
+def levers_of(accounts: Mapping[str, Account], read_max_age_ns: Mapping[Operation, int]) -> Levers:
+    """What the advisor may propose to move, and how it stands now."""
+    return Levers(
+        commands=frozenset({DrainProvider, ResumeProvider, SetRateCap, SetRouteWeight, SetReadCache}),
+        caps={name: account.limiter.cap for name, account in accounts.items()},
+        weights={
+            (name, category): weight
+            for name, account in accounts.items()
+            for category, weight in account.weights.items()
+        },
+        caches={operation: age_ns / SECOND for operation, age_ns in read_max_age_ns.items()},
+        published={name: published_limits(account.api.config.provider) for name, account in accounts.items()},
+    )
+
+
+def suggestion_row(suggestion: Suggestion) -> dict[str, Any]:
+    """A suggestion as plain values."""
+    return {
+        "id": suggestion.id,
+        "kind": suggestion.kind,
+        "severity": suggestion.severity.value,
+        "title": suggestion.title,
+        "evidence": suggestion.evidence,
+        "effect": suggestion.effect,
+        "action": suggestion.action,
+        "provider": suggestion.provider,
+    }
