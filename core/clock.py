@@ -11,7 +11,7 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol, TypeVar
 
@@ -75,6 +75,9 @@ class Clock(Protocol):
         ...
 
 
+_NOTHING: Final = nullcontext()
+
+
 class Cancellable(Protocol):
     """A call that is still to come."""
 
@@ -99,9 +102,8 @@ class SystemClock:
         wait_ns = max(0, deadline_ns - time.monotonic_ns())
         return asyncio.get_running_loop().call_later(wait_ns / SECOND, callback)
 
-    @contextmanager
-    def outside(self) -> Iterator[None]:
-        yield
+    def outside(self) -> AbstractContextManager[None]:
+        return _NOTHING
 
 
 class VirtualClock:

@@ -1,17 +1,18 @@
 """The one way out: an aiohttp session that sends each request once, and knows whether it left.
 
 What aiohttp tells by its exceptions alone is not enough: a bare TimeoutError comes before a send as well as after it.
-Its trace hook `on_request_headers_sent` fires just before the first byte is handed to the socket; over 28 real network
-faults against a server that knows what it read (tests/brokers/test_http_faults.py) it never said "not sent" of a
-request that arrived. So the hook is asked first, and the exception only lends the words.
+So each request notes when its first byte is about to be handed to the socket (departure.py); over 28 real network
+faults against a server that knows what it read (tests/brokers/test_http_faults.py) that note never said "not sent" of a
+request that arrived. The note is asked first, and the exception only lends the words.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from ..clock import MILLISECOND, SECOND, Clock
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-__all__ = ["HTTPTransport"]
+__all__ = ["SENDING", "HTTPTransport"]
 
 CONNECT_WITHIN_NS: Final = 3 * SECOND
 CONNECTIONS: Final = 256
@@ -37,10 +38,18 @@ _USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
 class _Sending:
     """One request on its way; `begun_ns` is None until the first byte was about to leave."""
 
-    __slots__ = ("begun_ns",)
+    __slots__ = ("_clock", "begun_ns")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.begun_ns: int | None = None
+
+    def leaves(self) -> None:
+        self.begun_ns = self._clock.now_ns()
+
+
+# The request that the running task is about to send.
+SENDING: Final[ContextVar[_Sending]] = ContextVar("SENDING")
 
 
 class HTTPTransport:
@@ -71,8 +80,8 @@ class HTTPTransport:
         import aiohttp  # noqa: PLC0415 - 150 ms that a router of mock brokers need not pay
         from yarl import URL  # noqa: PLC0415
 
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(self._note_departure)
+        from .departure import NotedRequest  # noqa: PLC0415
+
         connector = aiohttp.TCPConnector(
             limit=self._connections,
             ttl_dns_cache=60,
@@ -89,7 +98,7 @@ class HTTPTransport:
                 connect=self._connect_within_ns / SECOND,
                 ceil_threshold=float("inf"),  # without it 7 s may become 8
             ),
-            trace_configs=[trace],
+            request_class=NotedRequest,
         )
         # aiohttp repeats PUT, DELETE and GET by itself when a kept connection turns out closed: the server then reads
         # a cancel twice. There is no public switch; tests/brokers/test_http_faults.py fails when this one goes.
@@ -114,7 +123,8 @@ class HTTPTransport:
         if self._session is None:
             message = f"{self._name}: the connection is not open; use the adapter as an `async with` block"
             raise OrderNotSent(message, provider=self._name)
-        sending = _Sending()
+        sending = _Sending(self._clock)
+        SENDING.set(sending)
         with self._clock.outside():
             try:
                 async with self._session.request(
@@ -123,25 +133,19 @@ class HTTPTransport:
                     headers=headers,
                     data=body,
                     allow_redirects=False,  # a 307 would send an order a second time
-                    trace_request_ctx=sending,
                 ) as response:
                     length = response.content_length
                     if length is not None and length <= BODY_BYTES_MAX and "Content-Encoding" not in response.headers:
                         content = await response.read()  # as long as it says; packed, it could grow without end
                     else:
                         content = await _read_at_most(response, BODY_BYTES_MAX)
-                    return Reply(
-                        status=response.status,
-                        body=content,
-                        headers=response.headers,
-                        begun_ns=sending.begun_ns or 0,
-                        done_ns=self._clock.now_ns(),
-                    )
+                    status, answer_headers, done_ns = response.status, response.headers, self._clock.now_ns()
             except Exception as error:
                 raise self._sorted(error, sending) from error
-
-    async def _note_departure(self, _session: object, context: SimpleNamespace, _params: object) -> None:
-        context.trace_request_ctx.begun_ns = self._clock.now_ns()
+        if sending.begun_ns is None:
+            message = f"{self._name}: answered, but aiohttp did not tell when the request left: it cannot be relied on"
+            raise OrderOutcomeUnknown(message, provider=self._name)
+        return Reply(status, content, answer_headers, sending.begun_ns, done_ns)
 
     def _open_socket(self, address: tuple[int, int, int, str, object]) -> socket.socket:
         family, kind, protocol, _, _ = address

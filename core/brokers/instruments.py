@@ -40,6 +40,9 @@ _SEGMENT_OF: Final[Mapping[tuple[str, str], str]] = {
     ("12", "11"): "BSE_FO",
     ("12", "12"): "BCD_FO",
 }
+_TAKE_PRICE: Final = frozenset({OrderType.LIMIT, OrderType.SL})
+_TAKE_TRIGGER: Final = frozenset({OrderType.SL, OrderType.SL_M})
+_NONE: Final = Decimal(0)
 _LOT, _TICK, _ISIN, _TICKER, _EXCHANGE, _CODE, _TOKEN = 3, 4, 5, 9, 10, 11, 12
 
 
@@ -188,9 +191,7 @@ def _upstox_keys(content: bytes) -> dict[tuple[str, str], tuple[str, str]]:
 
 def priced(order_type: OrderType, price: Decimal | None, trigger_price: Decimal | None) -> tuple[Decimal, Decimal]:
     """Price and trigger as both wires want them: 0 where the type takes none."""
-    takes_price = order_type in {OrderType.LIMIT, OrderType.SL}
-    takes_trigger = order_type in {OrderType.SL, OrderType.SL_M}
     return (
-        price if takes_price and price is not None else Decimal(0),
-        trigger_price if takes_trigger and trigger_price is not None else Decimal(0),
+        price if price is not None and order_type in _TAKE_PRICE else _NONE,
+        trigger_price if trigger_price is not None and order_type in _TAKE_TRIGGER else _NONE,
     )

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..clock import DAY, SECOND
 from ..errors import AuthenticationFailed, OrderOutcomeUnknown, OrderRefused, RateLimited
@@ -46,15 +46,17 @@ _TOKEN_IN_BODY: Final = re.compile(r"""((?:access|refresh|extended)_token["']?\s
 _SHOWN_HEADERS: Final = ("retry-after", "x-retry-after-ms", "content-type", "server", "cf-ray")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(NamedTuple):
     """One HTTP answer. Headers are looked up by lower-case names; `begun_ns`: when it began to leave (monotonic)."""
 
     status: int
-    body: bytes = field(repr=False)  # that of a login holds a token
+    body: bytes
     headers: Mapping[str, str]
     begun_ns: int = 0
     done_ns: int = 0
+
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status})"  # the body of a login holds a token
 
 
 @dataclass(frozen=True, slots=True)

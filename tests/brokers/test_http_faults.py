@@ -435,6 +435,16 @@ async def test_an_adapter_that_is_not_open_sends_nothing():
     assert "async with" in str(error)
 
 
+async def test_an_aiohttp_that_does_not_tell_when_a_request_leaves_is_found_out_at_the_first_answer(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("core.brokers.http._Sending.leaves", lambda _sending: None)
+    async with RawServer(answer_then(PLACED.wire())).serving() as address, account(address) as api:
+        error = await outcome(place, api)
+    assert type(error) is OrderOutcomeUnknown
+    assert "cannot be relied on" in str(error)
+
+
 # --- connections that are used again
 
 
