@@ -77,6 +77,7 @@ class Settings(BaseModel):
     seed: int = 0
     embedded: Literal["memory", "wire"] = "memory"
     theme: str = ""
+    layout: str = ""
     keys: dict[str, str] = Field(default_factory=dict)
 
     @property

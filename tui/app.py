@@ -19,8 +19,8 @@ from core.clock import SECOND
 from core.errors import ConfigError, HeadroomError
 from core.models import Command, HaltTrading, ResumeTrading, RouterSnapshot
 
-from .keys import EVERYWHERE, KEYS, SCREENS, bindings, check_keymap, shown_keys
-from .palette import KeyCommands
+from .keys import EVERYWHERE, KEYS, LAYOUTS, SCREENS, bindings, check_keymap, shown_keys
+from .palette import KeyCommands, Palette
 from .port import RouterPort
 from .screens.advice import AdviceScreen
 from .screens.base import RouterScreen
@@ -51,7 +51,7 @@ class HeadroomApp(App[None]):
     `keymap` maps ids of the key table to other keys. `scenarios` are the names and descriptions the stress screen
     offers. `after_first_paint` is called once. `stopwatch` gives nanoseconds for the app's own cost.
 
-    Raises ConfigError for a theme or a key id that does not exist.
+    Raises ConfigError for a theme, a layout or a key id that does not exist.
     """
 
     TITLE = "headroom"
@@ -86,6 +86,7 @@ class HeadroomApp(App[None]):
         hz: float = 10,
         read_only: bool = False,
         theme: str | None = None,
+        layout: str | None = None,
         keymap: Mapping[str, str] | None = None,
         scenarios: Scenarios = (),
         exports: Path | None = None,
@@ -106,6 +107,10 @@ class HeadroomApp(App[None]):
         self.read_only = read_only
         self.scenarios = scenarios
         self.broker = ""
+        self.layout_name = layout or LAYOUTS[0]
+        if self.layout_name not in LAYOUTS:
+            message = f"layout: there is no layout {layout!r}; there are {', '.join(LAYOUTS)}"
+            raise ConfigError(message)
         self.interval_s = 0.0
         self._port = port
         self._hz = hz
@@ -253,6 +258,10 @@ class HeadroomApp(App[None]):
                 lambda word: self.send(HaltTrading("kill switch")) if word else None,
             )
 
+    def action_command_palette(self) -> None:
+        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_help(self) -> None:
         mode = self.current_mode
         title = dict(SCREENS)[mode]
@@ -274,6 +283,24 @@ class HeadroomApp(App[None]):
             self.screen.minimize()
         elif self.screen.focused is not None:
             self.screen.maximize(self.screen.focused)
+
+    def action_focus_pane(self, number: int) -> None:
+        screen = self.screen
+        if not isinstance(screen, RouterScreen):
+            return
+        if number > len(screen.panes):
+            self.say(f"this screen has {len(screen.panes)} panes")
+        elif screen.panes[number - 1] not in screen.focus_chain:
+            self.say("that pane is not shown in this layout and at this size")
+        else:
+            screen.panes[number - 1].focus()
+
+    def action_next_layout(self) -> None:
+        self.layout_name = LAYOUTS[(LAYOUTS.index(self.layout_name) + 1) % len(LAYOUTS)]
+        for screen in self.screen_stack:
+            if isinstance(screen, RouterScreen):
+                screen.take_layout()
+        self.say(f"layout {self.layout_name}")
 
     def action_next_theme(self) -> None:
         names = [known.name for known in THEMES]

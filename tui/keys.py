@@ -13,7 +13,18 @@ from textual.binding import Binding, BindingType
 
 from core.errors import ConfigError
 
-__all__ = ["EVERYWHERE", "KEYS", "SCREENS", "Key", "bindings", "check_keymap", "keys_of", "shown_keys"]
+__all__ = [
+    "EVERYWHERE",
+    "KEYS",
+    "LAYOUTS",
+    "PANES",
+    "SCREENS",
+    "Key",
+    "bindings",
+    "check_keymap",
+    "keys_of",
+    "shown_keys",
+]
 
 EVERYWHERE: Final = "everywhere"
 
@@ -26,6 +37,10 @@ SCREENS: Final = (
     ("stress", "Stress"),
     ("advice", "Advice"),
 )
+
+
+LAYOUTS: Final = ("balanced", "limits", "activity")
+PANES: Final = 5  # as many panes of a screen have a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +101,12 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("app.quit", "q", "app.quit", "quit", "Leave; the engine closes in order", footer=True),
     Key("app.palette", "colon,ctrl+p", "app.command_palette", "commands", "Find any command by its name"),
     Key("app.maximise", "m", "app.maximise", "maximise", "Give the focused pane the whole screen, or take it back"),
+    Key("app.layout", "l", "app.next_layout", "layout", "Change the layout: balanced, limits first, activity first"),
+    *(
+        Key(f"app.pane_{number}", f"f{number + 1}", f"app.focus_pane({number})", f"pane {number}",
+            f"Go to pane {number}; its title bears the key")
+        for number in range(1, PANES + 1)
+    ),
     Key("app.next_pane", "tab", "app.focus_next", "next pane", "Go to the next pane"),
     Key("app.previous_pane", "shift+tab", "app.focus_previous", "previous pane", "Go to the previous pane"),
     Key("app.theme", "T", "app.next_theme", "theme", "Change between the dark and the light theme"),

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
 from .keys import EVERYWHERE, KEYS, Key
 
-__all__ = ["KeyCommands"]
+__all__ = ["KeyCommands", "Palette"]
+
+
+class Palette(CommandPalette):
+    """Textual's own, which fails at a page key while its list has not been laid out (8.2.8)."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        return action != "command_list" or self.query_one(CommandList).virtual_size.height > 0
 
 
 class KeyCommands(Provider):

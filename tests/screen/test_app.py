@@ -11,7 +11,6 @@ from random import Random
 
 import pytest
 from textual.events import Paste
-from textual.pilot import Pilot
 from textual.widgets import Input
 
 from core.clock import SECOND
@@ -33,6 +32,7 @@ from core.models import (
     UndoSuggestion,
 )
 from tests.screen import samples
+from tests.screen.hands import Bench, press, until
 from tui.app import HeadroomApp
 from tui.keys import EVERYWHERE, KEYS, SCREENS, check_keymap
 from tui.palette import KeyCommands
@@ -42,40 +42,6 @@ from tui.screens.help import HelpScreen
 from tui.view.frame import header_lines
 from tui.view.text import plain
 from tui.widgets import Painted, Table
-
-
-class Bench:
-    """An app over sample snapshots, and what it sent."""
-
-    def __init__(self, snapshot: RouterSnapshot, **options: object) -> None:
-        self.port = samples.SamplePort(snapshot)
-        self.now_ns = 0
-        self.app = HeadroomApp(self.port, hz=0, scenarios=samples.SCENARIOS, stopwatch=lambda: self.now_ns, **options)
-
-    @property
-    def sent(self) -> list[Command]:
-        return self.port.sent
-
-    def text(self) -> str:
-        """All that is painted, as plain text."""
-        return "\n".join(
-            "".join(segment.text for segment in strip) for strip in self.app.screen._compositor.render_strips()
-        )
-
-
-async def press(pilot: Pilot[None], *keys: str) -> None:
-    await pilot.press(*keys)
-    await pilot.pause()
-
-
-async def until(pilot: Pilot[None], true: Callable[[], bool]) -> None:
-    """A change of layout takes a few passes of the screen's loop; fail when it has not come after a hundred."""
-    for _ in range(100):
-        if true():
-            return
-        await pilot.pause()
-    assert true()
-
 
 # Every key of the table
 
@@ -198,15 +164,15 @@ def test_every_id_of_the_table_is_there_once() -> None:
 
 
 async def test_a_remapped_key_works_and_help_footer_and_tabs_say_it() -> None:
-    bench = Bench(samples.normal(), keymap={"app.freeze": "f5", "app.orders": "f4"})
+    bench = Bench(samples.normal(), keymap={"app.freeze": "f9", "app.orders": "f8"})
     async with bench.app.run_test(size=(120, 50)) as pilot:
         await press(pilot, "space")
         assert "Frozen at" not in bench.text()
-        await press(pilot, "f5")
+        await press(pilot, "f9")
         await until(pilot, lambda: "Frozen at" in bench.text())  # a banner moves everything below it
-        assert " F4 Orders" in bench.text()
+        assert " F8 Orders" in bench.text()
         await press(pilot, "question_mark")
-        assert "F5" in bench.text()
+        assert "F9" in bench.text()
 
 
 @pytest.mark.parametrize(
@@ -454,7 +420,7 @@ async def test_without_colour_the_marks_still_tell(monkeypatch: pytest.MonkeyPat
 async def test_a_pane_takes_the_whole_screen_and_gives_it_back() -> None:
     bench = Bench(samples.normal())
     async with bench.app.run_test(size=(120, 40)) as pilot:
-        await press(pilot, "tab", "m")
+        await press(pilot, "tab", "tab", "m")
         assert bench.app.screen.maximized is not None
         assert "NSE:SBIN-EQ" in bench.text()
         await press(pilot, "m")

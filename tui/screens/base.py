@@ -13,11 +13,11 @@ from textual.widgets import Footer
 
 from core.models import Command
 
-from ..keys import KEYS, SCREENS
+from ..keys import KEYS, LAYOUTS, PANES, SCREENS
 from ..view.export import Sheet
 from ..view.frame import Frame, banner_lines, header_lines, status_lines
 from ..view.tabs import Tab, Tabs, tab_at, tabs_lines
-from ..widgets import Painted, RolePalette
+from ..widgets import Painted, Pane, RolePalette
 
 if TYPE_CHECKING:
     from ..app import HeadroomApp
@@ -81,8 +81,23 @@ class RouterScreen(RolePalette, Screen[None]):
         """One painted panel of this screen."""
         return cast("Painted[object]", self.query_one(selector, Painted))
 
+    @property
+    def panes(self) -> list[Pane]:
+        """The panels with a title, in their order; a key leads to each of the first few."""
+        return list(self.query(Pane).filter(".pane"))
+
+    def on_mount(self) -> None:
+        for number, pane in enumerate(self.panes[:PANES], 1):
+            pane.entitle(pane.pane_title, self.headroom.pressed(f"app.pane_{number}"))
+
     def on_screen_resume(self) -> None:
+        self.take_layout()
         self.headroom.show_now()
+
+    def take_layout(self) -> None:
+        """Take on the layout that the app has now; headroom.tcss says what each one means."""
+        for layout in LAYOUTS:
+            self.set_class(layout == self.headroom.layout_name, f"-{layout}")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Grey out what would reach the engine while the screen may only look."""

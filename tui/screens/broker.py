@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.content import Content
 
 from core.models import BrokerSnapshot, IncidentRow
 
@@ -49,8 +48,7 @@ class BrokerScreen(BrokerActs):
         )
         if self._titled != broker.name:
             self._titled = broker.name
-            # Content, since a plain string would be read as markup.
-            self.painted("#windows").border_title = Content(f"limits of {clean(broker.name)}")
+            self.painted("#windows").entitle(f"limits of {clean(broker.name)}")
 
     def sheet(self) -> Sheet:
         return windows_sheet(() if self.chosen is None else (self.chosen,))

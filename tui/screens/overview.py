@@ -29,7 +29,7 @@ class OverviewScreen(BrokerActs):
 
     def compose_body(self) -> ComposeResult:
         yield Painted(verdict_lines, id="verdict")
-        grid = Painted(broker_lines, id="grid", title="brokers", focusable=True, natural_height=grid_height)
+        grid = Painted(broker_lines, id="grid", title="brokers", natural_height=grid_height)
         grid.add_class("first")
         yield grid
         with Horizontal(id="below"):

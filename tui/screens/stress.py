@@ -33,7 +33,7 @@ class StressScreen(RouterScreen):
     _selected = 0
 
     def compose_body(self) -> ComposeResult:
-        scenarios = Painted[tuple[Scenarios, int]](_scenarios, id="scenarios", title="scenarios", focusable=True)
+        scenarios = Painted[tuple[Scenarios, int]](_scenarios, id="scenarios", title="scenarios")
         scenarios.add_class("first")
         yield scenarios
         with Horizontal(id="sizes"):

@@ -44,18 +44,36 @@ def tab_at(tabs: Tabs, x: int, width: int) -> str:
 
 
 def _parts(tabs: Tabs, width: int) -> list[Line]:
-    full = [_part(tab, tabs, counted=True) for tab in tabs.tabs]
-    return full if sum(map(width_of, full)) <= width else [_part(tab, tabs, counted=False) for tab in tabs.tabs]
+    """With what waits, without it, closer together, or keys alone: the first of these that fits."""
+    parts: list[Line] = []
+    for part in (_counted, _titled, _close, _key_only):
+        parts = [part(tab, tabs) for tab in tabs.tabs]
+        if sum(map(width_of, parts)) <= width:
+            break
+    return parts
 
 
-def _part(tab: Tab, tabs: Tabs, *, counted: bool) -> Line:
+def _counted(tab: Tab, tabs: Tabs) -> Line:
+    text, role = _waiting(tab.name, tabs.snapshot)
+    return _titled(tab, tabs) if not text else (*_titled(tab, tabs)[:-1], Span(f" {text} ", role))
+
+
+def _titled(tab: Tab, tabs: Tabs) -> Line:
     here = tab.name == tabs.current
-    text, role = _waiting(tab.name, tabs.snapshot) if counted else ("", Role.DIM)
     return line(
         Span(f" {tab.key} ", Role.KEY),
-        Span(f" {tab.title} " if here else f"{tab.title}", Role.CURSOR if here else Role.DIM),
-        Span(f" {text} " if text else " ", role),
+        Span(f" {tab.title} " if here else tab.title, Role.CURSOR if here else Role.DIM),
+        Span(" ", Role.DIM),
     )
+
+
+def _close(tab: Tab, tabs: Tabs) -> Line:
+    title = Span(tab.title, Role.CURSOR if tab.name == tabs.current else Role.DIM)
+    return line(Span(f"{tab.key} ", Role.KEY), title, " ")
+
+
+def _key_only(tab: Tab, tabs: Tabs) -> Line:
+    return _titled(tab, tabs) if tab.name == tabs.current else line(Span(f" {tab.key}", Role.KEY), " ")
 
 
 def _waiting(name: str, snapshot: RouterSnapshot) -> tuple[str, Role]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .painted import Painted
+from .pane import Pane
 from .styles import RolePalette
 from .table import Table
 
-__all__ = ["Painted", "RolePalette", "Table"]
+__all__ = ["Painted", "Pane", "RolePalette", "Table"]

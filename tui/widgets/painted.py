@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from ..view.text import Line
-from .styles import RoleStyles
+from .pane import Pane
 
 __all__ = ["Painted", "Painter"]
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 Painter = Callable[[T, int, int | None], Sequence[Line]]
 
 
-class Painted(RoleStyles, Generic[T]):
+class Painted(Pane, Generic[T]):
     """Shows what `painter(data, width, height)` makes of the data it was last given.
 
     The painter is pure. Its height is None while the layout asks how many lines there would be; `natural_height`
@@ -48,12 +48,11 @@ class Painted(RoleStyles, Generic[T]):
         *,
         id: str | None = None,  # noqa: A002 - Textual's own name
         title: str = "",
-        focusable: bool = False,
         natural_height: Callable[[T, int], int] | None = None,
     ) -> None:
         super().__init__(id=id)
-        self.can_focus = focusable
-        self.border_title = title
+        self.entitle(title)
+        self.can_focus = bool(title)
         self._painter = painter
         self._data: T | None = None
         self._lines: Sequence[Line] = ()

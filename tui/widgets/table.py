@@ -15,14 +15,14 @@ from textual.strip import Strip
 
 from ..view.table import Column, Filter, Sort, arrange, header_line, parse_filter, row_line, shown_columns
 from ..view.text import Line, Role, Span
-from .styles import RoleStyles
+from .pane import Pane
 
 __all__ = ["Table"]
 
 R = TypeVar("R")
 
 
-class Table(RoleStyles, ScrollView, Generic[R], can_focus=True):
+class Table(Pane, ScrollView, Generic[R], can_focus=True):
     """Rows of `R` under one line of titles. Sorting, filtering and the cursor are the view's own business.
 
     The cursor stays on its row, known by `key_of`, wherever that row moves. On the first row it stays on the first
@@ -54,7 +54,7 @@ class Table(RoleStyles, ScrollView, Generic[R], can_focus=True):
         nothing: str = "nothing yet",
     ) -> None:
         super().__init__(id=id)
-        self.border_title = title
+        self.entitle(title)
         self.columns = columns
         self._key_of = key_of
         self._nothing = nothing
