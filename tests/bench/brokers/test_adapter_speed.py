@@ -13,7 +13,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,11 @@ async def batch(call: Callable[[], Awaitable[object]], count: int, in_flight: in
     return (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
 
 
+def best(rounds: Iterable[Sequence[float]]) -> list[float]:
+    """The least wall and the least CPU seconds of the rounds."""
+    return [min(column) for column in zip(*rounds, strict=True)]
+
+
 @pytest.mark.parametrize("in_flight", [1, 20, 100])
 async def test_a_round_trip_against_a_bare_post(benchmark: Any, server: tuple[str, str], in_flight: int):
     name, base_url = server
@@ -128,8 +133,7 @@ async def test_a_round_trip_against_a_bare_post(benchmark: Any, server: tuple[st
         for _ in range(rounds):
             bare_rounds.append(await batch(bare, count, in_flight))
             our_rounds.append(await batch(ours, count, in_flight))
-    bare_s, bare_cpu = (min(column) for column in zip(*bare_rounds, strict=True))
-    our_s, our_cpu = (min(column) for column in zip(*our_rounds, strict=True))
+    (bare_s, bare_cpu), (our_s, our_cpu) = best(bare_rounds), best(our_rounds)
     print(
         f"\n{name} {in_flight:3d} in flight: {our_s * 1e6:6.0f} us a place order ({our_cpu * 1e6:4.0f} CPU), "
         f"bare POST {bare_s * 1e6:6.0f} ({bare_cpu * 1e6:4.0f}): {our_s / bare_s:.2f} x, CPU {our_cpu / bare_cpu:.2f} x"

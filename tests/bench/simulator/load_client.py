@@ -1,4 +1,4 @@
-"""A client that costs little: raw HTTP/1.1 over a few kept connections, run in a process of its own.
+"""A client that costs little: bare sockets over a few kept connections, in a process of its own.
 
     python load_client.py PORT CONNECTIONS SECONDS BROKER
 
@@ -8,8 +8,9 @@ on a machine of two cores the server has one for itself.
 
 from __future__ import annotations
 
-import asyncio
 import json
+import selectors
+import socket
 import sys
 import time
 
@@ -45,27 +46,49 @@ REQUESTS = {
 }
 
 
-async def connection(port: int, kinds: list[bytes], until: float) -> tuple[int, int]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    done = errors = 0
-    while time.perf_counter() < until:
-        writer.write(kinds[done % len(kinds)])
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.split(b"Content-Length: ", 1)[1].split(b"\r\n", 1)[0])
-        await reader.readexactly(length)
-        errors += b" 200 " not in head.split(b"\r\n", 1)[0]
-        done += 1
-    writer.close()
-    return done, errors
+class Connection:
+    """One kept connection: it asks, waits for the whole answer, asks again."""
+
+    def __init__(self, port: int, kinds: list[bytes]) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._kinds = kinds
+        self._held = b""
+        self.done = self.errors = 0
+
+    def ask(self) -> None:
+        self.socket.sendall(self._kinds[self.done % len(self._kinds)])
+
+    def take(self) -> bool:
+        """Read what there is; True when the answer is whole."""
+        self._held += self.socket.recv(1 << 20)
+        head, found, body = self._held.partition(b"\r\n\r\n")
+        if not found or len(body) < int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]):
+            return False
+        self.errors += not head.startswith(b"HTTP/1.1 200 ")
+        self.done += 1
+        self._held = b""
+        return True
 
 
-async def main(port: int, connections: int, seconds: float, kind: str) -> None:
+def main(port: int, connections: int, seconds: float, kind: str) -> None:
+    selector = selectors.DefaultSelector()
+    every = [Connection(port, REQUESTS[kind]) for _ in range(connections)]
     start = time.perf_counter()
-    tasks = [connection(port, REQUESTS[kind], start + seconds) for _ in range(connections)]
-    results = await asyncio.gather(*tasks)
+    for one in every:
+        selector.register(one.socket, selectors.EVENT_READ, one)
+        one.ask()
+    waiting = len(every)
+    while waiting:
+        for key, _ in selector.select():
+            if key.data.take():
+                if time.perf_counter() - start < seconds:
+                    key.data.ask()
+                else:
+                    waiting -= 1
     took = time.perf_counter() - start
-    print(json.dumps([sum(done for done, _ in results), sum(errors for _, errors in results), took]))
+    print(json.dumps([sum(one.done for one in every), sum(one.errors for one in every), took]))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4])
