@@ -63,7 +63,8 @@ class Settings(BaseModel):
     """All that a router is built from. `store` None means a file that goes away with the process.
 
     `quote_max_age_ms`: a quote in the market data feed that is not older answers a request without asking a broker.
-    `embedded` says where simulated accounts without an address live: in memory, or behind real sockets on loopback.
+    `embedded` says where simulated accounts without an address live: in memory, or behind real sockets on loopback
+    that a thread (`wire`) or a process of its own (`process`) serves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -75,7 +76,7 @@ class Settings(BaseModel):
     instruments: Instruments | None = None
     quote_max_age_ms: int = Field(default=250, ge=0, le=60_000)
     seed: int = 0
-    embedded: Literal["memory", "wire"] = "memory"
+    embedded: Literal["memory", "wire", "process"] = "memory"
     theme: str = ""
     layout: str = ""
     keys: dict[str, str] = Field(default_factory=dict)

@@ -28,7 +28,7 @@ from .calls import symbols_of
 from .caretaker import Caretaker
 from .clock import MILLISECOND, MINUTE, SECOND, Clock, SystemClock
 from .config import Instruments, Settings, default_store_path, simulated_settings, token_dir
-from .embedded import EmbeddedBrokers, in_memory, on_the_wire
+from .embedded import EmbeddedBrokers, in_a_process, in_memory, on_the_wire
 from .engine import GuardSettings, TradingEngine
 from .errors import ConfigError, HeadroomError
 from .feed import MarketDataFeed
@@ -195,6 +195,9 @@ async def _embedded(settings: Settings, clock: Clock, rng: random.Random) -> Asy
     elif settings.embedded == "wire":
         async with on_the_wire(configs, clock, settings.seed) as embedded:
             yield embedded
+    elif settings.embedded == "process":
+        async with in_a_process(configs, clock, settings.seed) as embedded:
+            yield embedded
     else:
         async with in_memory(configs, clock, rng) as embedded:
             yield embedded
@@ -256,7 +259,7 @@ class LocalRouter:
         self.engine = engine
         self.store = store
         self.feed = feed
-        self._embedded = embedded
+        self.embedded = embedded
         self._news = manager.bus.subscribe()
         self._incidents: deque[IncidentRow] = deque(maxlen=INCIDENTS_KEPT)
         self._throughput: deque[float] = deque(maxlen=HISTORY_S)
@@ -389,10 +392,10 @@ class LocalRouter:
 
     @property
     def _brokers(self) -> EmbeddedBrokers:
-        if self._embedded is None or not self.simulated:
+        if self.embedded is None or not self.simulated:
             message = "only embedded brokers can be judged or made to fail, and these accounts are none"
             raise ConfigError(message)
-        return self._embedded
+        return self.embedded
 
     async def referee_reports(self) -> tuple[RefereeReport, ...]:
         return await self._brokers.referee_reports()
@@ -402,6 +405,10 @@ class LocalRouter:
 
     async def set_fault(self, broker: str, kind: str, value: float) -> None:
         await self._brokers.set_fault(broker, kind, value)
+
+    async def set_latency(self, broker: str, typical_ms: float) -> None:
+        """How long a simulated broker takes to answer. Raises ConfigError for a real account."""
+        await self._brokers.set_latency(broker, typical_ms)
 
     # -- what the router does by itself -------------------------------------------------------------------------------
 

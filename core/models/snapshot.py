@@ -245,7 +245,8 @@ class StressSnapshot:
 
     The histories hold one value a second, oldest first, at most the last 60. `histogram`: upper edge of each bar in ns,
     and the requests in it. `shares`: what part of the requests each broker answered. `lag_p99_ns`: how late the
-    generator itself was.
+    generator itself was. `rate_factor`: how many times as fast as written the arrivals come. `report`: where the whole
+    report of the finished run lies.
     """
 
     state: str = "idle"
@@ -266,6 +267,9 @@ class StressSnapshot:
     message: str = ""
     virtual: bool = False
     paused: bool = False
+    rate_factor: float = 1.0
+    report: str = ""
+    disk_syncs: int = 0
     queued: int = 0
     lag_p99_ns: int = 0
     offered_history: tuple[int, ...] = ()

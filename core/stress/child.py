@@ -7,25 +7,22 @@ ends when that is closed. So nothing is left behind, even when this process is k
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from .. import wire
+from ..children import end_child, start_child
 from ..errors import ConfigError
 from ..models import StressSnapshot
-from .scenarios import load_scenario
+from .library import load_scenario
 
 __all__ = ["ChildStress"]
 
 _FLAGS: Final = {"rate": "--rate", "duration": "--duration", "users": "--users", "seed": "--seed"}
 _LONGEST_LINE: Final = 1 << 20
-_ROOT: Final = Path(__file__).resolve().parents[2]
 _STDERR_KEPT: Final = 4000
 
 
@@ -67,13 +64,9 @@ class ChildStress:
         flags = [f"{_FLAGS[flag]}={value}" for flag, value in overrides.items()]
         await self.stop()
         self._snapshot = StressSnapshot(state="running", scenario=name, virtual=virtual)
-        # Its own session, so that Ctrl-C at the terminal reaches the screen alone. -P: what lies in the working folder
-        # must not be imported in place of our own packages.
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "tui", "stress", "--stream", *flags, *(["--virtual"] if virtual else []),
-            "--", name,
-            stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=_LONGEST_LINE, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))},
+        self._process = await start_child(
+            "tui", "stress", "--stream", *flags, *(["--virtual"] if virtual else []), "--", name,
+            limit=_LONGEST_LINE, stderr=PIPE,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read(self._process), name="stress child")
 
@@ -95,16 +88,8 @@ class ChildStress:
         if process is None or reading is None:
             return
         try:
-            if process.stdin is not None:
-                process.stdin.close()  # the end of its input tells the child to stop
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._grace_s):
-                    await asyncio.shield(reading)
+            await end_child(process, reading, grace_s=self._grace_s)
         finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-            await reading
             self._process = self._reading = None
 
     async def _say(self, words: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from hdrh.log import HistogramLogWriter  # type: ignore[import-untyped]
 
 from ..clock import MILLISECOND, SECOND
-from .lab import Result
+from .result import Result
 
 __all__ = ["hdr_log"]
 

@@ -1,9 +1,4 @@
-"""Opens what a scenario loads, plays it, audits the end, and gives a Result; a suite is played part by part.
-
-Only embedded brokers are ever loaded. The lab makes them itself from the scenario, which has no key for an address or
-an account; it reads neither the operator's configuration nor the environment; and before the first request it asks
-each adapter of the router what it is. See `refuse_anything_live`.
-"""
+"""Plays a scenario, or a suite of them part by part, and gives a verdict on each. `targets.py` opens what is loaded."""
 
 from __future__ import annotations
 
@@ -12,68 +7,30 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Final
 
 import anyio
 
-from ..brokers.mock import MockTradingAPI
 from ..clock import MILLISECOND, SECOND, Clock, SystemClock, VirtualClock
-from ..config import Settings
 from ..errors import ConfigError
-from ..feed import MarketDataFeed
-from ..models import RefereeReport, RouterSnapshot, StressSnapshot, Threshold
-from ..router import LocalRouter, open_router
-from ..store import TradeStore
-from .actors import Actor, FeedActor, RouterActor, StoreActor
-from .bound import capacity_of, demand_of, limits_alone_ns
-from .judge import ONLY_GROWS, Evidence, judge
-from .ledger import Audit, Ledger
-from .machine import Machine, MachineWatch
-from .runner import Observation, Run, RunState
-from .scenarios import FaultSpec, Scenario, load_scenario
+from ..models import StressSnapshot, Threshold
+from .actors import Actor
+from .judge import ONLY_GROWS, judge
+from .ledger import Audit
+from .library import load_scenario
+from .machine import MachineWatch
+from .result import Result, evidence_of
+from .runner import Run, RunState
+from .scenarios import Scenario
+from .targets import play_on
 
-__all__ = ["Lab", "Result", "refuse_anything_live"]
+__all__ = ["Lab"]
 
-_SETTLE_NS: Final = 60 * SECOND
 _VIRTUAL_TICK_NS: Final = SECOND
 _REAL_TICK_NS: Final = 100 * MILLISECOND
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes a folder of its own there, closed to others
-# The operator's guards protect an account; here nothing but the brokers' limits is to hold the load back.
-_NO_GUARDS: Final = {"price_band": None, "orders_per_second": None, "on_duplicate": "allow"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """A finished run with its verdict. `machine` is None for a virtual run: it says nothing about one."""
-
-    run: Run
-    virtual: bool
-    epoch_ns: int
-    thresholds: tuple[Threshold, ...]
-    audit: Audit
-    referees: tuple[RefereeReport, ...] = ()
-    final: RouterSnapshot | None = None
-    bound_ns: int | None = None
-    capacity_per_s: float | None = None
-    units: int = 0
-    news_dropped: int = 0
-    machine: Machine | None = None
-
-    @property
-    def scenario(self) -> Scenario:
-        return self.run.scenario
-
-    @property
-    def passed(self) -> bool:
-        return self.run.state is RunState.PASSED
-
-    @property
-    def violations(self) -> int:
-        """Requests that a broker refused for its limits, and places by which one of its windows was overfull."""
-        return _violations(self.referees)
 
 
 class Lab:
@@ -96,6 +53,9 @@ class Lab:
         if virtual and store is not None and store.exists():
             # Virtual time always starts at the same instant, so the order ids would be those of the run before.
             message = f"{store}: exists already; a virtual run needs a new file"
+            raise ConfigError(message)
+        if virtual and scenario.wire == "http":
+            message = f"scenario {scenario.name}: sockets know no virtual time; play it in real time, or in memory"
             raise ConfigError(message)
         self.scenario = scenario
         self.seed = scenario.seed if seed is None else seed
@@ -191,92 +151,13 @@ class Lab:
         return Result(run=run, virtual=self.virtual, epoch_ns=self.clock.epoch_ns(), thresholds=(), audit=Audit())
 
     async def _play_one(self, scenario: Scenario) -> Result:
-        play = {"router": self._play_router, "feed": self._play_feed, "store": self._play_store}[scenario.target]
         # In virtual time nothing is learned about the disk, so none is kept waiting for it.
         memory = _MEMORY if self.virtual and os.access(_MEMORY, os.W_OK) else None
         with tempfile.TemporaryDirectory(prefix="headroom-stress-", dir=memory) as folder:
-            return await play(scenario, self._store or Path(folder) / "lab.db")
-
-    async def _play_router(self, scenario: Scenario, path: Path) -> Result:
-        settings = Settings(
-            brokers={spec.name: spec.config() for spec in scenario.brokers},
-            guards=_NO_GUARDS,
-            seed=self.seed,
-            store=path,
-        )
-        async with open_router(settings, clock=self.clock) as router:
-            brokers = refuse_anything_live(router)
-            for spec in scenario.brokers:
-                brokers[spec.name].response_time = spec.response_ms / 1000
-                brokers[spec.name].failure_rate = spec.failure_share
-            ledger = Ledger(scenario.symbols, self._prefix(scenario))
-            resting = any(step.operation in {"modify_order", "cancel_order"} for step in scenario.journey)
-            actor = RouterActor(router, ledger, scenario.symbols, Random(f"{self.seed} actor"), resting=resting)
-            news = router.manager.bus.subscribe(1 << 16)
-
-            async def watch() -> Observation:
-                return await _observe_router(router)
-
-            async with self._watched(scenario, actor) as (run, machine):
-                run.watch(news, watch)
-                async with anyio.create_task_group() as faults:
-                    faults.start_soon(_play_faults, brokers, scenario.faults, self.clock)
-                    await run.play()
-                    faults.cancel_scope.cancel()
-                await self._settle(router)
-            referees = await router.referee_reports()
-            books = await router.broker_books()
-            final = router.snapshot()
-        # Opened anew: what counts is what a later start would find, not what this process still remembers.
-        async with TradeStore(path, clock=self.clock) as store:
-            trades = await store.get_recent_trades(limit=max(1, len(ledger)))
-        audit = ledger.audit(books, trades)
-        limits = {spec.name: spec.config().limits for spec in scenario.brokers}
-        demand = demand_of(scenario)
-        return self._judged(
-            Result(
-                run=run,
-                virtual=self.virtual,
-                epoch_ns=machine.epoch_ns,
-                thresholds=(),
-                audit=audit,
-                referees=referees,
-                final=final,
-                bound_ns=limits_alone_ns(limits, demand) if demand else None,
-                capacity_per_s=capacity_of(scenario),
-                units=run.finished,
-                news_dropped=news.dropped,
-                machine=machine.figures(),
-            )
-        )
-
-    async def _play_feed(self, scenario: Scenario, _path: Path) -> Result:
-        feed = MarketDataFeed(clock=self.clock)
-        actor = FeedActor(feed, scenario.symbols)
-        async with self._watched(scenario, actor) as (run, machine):
-            await run.play()
-        return self._judged(self._plain_result(run, machine, units=actor.published))
-
-    async def _play_store(self, scenario: Scenario, path: Path) -> Result:
-        async with TradeStore(path, clock=self.clock) as store:
-            actor = StoreActor(store, scenario.symbols, self._prefix(scenario))
-            async with self._watched(scenario, actor) as (run, machine):
-                await run.play()
-        return self._judged(self._plain_result(run, machine, units=run.finished))
-
-    def _plain_result(self, run: Run, machine: MachineWatch, *, units: int) -> Result:
-        return Result(
-            run=run,
-            virtual=self.virtual,
-            epoch_ns=machine.epoch_ns,
-            thresholds=(),
-            audit=Audit(),
-            units=units,
-            machine=machine.figures(),
-        )
+            return self._judged(await play_on(self, scenario, self._store or Path(folder) / "lab.db"))
 
     @asynccontextmanager
-    async def _watched(self, scenario: Scenario, actor: Actor) -> AsyncIterator[tuple[Run, MachineWatch]]:
+    async def watched(self, scenario: Scenario, actor: Actor) -> AsyncIterator[tuple[Run, MachineWatch]]:
         """A run with everything that looks at it from outside."""
         tick_ns = _VIRTUAL_TICK_NS if self.virtual else _REAL_TICK_NS
         run = Run(scenario, actor, clock=self.clock, seed=self.seed, tick_ns=tick_ns)
@@ -302,19 +183,9 @@ class Lab:
         if self._on_tick is not None:
             self._on_tick(self.snapshot())
 
-    async def _settle(self, router: LocalRouter) -> None:
-        """Wait until every order's fate is known: a lost answer is looked up, and that takes its time."""
-        until_ns = self.clock.now_ns() + _SETTLE_NS
-        while router.snapshot().unknown_orders and self.clock.now_ns() < until_ns and not self._stop_asked:
-            await self.clock.sleep_until_ns(self.clock.now_ns() + SECOND // 4)
-
-    def _prefix(self, scenario: Scenario) -> str:
-        """What makes the ids of this run unlike those of any run before it in the same store."""
-        return f"{scenario.name[:12]}-{self.clock.epoch_ns() // MILLISECOND:x}"
-
     def _judged(self, result: Result) -> Result:
         run = result.run
-        thresholds = judge(run.scenario.thresholds, _evidence(result))
+        thresholds = judge(run.scenario.thresholds, evidence_of(result))
         failed = [line for line in thresholds if line.passed is False]
         if run.state is not RunState.STOPPED:
             run.state = RunState.FAILED if failed else RunState.PASSED
@@ -326,50 +197,10 @@ class Lab:
     def _thresholds_so_far(self, run: Run) -> tuple[Threshold, ...]:
         """The lights while it plays: red for what can only get worse, else not judged yet."""
         so_far = Result(run=run, virtual=self.virtual, epoch_ns=0, thresholds=(), audit=Audit(), units=run.finished)
-        lines = judge(run.scenario.thresholds, _evidence(so_far, violations=run.observed.violations))
+        lines = judge(run.scenario.thresholds, evidence_of(so_far, violations=run.observed.violations))
         return tuple(
             line if line.passed is False and line.name in ONLY_GROWS else replace(line, passed=None) for line in lines
         )
-
-
-def _evidence(result: Result, *, violations: int | None = None) -> Evidence:
-    run, machine = result.run, result.machine
-    elapsed_s = max(run.elapsed_ns, 1) / SECOND
-    return Evidence(
-        finished=run.finished,
-        failures=run.failures.total(),
-        bugs=run.bugs,
-        violations=result.violations if violations is None else violations,
-        latency=run.latency,
-        service=run.service,
-        audit=result.audit,
-        offered_per_s=run.planned / run.scenario_s if run.scenario_s else 0.0,
-        # The last arrival is due before the schedule's own end: time short of that is no speed.
-        achieved_per_s=(run.finished - run.failures.total()) / max(elapsed_s, run.scenario_s or 0.0),
-        units_per_s=result.units / elapsed_s,
-        elapsed_ns=run.elapsed_ns,
-        bound_ns=result.bound_ns,
-        knee_per_s=run.knee_per_s,
-        capacity_per_s=result.capacity_per_s,
-        efficiency=result.final.efficiency if result.final else None,
-        recovery_ns=run.recovered_ns,
-        memory_growth_bytes=machine.rss_growth_bytes if machine else None,
-        virtual=result.virtual,
-    )
-
-
-def refuse_anything_live(router: LocalRouter) -> dict[str, MockTradingAPI]:
-    """The embedded brokers of a router. Raises ConfigError when a single one of its adapters is anything else.
-
-    The adapters themselves are asked, by type: a flag that says "simulated" may be set on any account.
-    """
-    brokers: dict[str, MockTradingAPI] = {}
-    for name, api in router.manager.apis.items():
-        if type(api) is not MockTradingAPI:
-            message = f"{name} is {type(api).__name__}, not an embedded broker; the stress lab loads nothing live"
-            raise ConfigError(message)
-        brokers[name] = api
-    return brokers
 
 
 def _parts(scenario: Scenario) -> Iterable[Scenario]:
@@ -382,34 +213,11 @@ def _parts(scenario: Scenario) -> Iterable[Scenario]:
             message = f"scenario {scenario.name}: part {part.name} is a suite itself"
             raise ConfigError(message)
     return [
-        loaded.changed(rate=part.rate, duration_s=part.duration_s, users=part.users)
+        loaded.changed(
+            rate=part.rate,
+            duration_s=part.duration_s,
+            users=part.users,
+            http=scenario.wire == "http" and bool(loaded.brokers),
+        )
         for loaded, part in zip(parts, scenario.parts, strict=True)
     ]
-
-
-async def _play_faults(brokers: dict[str, MockTradingAPI], faults: Iterable[FaultSpec], clock: Clock) -> None:
-    """Break and mend on schedule."""
-    start_ns = clock.now_ns()
-    moments = [(fault.at_s, True, fault) for fault in faults] + [(fault.until_s, False, fault) for fault in faults]
-    for at_s, begins, fault in sorted(moments, key=lambda moment: (moment[0], moment[1])):
-        await clock.sleep_until_ns(start_ns + int(at_s * SECOND))
-        broker = brokers[fault.broker]
-        if fault.kind == "latency":
-            broker.response_time += (fault.value if begins else -fault.value) / 1000
-        else:
-            # A float is the share of requests that are struck; an int would be a count of them.
-            broker.set_fault(fault.kind, float(fault.value) if begins else 0)
-
-
-async def _observe_router(router: LocalRouter) -> Observation:
-    brokers = router.manager.broker_snapshots()
-    return Observation(
-        queued=sum(broker.queued for broker in brokers),
-        violations=_violations(await router.referee_reports()),
-        shares=tuple((broker.name, broker.traffic_share) for broker in brokers),
-    )
-
-
-def _violations(referees: Iterable[RefereeReport]) -> int:
-    """Requests that a broker refused for its limits, and places by which one of its windows was overfull."""
-    return sum(report.refused + sum(max(0, most - limit) for _, most, limit in report.fullest) for report in referees)

@@ -153,6 +153,8 @@ def _facts(run: RunReport) -> str:
     ):
         if value is not None:
             facts.append((name, f"{value:.4g} {unit}"))
+    if run.disk_syncs is not None:
+        facts.append(("disk syncs", str(run.disk_syncs)))
     if run.machine is not None:
         facts.append(("CPU", f"{run.machine.cpu_percent:.0f} % of one core"))
         facts.append(("memory", f"{run.machine.rss_mib:.0f} MiB, grown by {run.machine.rss_growth_mib:.1f} MiB"))

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..clock import MILLISECOND, SECOND
 from ..errors import ConfigError
-from .lab import Lab, Result
+from .lab import Lab
+from .result import Result
 from .runner import RunState
 from .scenarios import dump
 
@@ -143,7 +144,8 @@ class RunReport(_Part):
     """One scenario. `state` is passed, failed, stopped, or broken: then the message says by what.
 
     `latency` counts from the intended start, `queueing` is the wait for a permit, `service` the broker's answer time;
-    the latter two are per request at a broker. `bound_s`: the shortest time that the limits alone allow.
+    the latter two are per request at a broker. `bound_s`: the shortest time that the limits alone allow. `disk_syncs`:
+    commits that waited for the disk, None for a run that has none; shared by all who commit at once.
     """
 
     name: str
@@ -166,6 +168,7 @@ class RunReport(_Part):
     capacity_per_s: float | None
     knee_per_s: float | None
     recovery_s: float | None
+    disk_syncs: int | None
     machine: MachineReport | None
     seconds: Seconds
     histogram: tuple[tuple[float, int], ...] = Field(description="upper edge in ms, count of latencies")
@@ -258,6 +261,7 @@ def _run_report(result: Result) -> RunReport:
         capacity_per_s=result.capacity_per_s,
         knee_per_s=None if run.knee_per_s is None else round(run.knee_per_s, 1),
         recovery_s=None if run.recovered_ns is None else round(run.recovered_ns / SECOND, 3),
+        disk_syncs=result.disk_syncs,
         machine=_machine(result),
         seconds=_seconds(result),
         histogram=tuple((edge_ns / MILLISECOND, count) for edge_ns, count in run.latency.bars()),

@@ -54,6 +54,7 @@ class Observation:
     queued: int = 0
     violations: int = 0
     shares: tuple[tuple[str, float], ...] = ()
+    disk_syncs: int = 0
 
 
 Watch = Callable[[], Awaitable[Observation]]
@@ -103,13 +104,14 @@ class Run:
         self._queue_ticks = 0
         self._stop_ns: int | None = None
         self._enough = False
+        self._over = False
         # A schedule that can be stretched: `_origin_offset_ns` is due at `_origin_ns`, what follows at `_factor` speed.
         self._origin_ns = self._origin_offset_ns = 0
         self._factor = 1.0
         self._paused = False
         self._last_fault_end_ns = max((int(fault.until_s * SECOND) for fault in scenario.faults), default=None)
 
-    def watch(self, news: Subscription, watch: Watch) -> None:
+    def watch(self, news: Subscription | None, watch: Watch) -> None:
         """Look at the thing under load, too: `news` tells service and queueing apart, `watch` is asked every tick."""
         self._news = news
         self._watch = watch
@@ -131,7 +133,7 @@ class Run:
         self._paused = False
 
     def set_rate(self, factor: float) -> None:
-        """Play the schedule `factor` times as fast as it is written, from now on."""
+        """Play the schedule `factor` times as fast as it is written, from now on; users think that much shorter."""
         if not 0.001 <= factor <= 1000:
             message = f"rate factor {factor!r} is not between 0.001 and 1000"
             raise ValueError(message)
@@ -152,7 +154,7 @@ class Run:
     @property
     def elapsed_ns(self) -> int:
         """From the start to now, or to the end of the last request once the play is over."""
-        if self.state is RunState.RUNNING:
+        if self.state is RunState.RUNNING and not self._over:
             return self._clock.now_ns() - self.start_ns
         return self.end_ns - self.start_ns
 
@@ -202,6 +204,8 @@ class Run:
             thresholds=thresholds,
             message=self.message,
             paused=self._paused,
+            rate_factor=self._factor,
+            disk_syncs=self.observed.disk_syncs,
             queued=self.observed.queued,
             lag_p99_ns=lag_ns,
             offered_history=tuple(second.offered for second in seconds),
@@ -227,6 +231,8 @@ class Run:
             watching.cancel_scope.cancel()
         if not self.finished:
             self.end_ns = self._clock.now_ns()
+        # What comes after, settling and the audit, is not held against what was played.
+        self._over = True
         await self._observe()
         self.timeline.finish()
         if self._stop_ns is not None:
@@ -294,12 +300,12 @@ class Run:
             if users.duration_s is not None and self._clock.now_ns() - self.start_ns >= users.duration_s * SECOND:
                 return
             for step in self._session_steps(rng):
-                if self._stop_ns is not None:
+                if not await self._until_due(0):
                     return
                 self.timeline.offered(self._clock.now_ns())
                 await self._step(step, session, self._clock.now_ns())
                 if think_ns := users.think_ns(rng):
-                    await self._clock.sleep_until_ns(self._clock.now_ns() + think_ns)
+                    await self._clock.sleep_until_ns(self._clock.now_ns() + int(think_ns / self._factor))
 
     def _session_steps(self, rng: Random) -> Iterator[Step]:
         if self.scenario.pick == "each":

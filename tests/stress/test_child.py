@@ -16,7 +16,7 @@ import pytest
 
 from core.errors import ConfigError
 from core.stress.child import ChildStress
-from core.stress.scenarios import scenario_text
+from core.stress.library import scenario_text
 
 ROOT = Path(__file__).resolve().parents[2]
 

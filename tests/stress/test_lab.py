@@ -13,9 +13,11 @@ from core.clock import SECOND
 from core.errors import ConfigError
 from core.models import RefereeReport, Threshold
 from core.stress.junit import junit_xml
-from core.stress.lab import Lab, _violations
+from core.stress.lab import Lab
+from core.stress.library import load_scenario, parse_scenario, scenario_text
 from core.stress.report import Report, make_report
-from core.stress.scenarios import Scenario, load_scenario, parse_scenario, scenario_text
+from core.stress.result import violations_of
+from core.stress.scenarios import Scenario
 
 # What makes each of them short enough for an ordinary test; the whole ones are `headroom stress gauntlet`.
 SHORT = {
@@ -135,7 +137,7 @@ def test_a_virtual_run_says_nothing_about_the_machine() -> None:
     ],
 )
 def test_a_refusal_for_limits_or_an_overfull_window_is_a_violation(report: RefereeReport, violations: int) -> None:
-    assert _violations([report]) == violations
+    assert violations_of([report]) == violations
 
 
 def test_a_stop_leaves_the_parts_that_were_played(tmp_path: Path) -> None:
@@ -191,3 +193,59 @@ def test_words_from_another_thread_steer_the_run() -> None:
     (result,) = lab.results
     assert SECOND < result.run.elapsed_ns < 2 * SECOND  # one second at its own rate, until the first tick hears of it
     assert result.run.finished == 600
+
+
+ONE_BROKER = """
+name = "one"
+[arrivals]
+kind = "constant"
+rate = 10
+duration_s = 3
+[[journey]]
+operation = "place_order"
+[[brokers]]
+name = "alpha"
+response_ms = 20
+[[brokers.budgets]]
+rates = ["50/s"]
+"""
+SLOW_DISK = """
+[[faults]]
+kind = "slow_disk"
+at_s = 1
+until_s = 2
+value = 150
+"""
+
+
+def test_a_slow_disk_holds_orders_up_for_as_long_as_it_is_slow() -> None:
+    (run,) = play(parse_scenario(ONE_BROKER + SLOW_DISK, "one")).runs
+    before, slow, after = run.seconds.p50_ms[:3]
+    assert before < 50
+    assert slow > 450  # claim, intent and outcome wait for it, one after the other
+    assert run.seconds.p50_ms[-1] < 500
+    assert after > before
+    (usual,) = play(parse_scenario(ONE_BROKER, "one")).runs
+    assert max(usual.seconds.p50_ms) < 50
+    assert (run.orders.lost, run.orders.duplicates) == (0, 0)
+
+
+def test_syncs_are_counted_and_shared_by_those_who_commit_at_once() -> None:
+    (apart,) = play(parse_scenario(ONE_BROKER, "one")).runs
+    assert apart.disk_syncs is not None
+    assert 90 <= apart.disk_syncs <= 95  # three for each of 30 orders, and now and then one for the limits
+    at_once = ONE_BROKER.replace('kind = "constant"\nrate = 10\nduration_s = 3', 'kind = "burst"\ncount = 30')
+    (together,) = play(parse_scenario(at_once, "one")).runs
+    assert together.orders.acknowledged == 30
+    assert together.disk_syncs is not None
+    assert 3 <= together.disk_syncs < 90
+    (ticks,) = play(short("market-data")).runs
+    assert ticks.disk_syncs is None
+
+
+def test_a_slow_disk_also_strikes_a_run_on_the_store_alone() -> None:
+    text = 'name = "s"\n[arrivals]\nkind = "users"\nusers = 2\nsessions = 100\n[[journey]]\noperation = "store_trade"\n'
+    (run,) = play(parse_scenario(text + SLOW_DISK.replace("at_s = 1", "at_s = 0"), "s")).runs
+    assert run.elapsed_s == pytest.approx(2.0, abs=0.2)
+    assert run.disk_syncs is not None
+    assert 100 <= run.disk_syncs <= 200

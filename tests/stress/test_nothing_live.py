@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.brokers import FyersAPI
 from core.brokers.mock import MockTradingAPI
 from core.clock import SECOND
 from core.config import Settings
@@ -14,8 +15,8 @@ from core.errors import ConfigError
 from core.models import APIConfig, APIProvider, Budget, Rate
 from core.router import open_router
 from core.stress.child import ChildStress
-from core.stress.lab import refuse_anything_live
-from core.stress.scenarios import load_scenario, parse_scenario
+from core.stress.library import load_scenario, parse_scenario
+from core.stress.targets import refuse_anything_live
 from tui.__main__ import main
 
 SCENARIO = """\
@@ -78,13 +79,32 @@ async def test_a_router_with_any_other_adapter_is_refused_whatever_its_flags_say
             refuse_anything_live(router)
 
 
+async def test_behind_sockets_only_the_simulator_that_the_router_started_is_loaded(tmp_path: Path) -> None:
+    configs = {
+        name: APIConfig(provider=APIProvider(name), budgets=(BUDGET,), simulated=True) for name in ("fyers", "upstox")
+    }
+    settings = Settings(brokers=configs, store=tmp_path / "x.db", embedded="process")
+    async with open_router(settings) as router:
+        refuse_anything_live(router)
+        ours = router.manager.apis["fyers"]
+        other = FyersAPI("fyers", account(simulated=True, base_url="http://127.0.0.1:9"), clock=router.clock)
+        router.manager.apis = {**router.manager.apis, "fyers": other}
+        with pytest.raises(ConfigError, match="fyers is FyersAPI, not an embedded broker"):
+            refuse_anything_live(router)
+        # The right object, turned to another address.
+        ours._config = ours.config.model_copy(update={"base_url": "https://api-t1.fyers.in"})  # type: ignore[attr-defined]
+        router.manager.apis = {**router.manager.apis, "fyers": ours}
+        with pytest.raises(ConfigError, match="fyers is FyersAPI, not an embedded broker"):
+            refuse_anything_live(router)
+
+
 async def test_an_adapter_that_only_looks_embedded_is_refused(tmp_path: Path) -> None:
     class LooksEmbedded(MockTradingAPI):
         """Could send its orders anywhere."""
 
     embedded = APIConfig(provider=APIProvider.MOCK, budgets=(BUDGET,), simulated=True)
     async with open_router(Settings(brokers={"a": embedded}, store=tmp_path / "x.db")) as router:
-        assert list(refuse_anything_live(router)) == ["a"]
+        refuse_anything_live(router)
         router.manager.apis = {"a": LooksEmbedded("a", embedded)}
         with pytest.raises(ConfigError, match="LooksEmbedded"):
             refuse_anything_live(router)

@@ -81,6 +81,7 @@ def run(*, name: str = "orders", latency: Summary | None = None, failures: int =
         capacity_per_s=100.0,
         knee_per_s=None,
         recovery_s=1.0,
+        disk_syncs=40,
         machine=MachineReport(cpu_percent=12.0, rss_mib=50.0, rss_growth_mib=0.5, loop_lag_ms_max=2.0, disk_writes=7),
         seconds=Seconds(
             offered=(10,) * seconds, finished=(9,) * seconds, failed=(0,) * seconds, queued=(0,) * seconds,

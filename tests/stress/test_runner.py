@@ -185,6 +185,27 @@ async def test_a_pause_holds_the_schedule_and_is_not_held_against_it(clock: Virt
     assert run.latency.max_ns <= 100 * MILLISECOND
 
 
+async def test_a_pause_holds_users_before_their_next_step(clock: VirtualClock) -> None:
+    run = Run(
+        scenario({"kind": "users", "users": 2, "sessions": 4, "think_s": 1.0}),
+        Server(lambda n: at_once(clock, n)),
+        clock=clock,
+        seed=1,
+    )
+
+    async def script() -> None:
+        await clock.advance_ns(SECOND // 4)
+        run.pause()
+        await clock.advance_ns(30 * SECOND)
+        assert run.started == 2
+        run.resume()
+        run.set_rate(1000)
+        await clock.advance_ns(SECOND)
+
+    await driven(clock, run, script)
+    assert run.finished == 8
+
+
 async def test_the_rate_may_be_changed_while_it_runs(clock: VirtualClock) -> None:
     run = Run(
         scenario({"kind": "constant", "rate": 10, "duration_s": 10}),
@@ -217,6 +238,14 @@ def test_a_generator_that_falls_behind_says_so() -> None:
     assert late.fell_behind
     in_time, _ = play(arrivals, at_once)
     assert not in_time.fell_behind
+
+
+def test_what_comes_after_the_last_request_is_not_held_against_the_run() -> None:
+    run, _ = play({"kind": "constant", "rate": 10, "duration_s": 1}, at_once)
+    assert run.elapsed_ns == 900 * MILLISECOND
+    run._clock._now_ns += 30 * SECOND  # type: ignore[attr-defined]  # orders settle, books are read
+    assert run.state is RunState.RUNNING  # nobody has judged it yet
+    assert run.elapsed_ns == 900 * MILLISECOND
 
 
 def test_a_snapshot_may_be_taken_at_any_moment() -> None:

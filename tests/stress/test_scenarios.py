@@ -11,7 +11,8 @@ from core.clock import MINUTE, SECOND
 from core.errors import ConfigError
 from core.models import Rate
 from core.stress.arrivals import ClosedUsers, Constant
-from core.stress.scenarios import BUILT_IN, load_scenario, parse_rate, parse_scenario, scenario_text
+from core.stress.library import BUILT_IN, load_scenario, parse_scenario, scenario_text
+from core.stress.scenarios import parse_rate
 
 GOOD = """\
 name = "mine"
@@ -107,6 +108,9 @@ def test_a_good_file_is_read_whole() -> None:
         ('kind = "down"', 'kind = "tired"', 29, "faults.0.kind"),
         ('broker = "alpha"', 'broker = "gamma"', 28, "faults.0"),
         ("until_s = 2", "until_s = 0.5", 28, "faults.0"),
+        ('kind = "down"', 'kind = "slow_disk"', 28, "faults.0"),
+        ('broker = "alpha"\n', "", 28, "faults.0"),
+        ("timeout_s = 5", 'wire = "smoke"', 2, "wire"),
         ("failures = 0", "failures = -1", 35, "thresholds.failures"),
         ("failures = 0", "p98_ms = 3", 35, "thresholds.p98_ms"),
         ("rate = 10", "rate = ", 6, "rate"),
@@ -122,6 +126,13 @@ def test_a_wrong_file_is_refused_with_line_and_key(old: str, new: str, line: int
     assert "\n" not in message
 
 
+TICKS = """
+name = "x"
+arrivals = {kind = "burst", count = 1}
+journey = [{operation = "publish_ticks"}]
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -133,6 +144,10 @@ def test_a_wrong_file_is_refused_with_line_and_key(old: str, new: str, line: int
         (
             'name = "x"\n[[parts]]\nscenario = "users"\n[arrivals]\nkind = "burst"\ncount = 1\n',
             "of parts has no arrivals",
+        ),
+        (
+            TICKS + '[[faults]]\nkind = "slow_disk"\nat_s = 0\nuntil_s = 1\n',
+            "ticks touch no disk",
         ),
         ("", "name"),
     ],
@@ -193,6 +208,7 @@ def test_flags_change_the_figures_they_name_and_nothing_else() -> None:
     [
         ("users", {"rate": 5.0}, "--rate does not fit its arrivals, which are of kind users"),
         ("orders", {"users": 5}, "--users does not fit"),
+        ("store", {"http": True}, "--http does not fit, it asks no broker"),
         ("gauntlet", {"duration_s": 5.0}, "--duration does not fit its arrivals, which are of kind parts"),
         ("orders", {"rate": 1e9}, "arrivals.rate"),
     ],

@@ -82,7 +82,7 @@ def _as_text(snapshot: RouterSnapshot, *, as_json: bool) -> str:
 
 
 def _screen(arguments: argparse.Namespace, settings: Settings) -> int:
-    from core.stress.scenarios import BUILT_IN
+    from core.stress.library import BUILT_IN
     from tui.app import HeadroomApp
     from tui.live import open_live_port
 

@@ -58,6 +58,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     clocks = parser.add_mutually_exclusive_group()
     clocks.add_argument("--real-time", action="store_true", help="on the machine's clock (default)")
     clocks.add_argument("--virtual", action="store_true", help="on a virtual clock: fast, the same digits for a seed")
+    parser.add_argument(
+        "--http",
+        action="store_true",
+        help="brokers behind real sockets, in a process of their own, by the real adapters",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON (- for standard output)")
     parser.add_argument("--junit", metavar="FILE", help="write the verdict as JUnit XML")
     parser.add_argument("--html", metavar="FILE", help="write one self-contained page with charts")
@@ -97,13 +102,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.scenario is None:
         message = "stress: name a scenario or a file; `headroom stress --list` names the built-in ones"
         raise ConfigError(message)
-    from core.stress.scenarios import load_scenario, scenario_text
+    from core.stress.library import load_scenario, scenario_text
 
     if arguments.show:
         sys.stdout.write(scenario_text(arguments.scenario))
         return 0
     scenario = load_scenario(arguments.scenario).changed(
-        rate=arguments.rate, duration_s=arguments.duration, users=arguments.users, seed=arguments.seed
+        rate=arguments.rate,
+        duration_s=arguments.duration,
+        users=arguments.users,
+        seed=arguments.seed,
+        http=arguments.http,
     )
     from core.stress.lab import Lab
     from core.stress.report import load_report
@@ -292,7 +301,7 @@ def _summary(report: Report) -> str:
 
 
 def _listing() -> str:
-    from core.stress.scenarios import BUILT_IN
+    from core.stress.library import BUILT_IN
 
     return "".join(f"{scenario.name:<12} {scenario.description}\n" for scenario in BUILT_IN.values())
 

@@ -112,6 +112,11 @@ class Latency:
         if self.median_ms < self.floor_ms:
             raise ConfigError(f"latency.median_ms is {self.median_ms:g}, below floor_ms of {self.floor_ms:g}")
 
+    @classmethod
+    def around(cls, median_ms: float) -> Latency:
+        """Answers of about `median_ms`, none in less than half of it."""
+        return cls(floor_ms=median_ms / 2, median_ms=median_ms)
+
     def draw_ns(self, rng: Random) -> int:
         above_ms = self.median_ms - self.floor_ms
         if above_ms and self.sigma:

@@ -102,6 +102,7 @@ class Simulator:
         self.clock = clock
         self.exchange = Exchange(clock, settings.exchange or ExchangeSettings(seed=settings.seed))
         self.latency = settings.latency
+        self._latency_of: dict[str, Latency] = {}
         self.faults = Faults(Random(f"faults/{settings.seed}"), start_ns=clock.now_ns())
         self._rng = Random(f"server/{settings.seed}")
         self.upstox = UpstoxWire(
@@ -170,6 +171,10 @@ class Simulator:
         self.faults.set(kind, rate_or_count, operations=operations, broker=broker)
         self._changed.set()
 
+    def set_latency(self, broker: str, latency: Latency) -> None:
+        """From now on one broker takes that long to answer."""
+        self._latency_of[broker] = latency
+
     def set_plan(self, plan: FaultPlan) -> None:
         """Replace every fault and the latency; schedules count from now. Raises ConfigError."""
         self._check(plan.faults)
@@ -178,6 +183,7 @@ class Simulator:
         for fault in plan.faults:
             self.faults.add(fault)
         self.latency = plan.latency
+        self._latency_of.clear()
         self._changed.set()
 
     def _check(self, faults: Iterable[Fault]) -> None:
@@ -244,8 +250,9 @@ class Simulator:
 
     async def _serve(self, request: web.BaseRequest, wire: Wire, route: Route) -> web.StreamResponse:
         body = await request.read() if request.body_exists else b""
-        if self.latency.median_ms:
-            latency_ns = self.latency.draw_ns(self._rng)
+        latency = self._latency_of.get(wire.name, self.latency)
+        if latency.median_ms:
+            latency_ns = latency.draw_ns(self._rng)
             await asyncio.sleep(latency_ns * 0.5 / SECOND)
         else:
             latency_ns = 0

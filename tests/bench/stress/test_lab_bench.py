@@ -17,9 +17,10 @@ import pytest
 from core.clock import MILLISECOND, SECOND, SystemClock
 from core.stress.actors import Session
 from core.stress.lab import Lab
+from core.stress.library import parse_scenario, scenario_text
 from core.stress.measure import Histogram
 from core.stress.runner import Run
-from core.stress.scenarios import Scenario, Step, parse_scenario, scenario_text
+from core.stress.scenarios import Scenario, Step
 
 WIDE = """
 [[brokers]]
