@@ -62,6 +62,7 @@ class Account:
             breaker_retry_in_ns=breaker.retry_in_ns,
             limited_for_ns=limiter.limited_for_ns,
             drained=self.drained,
+            cap=limiter.cap,
             token_expires_in_ns=self.token_left_ns(clock),
             windows=self.forecaster.fill(now_ns, limiter.headroom()),
             latency=balancer.latency(self.name),

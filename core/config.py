@@ -15,6 +15,9 @@
     fyers = ["NSE_CM.csv"]
     upstox = ["NSE.json.gz"]
 
+    [alerts]                          # docs/alerts.md
+    window_free_percent = 15
+
     [routing.routing_rules.get_market_data]
     prefer = ["upstox"]
 
@@ -72,6 +75,7 @@ class Settings(BaseModel):
     brokers: dict[str, APIConfig] = Field(min_length=1)
     routing: dict[str, Any] = Field(default_factory=dict)
     guards: dict[str, Any] = Field(default_factory=dict)
+    alerts: dict[str, Any] = Field(default_factory=dict)
     store: Path | None = None
     instruments: Instruments | None = None
     quote_max_age_ms: int = Field(default=250, ge=0, le=60_000)

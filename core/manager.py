@@ -330,6 +330,19 @@ class MultiAPIManager:
         )
         return deadline_ns - min(latency_ns, max(0, deadline_ns - now_ns) // 2)
 
+    def preview(self, operation: Operation, *, only: str | None = None) -> Decision:
+        """The broker that `operation` would go to now, and why; nothing is counted. Raises ConfigError for `only`."""
+        if only is not None:
+            self._account(only)
+        return self.balancer.choose(
+            operation,
+            self._candidates(operation, 1),
+            rules=self._rules.get(operation, self._no_rule),
+            pin=only or "",
+            deadline_ns=self.config.deadline_ms * MILLISECOND,
+            counted=False,
+        )
+
     def _decide(
         self, operation: Operation, deadline_ns: int, symbols: int, only: str | None, exclude: Collection[str]
     ) -> Decision:

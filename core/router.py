@@ -7,38 +7,35 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 import psutil
-from pydantic import TypeAdapter, ValidationError
 
 from . import brokers
-from .brokers.base import TradingAPI
+from .advice import Alerts, AlertSettings
+from .answers import Answers
 from .bus import EventBus
 from .calls import symbols_of
 from .caretaker import Caretaker
-from .clock import MILLISECOND, MINUTE, SECOND, Clock, SystemClock
-from .config import Instruments, Settings, default_store_path, simulated_settings, token_dir
-from .embedded import EmbeddedBrokers, in_a_process, in_memory, on_the_wire
+from .clock import MILLISECOND, SECOND, Clock, SystemClock
+from .config import Settings, default_store_path, simulated_settings
+from .embedded import EmbeddedBrokers
 from .engine import GuardSettings, TradingEngine
 from .errors import ConfigError, HeadroomError
 from .feed import MarketDataFeed
 from .limiter import LimiterState
 from .manager import MultiAPIManager
 from .models import (
-    APIConfig,
+    AcknowledgeAlerts,
     ApplySuggestion,
     BrokerOrder,
-    BrokerSnapshot,
     CancelAllOrders,
     CancelOrder,
     Command,
@@ -46,36 +43,39 @@ from .models import (
     DismissSuggestion,
     DrainProvider,
     HaltTrading,
-    Incident,
-    IncidentRow,
+    ModifyOrder,
     Operation,
     Order,
     OrderOutcome,
+    OrderType,
+    Question,
     Quote,
     RefereeReport,
-    RequestDone,
     ResumeProvider,
     ResumeTrading,
     RouterSnapshot,
+    SetFault,
     SetRateCap,
     SetReadCache,
     SetRouteWeight,
+    Severity,
     StartScenario,
     StopScenario,
     SubmitOrder,
     UndoSuggestion,
 )
-from .store import LimiterSaved, TradeStore
+from .parts import checked_table, connect, embedded_brokers, instruments_of
+from .seconds import Seconds
+from .store import LimiterSaved, TradeStore, load_notes, save_notes
 
 __all__ = ["LocalRouter", "Router", "open_router"]
 
-HISTORY_S = 240
-RATE_WINDOW_S = 10
-INCIDENTS_KEPT = 200
 SAVE_LIMITS_EVERY_S = 5
 ORDERS_SHOWN = 200
 DECISIONS_SHOWN = 100
 QUOTES_SHOWN = 8
+
+A = TypeVar("A")
 
 
 class Router(Protocol):
@@ -94,17 +94,24 @@ class Router(Protocol):
         """Do what the operator asks; the answer is one line for him."""
         ...
 
+    async def ask(self, question: Question[A]) -> A:
+        """What a snapshot has no room for: an order's story, a broker in depth, what would become of an order."""
+        ...
+
     async def execute(self, operation: Operation, *, deadline_ns: int | None = None, **arguments: Any) -> Any:
         """A read, a log-in or a log-out, at the broker that finishes it soonest."""
         ...
 
-    async def place_order(self, order: Order, *, deadline_ns: int | None = None) -> OrderOutcome: ...
+    async def place_order(
+        self, order: Order, *, deadline_ns: int | None = None, only: str | None = None
+    ) -> OrderOutcome: ...
 
     async def modify_order(
         self,
         order_id: str,
         *,
         quantity: int | None = None,
+        order_type: OrderType | None = None,
         price: Decimal | None = None,
         trigger_price: Decimal | None = None,
         deadline_ns: int | None = None,
@@ -146,23 +153,25 @@ async def open_router(
         bus = EventBus()
         manager = MultiAPIManager(settings.routing, clock=clock, rng=random.Random(rng.random()), bus=bus)
         feed = MarketDataFeed(clock=clock)
-        embedded = await stack.enter_async_context(_embedded(settings, clock, random.Random(rng.random())))
+        embedded = await stack.enter_async_context(embedded_brokers(settings, clock, random.Random(rng.random())))
         apis = dict(embedded.apis) if embedded is not None else {}
-        instruments = await _instruments(settings.instruments)
+        instruments = await instruments_of(settings.instruments)
         for name, config in settings.brokers.items():
             if name not in apis:
-                apis[name] = await stack.enter_async_context(_connect(name, config, clock, instruments))
+                apis[name] = await stack.enter_async_context(connect(name, config, clock, instruments))
         manager.apis = {name: apis[name] for name in settings.brokers}
         engine = TradingEngine(
             manager,
             store,
             clock=clock,
             rng=random.Random(rng.random()),
-            guards=_guards(settings),
+            guards=checked_table(settings.guards, GuardSettings, "guards"),
             quotes=feed.latest,
         )
-        router = LocalRouter(settings, clock, manager, engine, store, feed, embedded)
+        known = instruments or brokers.InstrumentTable.sample()
+        router = LocalRouter(settings, clock, manager, engine, store, feed, embedded, known)
         await router.load_limits()
+        await router.load_dismissed()
         await engine.start()
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(engine.watch)
@@ -186,58 +195,13 @@ async def _plainly() -> AsyncIterator[None]:
         raise error from None
 
 
-@asynccontextmanager
-async def _embedded(settings: Settings, clock: Clock, rng: random.Random) -> AsyncIterator[EmbeddedBrokers | None]:
-    """The simulated accounts that have no address of their own; None when there are none."""
-    configs = {name: config for name, config in settings.brokers.items() if config.simulated and not config.base_url}
-    if not configs:
-        yield None
-    elif settings.embedded == "wire":
-        async with on_the_wire(configs, clock, settings.seed) as embedded:
-            yield embedded
-    elif settings.embedded == "process":
-        async with in_a_process(configs, clock, settings.seed) as embedded:
-            yield embedded
-    else:
-        async with in_memory(configs, clock, rng) as embedded:
-            yield embedded
-
-
-@asynccontextmanager
-async def _connect(
-    name: str, config: APIConfig, clock: Clock, instruments: brokers.InstrumentTable | None
-) -> AsyncIterator[TradingAPI]:
-    """The adapter of one account behind an address, closed at the end of the block."""
-    try:
-        adapter = brokers.adapter_of(config.provider)
-    except ConfigError as error:
-        message = f"brokers.{name}: {error}"
-        raise ConfigError(message) from None
-    tokens = brokers.TokenStore(token_dir())
-    async with adapter(name, config, clock=clock, instruments=instruments, tokens=tokens) as api:
-        yield api
-
-
-async def _instruments(files: Instruments | None) -> brokers.InstrumentTable | None:
-    """The symbols of the files named, read off the loop: the whole of them take seconds."""
-    if files is None:
-        return None
-    return await anyio.to_thread.run_sync(partial(brokers.InstrumentTable.load, fyers=files.fyers, upstox=files.upstox))
-
-
-def _guards(settings: Settings) -> GuardSettings:
-    """The [guards] table as values. Raises ConfigError with the key."""
-    unknown = settings.guards.keys() - {field.name for field in fields(GuardSettings)}
-    if unknown:
-        known = ", ".join(field.name for field in fields(GuardSettings))
-        message = f"guards.{min(unknown)} is not known; known: {known}"
-        raise ConfigError(message)
-    try:
-        return TypeAdapter(GuardSettings).validate_python(settings.guards)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in ("guards", *first["loc"]))
-        raise ConfigError(f"{where}: {first['msg']}") from None
+def _remains(left: Sequence[OrderOutcome]) -> str:
+    """What is still open after everything was to be cancelled, in one line."""
+    if not left:
+        return "nothing rests"
+    named = ", ".join(f"{one.order_id} {one.status.value} at {one.provider or 'no broker'}" for one in left[:3])
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    return f"{len(left)} remain{'s' if len(left) == 1 else ''}: {named}{more}"
 
 
 class LocalRouter:
@@ -252,6 +216,7 @@ class LocalRouter:
         store: TradeStore,
         feed: MarketDataFeed,
         embedded: EmbeddedBrokers | None,
+        instruments: brokers.InstrumentTable,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -259,18 +224,20 @@ class LocalRouter:
         self.engine = engine
         self.store = store
         self.feed = feed
+        self.alerts = Alerts(checked_table(settings.alerts, AlertSettings, "alerts"))
         self.embedded = embedded
-        self._news = manager.bus.subscribe()
-        self._incidents: deque[IncidentRow] = deque(maxlen=INCIDENTS_KEPT)
-        self._throughput: deque[float] = deque(maxlen=HISTORY_S)
-        self._latency_ns: deque[int] = deque(maxlen=HISTORY_S)
-        self._efficiency: deque[float] = deque(maxlen=HISTORY_S)
-        self._requests_by_second: deque[dict[str, int]] = deque(maxlen=RATE_WINDOW_S)
+        self._seconds = Seconds(manager)
+        self._answers = Answers(manager, engine, self._seconds.chronicle, instruments, self._stands_for_show)
+        self._notes_path = store.path.with_name(f"{store.path.name}.notes.json")
         self._cost = CostSnapshot()
 
     @property
     def simulated(self) -> bool:
         return self.settings.simulated
+
+    def _stands_for_show(self, name: str) -> bool:
+        """Whether this account is one of the embedded ones."""
+        return self.embedded is not None and name in self.embedded.apis
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -297,20 +264,30 @@ class LocalRouter:
                 found[quote.symbol] = quote
         return tuple(found[symbol] for symbol in symbols if symbol in found)
 
-    async def place_order(self, order: Order, *, deadline_ns: int | None = None) -> OrderOutcome:
-        return await self.engine.place_order(order, deadline_ns=deadline_ns)
+    async def place_order(
+        self, order: Order, *, deadline_ns: int | None = None, only: str | None = None
+    ) -> OrderOutcome:
+        if only is not None:
+            self.manager.limiter(only)  # an unknown name is the caller's mistake, not an order that no broker takes
+        return await self.engine.place_order(order, deadline_ns=deadline_ns, only=only)
 
     async def modify_order(
         self,
         order_id: str,
         *,
         quantity: int | None = None,
+        order_type: OrderType | None = None,
         price: Decimal | None = None,
         trigger_price: Decimal | None = None,
         deadline_ns: int | None = None,
     ) -> OrderOutcome:
         return await self.engine.modify_order(
-            order_id, quantity=quantity, price=price, trigger_price=trigger_price, deadline_ns=deadline_ns
+            order_id,
+            quantity=quantity,
+            order_type=order_type,
+            price=price,
+            trigger_price=trigger_price,
+            deadline_ns=deadline_ns,
         )
 
     async def cancel_order(self, order_id: str, *, deadline_ns: int | None = None) -> OrderOutcome:
@@ -320,26 +297,45 @@ class LocalRouter:
 
     async def send(self, command: Command) -> str:
         match command:
-            case SubmitOrder(order):
-                outcome = await self.place_order(order)
-                return f"{outcome.order_id}: {outcome.status.value} {outcome.message}".rstrip()
-            case CancelOrder(order_id):
-                outcome = await self.cancel_order(order_id)
-                return f"{order_id}: {outcome.status.value}"
-            case CancelAllOrders():
-                outcomes = await self.engine.cancel_all()
-                return f"asked to cancel {len(outcomes)} orders"
-            case HaltTrading(reason):
-                left = await self.engine.halt(reason)
-                return f"halted; {len(left)} orders could not be cancelled" if left else "halted; nothing rests"
-            case ResumeTrading(name):
-                await self.engine.lift(name)
-                return "trading resumed"
+            case SubmitOrder() | ModifyOrder() | CancelOrder() | CancelAllOrders() | HaltTrading() | ResumeTrading():
+                return await self._trade(command)
+            case SetFault(provider, kind, share):
+                await self.set_fault(provider, kind, float(share))
+                return f"{provider}: {kind} in {share:.0%} of its requests" if share else f"{provider}: no more {kind}"
+            case DismissSuggestion(suggestion_id):
+                self.manager.advisor.dismiss(suggestion_id)
+                await self._note_dismissed()
+                return "dismissed until its cause has gone and come back"
             case StartScenario() | StopScenario():
                 message = "stress runs have brokers of their own: run them with `headroom stress`"
                 raise ConfigError(message)
             case _:
                 return self._adjust(command)
+
+    async def _trade(self, command: Command) -> str:
+        """The commands that are about orders."""
+        match command:
+            case SubmitOrder(order, provider):
+                outcome = await self.place_order(order, only=provider or None)
+                return f"{outcome.order_id}: {outcome.status.value} {outcome.message}".rstrip()
+            case ModifyOrder(order_id, quantity, order_type, price, trigger_price):
+                outcome = await self.modify_order(
+                    order_id, quantity=quantity, order_type=order_type, price=price, trigger_price=trigger_price
+                )
+                return f"{order_id}: {outcome.status.value} {outcome.message}".rstrip()
+            case CancelOrder(order_id):
+                outcome = await self.cancel_order(order_id)
+                return f"{order_id}: {outcome.status.value} {outcome.message}".rstrip()
+            case CancelAllOrders():
+                return _remains(await self.engine.cancel_all())
+            case HaltTrading(reason):
+                return f"halted; {_remains(await self.engine.halt(reason))}"
+            case ResumeTrading(name):
+                await self.engine.lift(name)
+                return "trading resumed"
+            case _:
+                message = f"{type(command).__name__} is not about an order"
+                raise ConfigError(message)
 
     def _adjust(self, command: Command) -> str:  # noqa: PLR0911 - a table, one row per command
         """The commands that change how we route, and touch no order."""
@@ -363,9 +359,9 @@ class LocalRouter:
                 return self._apply(suggestion_id)
             case UndoSuggestion(suggestion_id):
                 return self._undo(suggestion_id)
-            case DismissSuggestion(suggestion_id):
-                self.manager.advisor.dismiss(suggestion_id)
-                return "dismissed until its cause has gone and come back"
+            case AcknowledgeAlerts(alert_id):
+                seen = self.alerts.acknowledge(alert_id, epoch_ns=self.clock.epoch_ns())
+                return f"{seen} alert{'' if seen == 1 else 's'} acknowledged"
             case _:
                 message = f"{type(command).__name__} is not known here"
                 raise ConfigError(message)
@@ -387,6 +383,30 @@ class LocalRouter:
         answer = self._adjust(command)
         self.manager.advisor.mark_undone(suggestion_id)
         return answer
+
+    async def _note_dismissed(self) -> None:
+        """So that what the operator has seen enough of stays away after a restart."""
+        notes = {f"dismissed {key}": severity.value for key, severity in self.manager.advisor.dismissed.items()}
+        try:
+            await anyio.to_thread.run_sync(save_notes, self._notes_path, notes)
+        except OSError as error:
+            self.manager.incident("store", "", f"{self._notes_path}: not written ({error.strerror})")
+
+    async def load_dismissed(self) -> None:
+        """What was dismissed when this store was last in use."""
+        notes = await anyio.to_thread.run_sync(load_notes, self._notes_path)
+        self.manager.advisor.remember(
+            {
+                key.removeprefix("dismissed "): Severity(value)
+                for key, value in notes.items()
+                if key.startswith("dismissed ") and value in list(Severity)
+            }
+        )
+
+    # -- questions ----------------------------------------------------------------------------------------------------
+
+    async def ask(self, question: Question[A]) -> A:
+        return await self._answers.to(question)
 
     # -- simulated brokers --------------------------------------------------------------------------------------------
 
@@ -427,49 +447,14 @@ class LocalRouter:
             self._cost = CostSnapshot(
                 cpu_percent=process.cpu_percent(), rss_bytes=process.memory_info().rss, loop_lag_ns=lag_ns
             )
-            self._close_second()
-            self.manager.advise(self.snapshot())
+            self._seconds.close()
+            snapshot = self.snapshot()
+            self._seconds.chronicle.stand(snapshot)
+            self.manager.advise(snapshot)
+            self.alerts.observe(snapshot)
             beat += 1
             if beat % SAVE_LIMITS_EVERY_S == 0:
                 await self._save_limits()
-
-    def _close_second(self) -> None:
-        counts: dict[str, int] = {}
-        latency_ns = requests = 0
-        for event in self._news.drain():
-            if isinstance(event, RequestDone):
-                counts[event.provider] = counts.get(event.provider, 0) + 1
-                latency_ns += event.wait_ns + event.latency_ns
-                requests += 1
-            elif isinstance(event, Incident):
-                self._note(event)
-        self._requests_by_second.append(counts)
-        self._throughput.append(float(requests))
-        self._latency_ns.append(latency_ns // requests if requests else 0)
-        efficiency = self.manager.efficiency
-        if efficiency is not None:
-            self._efficiency.append(efficiency)
-
-    def _note(self, event: Incident) -> None:
-        """One row per kind and broker and minute, with a count: a storm stays readable."""
-        last = self._incidents[-1] if self._incidents else None
-        if (
-            last is not None
-            and (last.kind, last.provider, last.message) == (event.kind, event.provider, event.message)
-            and event.at_ns - last.at_ns < MINUTE
-        ):
-            self._incidents[-1] = replace(last, count=last.count + 1)
-            return
-        self._incidents.append(
-            IncidentRow(
-                at_ns=event.at_ns,
-                age_ns=0,
-                kind=event.kind,
-                provider=event.provider,
-                message=event.message,
-                evidence=event.evidence,
-            )
-        )
 
     async def load_limits(self) -> None:
         """Give each limiter the long windows that it had when this store was last in use."""
@@ -499,26 +484,18 @@ class LocalRouter:
         return replace(
             base,
             simulated=self.simulated,
-            brokers=self._with_rates(base.brokers),
-            efficiency_history=tuple(self._efficiency),
-            throughput_history=tuple(self._throughput),
-            latency_history_ns=tuple(self._latency_ns),
+            brokers=self._seconds.with_rates(base.brokers),
+            efficiency_history=tuple(self._seconds.efficiency),
+            throughput_history=tuple(self._seconds.throughput),
+            latency_history_ns=tuple(self._seconds.latency_ns),
             decisions=self.manager.balancer.decisions(DECISIONS_SHOWN),
             suggestions=self.manager.advisor.suggestions,
+            alerts=self.alerts.rows,
             orders=self.engine.recent_orders(ORDERS_SHOWN),
             quotes=self.feed.newest(QUOTES_SHOWN),
             open_orders=self.engine.open_orders,
             unknown_orders=self.engine.unknown_orders,
-            incidents=tuple(replace(row, age_ns=base.at_ns - row.at_ns) for row in reversed(self._incidents)),
+            incidents=self._seconds.incidents(base.at_ns),
             cost=self._cost,
             halted=self.engine.halted,
-        )
-
-    def _with_rates(self, rows: tuple[BrokerSnapshot, ...]) -> tuple[BrokerSnapshot, ...]:
-        seconds = len(self._requests_by_second)
-        if not seconds:
-            return rows
-        return tuple(
-            replace(row, rate_per_s=sum(second.get(row.name, 0) for second in self._requests_by_second) / seconds)
-            for row in rows
         )

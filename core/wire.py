@@ -31,6 +31,7 @@ _TYPES: Final[dict[str, type[Any]]] = {
     "outcome": models.OrderOutcome,
     "quote": models.Quote,
     "submit_order": models.SubmitOrder,
+    "modify_order": models.ModifyOrder,
     "cancel_order": models.CancelOrder,
     "cancel_all_orders": models.CancelAllOrders,
     "drain_provider": models.DrainProvider,
@@ -41,6 +42,8 @@ _TYPES: Final[dict[str, type[Any]]] = {
     "apply_suggestion": models.ApplySuggestion,
     "undo_suggestion": models.UndoSuggestion,
     "dismiss_suggestion": models.DismissSuggestion,
+    "acknowledge_alerts": models.AcknowledgeAlerts,
+    "set_fault": models.SetFault,
     "start_scenario": models.StartScenario,
     "stop_scenario": models.StopScenario,
 }

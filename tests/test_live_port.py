@@ -97,7 +97,7 @@ def test_an_engine_that_dies_says_so_and_takes_no_more_commands(
         def melt() -> None:
             raise OSError("the disk melted")
 
-        monkeypatch.setattr(router, "_close_second", melt)
+        monkeypatch.setattr(router._seconds, "close", melt)
         eventually(port, lambda snapshot: "the disk melted" in snapshot.failure)
         with pytest.raises(HeadroomError, match="the disk melted"):
             anyio.run(port.send, DrainProvider("fyers"))

@@ -149,7 +149,7 @@ def test_the_kill_switch_stops_everything_until_it_is_lifted_and_survives_a_rest
         assert router.snapshot().halted == "the screen smokes"
         await router.send(ResumeTrading("the operator"))
         assert "DENIED" not in await router.send(SubmitOrder(ORDER))
-        assert "asked to cancel" in await router.send(CancelAllOrders())
+        assert "nothing rests" in await router.send(CancelAllOrders())
 
     on_virtual_time(halt, settings(store))
     on_virtual_time(lift, settings(store))

@@ -11,13 +11,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from core.errors import HeadroomError
-from core.models import Command, RouterSnapshot, StartScenario, StopScenario
+from core.models import Command, Question, RouterSnapshot, StartScenario, StopScenario
 from core.router import LocalRouter, open_router
 from core.stress.background import play_background
 from core.stress.child import ChildStress
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["LivePort", "open_live_port"]
 
 START_PATIENCE_S = 30.0
+
+A = TypeVar("A")
 
 
 class EngineStopped(HeadroomError):
@@ -76,6 +78,14 @@ class LivePort:
         if self._failure:
             raise EngineStopped(self._failure)
         return await asyncio.wrap_future(self._portal.start_task_soon(self._send, command))
+
+    async def ask(self, question: Question[A]) -> A:
+        """Ask on the engine's loop and await the answer on the screen's."""
+        if self._failure:
+            raise EngineStopped(self._failure)
+        assert self._router is not None  # noqa: S101 - the port is ready
+        answer: A = await asyncio.wrap_future(self._portal.start_task_soon(self._router.ask, question))
+        return answer
 
     def close(self) -> None:
         """End the router in order: stress child, tasks, brokers, store. Raises nothing that the screen has shown."""

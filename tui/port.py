@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from core.models import Command, RouterSnapshot
+from core.models import Command, Question, RouterSnapshot
 
 __all__ = ["RouterPort"]
+
+
+A = TypeVar("A")
 
 
 class RouterPort(Protocol):
@@ -21,4 +24,8 @@ class RouterPort(Protocol):
 
         Raises HeadroomError, with a one-line message, when it was refused or failed.
         """
+        ...
+
+    async def ask(self, question: Question[A]) -> A:
+        """What a snapshot has no room for. Raises HeadroomError, with a one-line message, when nobody can tell."""
         ...

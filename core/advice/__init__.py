@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .advisor import KINDS, Advisor
+from .alerts import Alerts, AlertSettings
 from .analytics import predictive_analytics
 from .context import AdviceSettings, Finding, Levers
 from .forecast import Forecaster, ForecastScorer
@@ -12,6 +13,8 @@ __all__ = [
     "KINDS",
     "AdviceSettings",
     "Advisor",
+    "AlertSettings",
+    "Alerts",
     "Finding",
     "ForecastScorer",
     "Forecaster",

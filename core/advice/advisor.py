@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from ..clock import MILLISECOND
+from ..clock import MILLISECOND, MINUTE
 from ..models import Command, RouterSnapshot, Severity, Suggestion
 from . import headroom, health
 from .context import AdviceSettings, Context, Finding, Levers
@@ -52,6 +52,8 @@ KINDS: Final[Mapping[str, Callable[[Context], Iterator[Finding]]]] = MappingProx
 _LOUDNESS: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 _ORDER: Final = {kind: place for place, kind in enumerate(KINDS)}
 _SETTLE_NS: Final = 500 * MILLISECOND
+# How long after a start the cause of something dismissed before it may take to show itself again.
+_REMEMBERED_NS: Final = MINUTE
 
 
 @dataclass(slots=True)
@@ -78,6 +80,8 @@ class Advisor:
         self.levers = levers or Levers()
         self._history = History()
         self._entries: dict[str, _Entry] = {}
+        self._remembered: dict[str, Severity] = {}
+        self._remembered_until_ns: int | None = None
         self._seen_ns: int | None = None
         self._suggestions: tuple[Suggestion, ...] = ()
 
@@ -85,6 +89,19 @@ class Advisor:
     def suggestions(self) -> tuple[Suggestion, ...]:
         """What to tell now, most urgent first."""
         return self._suggestions
+
+    @property
+    def dismissed(self) -> Mapping[str, Severity]:
+        """What the operator does not want to see now, and how loud it was when he said so."""
+        told = {key: entry.finding.severity for key, entry in self._entries.items() if entry.dismissed}
+        return {**self._remembered, **told}
+
+    def remember(self, dismissed: Mapping[str, Severity]) -> None:
+        """Take over what was dismissed before a restart: hidden while its cause stands, unless it is louder now.
+
+        What does not show itself within a minute of the first look has gone meanwhile, and is forgotten.
+        """
+        self._remembered = dict(dismissed)
 
     def observe(self, snapshot: RouterSnapshot) -> tuple[Suggestion, ...]:
         """Learn one snapshot and judge anew. A snapshot older than the last one begins a new history."""
@@ -95,6 +112,10 @@ class Advisor:
             elif now_ns - self._seen_ns < _SETTLE_NS:
                 return self._suggestions
         self._seen_ns = now_ns
+        if self._remembered_until_ns is None:
+            self._remembered_until_ns = now_ns + _REMEMBERED_NS
+        elif now_ns > self._remembered_until_ns:
+            self._remembered.clear()
         self._history.add(snapshot)
         shown = frozenset(key for key, entry in self._entries.items() if entry.shown)
         context = Context(snapshot, self._history, self._settings, self.levers, shown)
@@ -140,6 +161,8 @@ class Advisor:
         entry = self._entries.get(finding.id)
         if entry is None:
             entry = self._entries[finding.id] = _Entry(finding, now_ns, now_ns, now_ns)
+            before = self._remembered.pop(finding.id, None)
+            entry.dismissed = before is not None and _LOUDNESS[finding.severity] >= _LOUDNESS[before]
         entry.last_ns = now_ns
         louder = _LOUDNESS[finding.severity] < _LOUDNESS[entry.finding.severity]
         if not entry.applied and (louder or now_ns - entry.told_ns >= self._settings.refresh_ns):

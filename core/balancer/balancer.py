@@ -137,12 +137,14 @@ class IntelligentLoadBalancer:
         pin: str = "",
         exclude: Collection[str] = (),
         deadline_ns: int | None = None,
+        counted: bool = True,
     ) -> Decision:
         """The broker that `operation` goes to, with what each one would have cost.
 
         `pin` and `exclude` are this one request's own, on top of `rules`. `deadline_ns`: nanoseconds left for an
         answer; a broker that would answer too late gives way to one that would not. `chosen` is empty when none may
-        take it, and `reason` then says why in one line.
+        take it, and `reason` then says why in one line. Not `counted`, it is only what the choice would be: no share,
+        no place in the log.
         """
         now_ns = self._clock.now_ns()
         orders = operation in _ORDERS
@@ -170,11 +172,11 @@ class IntelligentLoadBalancer:
                 weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders, why)
             )
         index, reason = self._pick(candidates, costs, barred, rules, exclude, deadline_ns, now_ns, orders=orders)
-        self._serial += 1
+        self._serial += counted
         chosen = ""
         if index >= 0:
             chosen = candidates[index].name
-            knowns[index].routed += 1
+            knowns[index].routed += counted
         decision = Decision(
             serial=self._serial,
             at_ns=now_ns,
@@ -188,6 +190,8 @@ class IntelligentLoadBalancer:
                 ]
             ),
         )
+        if not counted:
+            return decision
         if len(self._ring) == self._ring.maxlen:
             self._outcomes.pop(self._ring[0].serial, None)
         self._ring.append(decision)

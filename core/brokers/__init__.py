@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from ..models import APIProvider
 from .base import TradingAPI
-from .limits import published_limits
+from .limits import limits_source, published_limits
 
 if TYPE_CHECKING:
     from .account import RESTAccount
@@ -33,6 +33,7 @@ __all__ = [
     "TradingAPI",
     "UpstoxAPI",
     "adapter_of",
+    "limits_source",
     "published_limits",
 ]
 

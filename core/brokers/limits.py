@@ -24,7 +24,7 @@ from typing import Final
 from ..clock import DAY, HOUR, MINUTE, SECOND
 from ..models import APIProvider, Budget, Category, Rate
 
-__all__ = ["published_limits"]
+__all__ = ["limits_source", "published_limits"]
 
 _ORDERS: Final = frozenset({Category.ORDERS.value})
 _READS: Final = frozenset({Category.READS.value})
@@ -62,6 +62,16 @@ _PUBLISHED: Final[Mapping[APIProvider, tuple[Budget, ...]]] = {
     ),
     APIProvider.MOCK: _FYERS,
 }
+# The same sources in a few words, for whoever asks where a number comes from.
+_SOURCE: Final[Mapping[APIProvider, str]] = {
+    APIProvider.FYERS: "API v3 documentation, Rate Limit, January 2026; retail algo article, 31 March 2026",
+    APIProvider.UPSTOX: "developer documentation, Rate Limiting, September 2026",
+    APIProvider.ZERODHA: "Kite Connect v3, Exceptions and errors, 2025",
+    APIProvider.DHAN: "DhanHQ v2, Introduction, 21 March 2026",
+    APIProvider.FLATTRADE: "its live refusals and other adapters, unconfirmed",
+    APIProvider.ALICE_BLUE: "the exchanges' 10 orders/s; reads from its documentation",
+    APIProvider.MOCK: "those of Fyers",
+}
 _UPSTOX_REGISTERED: Final = _budget("orders", _ORDERS, (50, SECOND), (500, MINUTE), (2000, 30 * MINUTE))
 
 
@@ -75,3 +85,8 @@ def published_limits(provider: APIProvider | str, *, registered_algo: bool = Fal
     if registered_algo and provider is APIProvider.UPSTOX:
         return (_UPSTOX_REGISTERED, *budgets[1:])
     return budgets
+
+
+def limits_source(provider: APIProvider) -> str:
+    """Where `provider` publishes its limits, and when that was read."""
+    return _SOURCE[provider]

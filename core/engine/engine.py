@@ -28,6 +28,7 @@ from ..models import (
     OrderOutcome,
     OrderRow,
     OrderStatus,
+    OrderStory,
     OrderType,
     Priority,
     Quote,
@@ -41,6 +42,7 @@ from .placer import Placer
 from .recorder import Recorder
 from .recovery import Recovery
 from .settings import EngineSettings
+from .story import story_of
 from .tags import TagMaker
 from .watcher import Watcher
 
@@ -152,8 +154,10 @@ class TradingEngine:
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
-    async def place_order(self, order: Order, *, deadline_ns: int | None = None) -> OrderOutcome:
-        """Place `order` at the best broker, once; what is known of it when it is durable.
+    async def place_order(
+        self, order: Order, *, deadline_ns: int | None = None, only: str | None = None
+    ) -> OrderOutcome:
+        """Place `order` at the best broker, or at `only`, once; what is known of it when it is durable.
 
         The same `client_order_id` again, at the same time, later, after a crash or in another process on the store,
         gives the first one's outcome. `deadline_ns`, an instant of the clock, bounds the wait for a permit and for a
@@ -173,7 +177,7 @@ class TradingEngine:
             return await self._again(first, order)
         if reason := self._halted:
             raise _halted(reason)
-        live = LiveOrder(order, self._clock.epoch_ns(), order)
+        live = LiveOrder(order, self._clock.epoch_ns(), order, only=only or "")
         live.settled = anyio.Event()
         self._book.add(live)  # no await since the look: two tasks cannot both be the first
         try:
@@ -287,6 +291,14 @@ class TradingEngine:
         if known is None:
             raise _no_such(order_id)
         return LiveOrder.of(known).outcome()
+
+    async def story(self, order_id: str) -> OrderStory:
+        """All that the journal holds of an order, and what is being done while it is lost. Raises UnknownOrder."""
+        known = await self._journal.order(order_id)
+        if known is None:
+            raise _no_such(order_id)
+        rows = await self._journal.story(order_id)
+        return story_of(known, rows, self._book.get(order_id), self._asker, self._clock)
 
     def recent_orders(self, limit: int = 50) -> tuple[OrderRow, ...]:
         """The newest orders, newest first, from memory."""

@@ -51,6 +51,7 @@ class LiveOrder:
     in_doubt: bool = False  # a write ended without an answer: the journal may hold more than we know
     told: dict[str, str] = field(default_factory=dict)  # the last incident of each kind
     settled: anyio.Event | None = None  # a placement is under way in this process; set when it has ended
+    only: str = ""  # the one broker that the caller wants; empty: whichever is best
     give_up: anyio.CancelScope | None = None  # cancels the wait for a permit; None once something may have left
     give_up_because: str = ""
     fault: str = ""  # why the last attempt did not become live

@@ -96,7 +96,9 @@ class Placer:
             return None
         place: Reservation | None = None
         with anyio.CancelScope() as live.give_up:
-            place = await self._manager.reserve(Operation.PLACE_ORDER, deadline_ns=deadline_ns, exclude=tried)
+            place = await self._manager.reserve(
+                Operation.PLACE_ORDER, deadline_ns=deadline_ns, only=live.only or None, exclude=tried
+            )
         live.give_up = None
         if place is None or not live.was_given_up():
             return place

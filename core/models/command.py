@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 
-from .order import Order
+from .order import Order, OrderType
 
 __all__ = [
+    "AcknowledgeAlerts",
     "ApplySuggestion",
     "CancelAllOrders",
     "CancelOrder",
@@ -14,8 +16,10 @@ __all__ = [
     "DismissSuggestion",
     "DrainProvider",
     "HaltTrading",
+    "ModifyOrder",
     "ResumeProvider",
     "ResumeTrading",
+    "SetFault",
     "SetHedging",
     "SetRateCap",
     "SetReadCache",
@@ -29,9 +33,21 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SubmitOrder:
-    """Place an order."""
+    """Place an order; at `provider` and nowhere else when that is given."""
 
     order: Order
+    provider: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModifyOrder:
+    """Change what is given of a resting order; None stays as it is."""
+
+    order_id: str
+    quantity: int | None = None
+    order_type: OrderType | None = None
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +144,22 @@ class DismissSuggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class AcknowledgeAlerts:
+    """Somebody has seen an alert; all of them for an empty id."""
+
+    alert_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetFault:
+    """Make a simulated broker misbehave: in `share` (0..1) of its requests, 0 ends it. Never a real account."""
+
+    provider: str
+    kind: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class StartScenario:
     """Run a stress scenario; `overrides` are the flags of `headroom stress` by name."""
 
@@ -142,6 +174,7 @@ class StopScenario:
 
 Command = (
     SubmitOrder
+    | ModifyOrder
     | CancelOrder
     | CancelAllOrders
     | DrainProvider
@@ -155,6 +188,8 @@ Command = (
     | ApplySuggestion
     | UndoSuggestion
     | DismissSuggestion
+    | AcknowledgeAlerts
+    | SetFault
     | StartScenario
     | StopScenario
 )

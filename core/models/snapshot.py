@@ -14,6 +14,7 @@ from .api import APIProvider, HealthStatus, Rate
 from .order import Quote
 
 __all__ = [
+    "AlertRow",
     "BreakerState",
     "BrokerSnapshot",
     "CandidateTerms",
@@ -107,7 +108,7 @@ class LatencySnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSnapshot:
-    """One broker. `reason` says in one line why `health` is what it is."""
+    """One broker. `reason` says in one line why `health` is what it is; `cap` is the share of its limits in use."""
 
     name: str
     provider: APIProvider
@@ -118,6 +119,7 @@ class BrokerSnapshot:
     breaker_retry_in_ns: int = 0
     limited_for_ns: int = 0
     drained: bool = False
+    cap: float = 1.0
     token_expires_in_ns: int | None = None
     windows: tuple[WindowHeadroom, ...] = ()
     latency: LatencySnapshot = field(default_factory=LatencySnapshot)
@@ -211,6 +213,28 @@ class IncidentRow:
     message: str
     evidence: str = ""
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRow:
+    """A rule that is or was met: when it was raised, when it cleared (0: it stands), when somebody acknowledged it.
+
+    `id` names the rule and what it is about; `rule` is one of docs/alerts.md.
+    """
+
+    id: str
+    rule: str
+    severity: Severity
+    message: str
+    raised_epoch_ns: int
+    provider: str = ""
+    cleared_epoch_ns: int = 0
+    acknowledged_epoch_ns: int = 0
+
+    @property
+    def calls(self) -> bool:
+        """It stands, and nobody has said that he has seen it."""
+        return not self.cleared_epoch_ns and not self.acknowledged_epoch_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +347,7 @@ class RouterSnapshot:
     latency_history_ns: tuple[int, ...] = ()
     decisions: tuple[Decision, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
+    alerts: tuple[AlertRow, ...] = ()
     orders: tuple[OrderRow, ...] = ()
     quotes: tuple[Quote, ...] = ()
     open_orders: int = 0

@@ -21,7 +21,9 @@ from .entries import (
     fingerprint,
 )
 from .journal import Journal, Verdict
+from .notes import load_notes, save_notes
 from .sqlite import TradeStore
+from .story import steps_of
 from .upkeep import StoreSize
 
 __all__ = [
@@ -45,4 +47,7 @@ __all__ = [
     "TradeStoreProtocol",
     "Verdict",
     "fingerprint",
+    "load_notes",
+    "save_notes",
+    "steps_of",
 ]

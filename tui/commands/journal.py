@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from core.errors import HeadroomError, StoreCorrupt, StoreError
 
 if TYPE_CHECKING:
-    from core.store import JournaledOrder, JournalRow, TradeStore
+    from core.models import StoryStep
+    from core.store import JournaledOrder, TradeStore
 
 __all__ = ["add_parser", "run"]
 
@@ -117,10 +116,13 @@ async def _verify(store: TradeStore) -> int:
 
 
 async def _show(store: TradeStore, order_id: str) -> int:
+    from core.store import steps_of
+
     order = await store.journal.order(order_id)
     if order is None:
         raise StoreError(f"{store.path}: no order {order_id}; headroom journal export lists all")
-    print("\n".join((*_head(order), "", *(_line(row) for row in await store.journal.story(order_id)))))
+    steps = steps_of(await store.journal.story(order_id))
+    print("\n".join((*_head(order), "", *(_line(step) for step in steps))))
     return _OK
 
 
@@ -141,26 +143,10 @@ def _head(order: JournaledOrder) -> tuple[str, ...]:
     )
 
 
-def _line(row: JournalRow) -> str:
-    seconds, rest_ns = divmod(row.epoch_ns, 1_000_000_000)
+def _line(step: StoryStep) -> str:
+    seconds, rest_ns = divmod(step.epoch_ns, 1_000_000_000)
     when = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest_ns:09d}Z"
-    said = " ".join(f"{name}={_short(value)}" for name, value in _said(row.entry))
-    return _printable(f"{row.serial:>8}  {when}  {type(row.entry).__name__:<14} {said}".rstrip())
-
-
-def _said(entry: Any) -> list[tuple[str, Any]]:
-    """The fields of an entry that say something; the order stands on top already."""
-    named = ((field.name, getattr(entry, field.name)) for field in fields(entry))
-    silent = {"order", "order_id", "epoch_ns", "fingerprint", "simulated"}
-    return [(name, value) for name, value in named if name not in silent and value not in {"", 0, None, Decimal(0)}]
-
-
-def _short(value: object) -> str:
-    from core.models import Fill
-
-    if isinstance(value, Fill):
-        return f"{value.quantity}@{value.price} ({value.fill_id})"
-    return repr(str(value)) if " " in str(value) else str(value)
+    return _printable(f"{step.serial:>8}  {when}  {step.kind:<14} {step.text}".rstrip())
 
 
 def _count(number: int, one: str, many: str) -> str:

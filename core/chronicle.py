@@ -1,0 +1,170 @@
+"""What became of each broker's requests and windows since the start: for whoever looks at one broker in depth.
+
+Fed once a second by the router, with what went over the bus and with its own snapshot. A breaker that opens and closes
+again between two looks is seen as its reason says, one move at most a second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from .models import (
+    BreakerMove,
+    BreakerState,
+    BrokerSnapshot,
+    Incident,
+    OperationRow,
+    Rate,
+    RefusalRow,
+    RequestDone,
+    RouterSnapshot,
+    WindowCourse,
+)
+
+__all__ = ["BrokerChronicle", "Chronicle"]
+
+COURSE_S: Final = 240
+KEPT: Final = 50
+_FLOOR_NS: Final = 100_000
+_STEP: Final = math.log(1.1)  # a bucket of latencies is a tenth wider than the one before
+_BAR: Final = 4  # buckets to a bar of the picture
+_REFUSED: Final = frozenset({"limited", "refused"})
+
+
+@dataclass(slots=True)
+class _Latencies:
+    """How many answers took how long, to a tenth."""
+
+    buckets: dict[int, int] = field(default_factory=dict)
+    count: int = 0
+    max_ns: int = 0
+
+    def add(self, latency_ns: int) -> None:
+        bucket = 0 if latency_ns <= _FLOOR_NS else 1 + int(math.log(latency_ns / _FLOOR_NS) / _STEP)
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        self.count += 1
+        self.max_ns = max(self.max_ns, latency_ns)
+
+    def quantile_ns(self, share: float) -> int:
+        """The upper edge of the bucket that `share` (0..1) of the answers stayed within; 0 before the first."""
+        left = share * self.count
+        for bucket in sorted(self.buckets):
+            left -= self.buckets[bucket]
+            if left <= 0:
+                return min(self.max_ns, _edge_ns(bucket))
+        return self.max_ns
+
+    def bars(self) -> tuple[tuple[int, int], ...]:
+        """Upper edge and number of each bar, without gaps between the first and the last."""
+        if not self.buckets:
+            return ()
+        bars: dict[int, int] = {}
+        for bucket, number in self.buckets.items():
+            bars[bucket // _BAR] = bars.get(bucket // _BAR, 0) + number
+        return tuple((_edge_ns(bar * _BAR + _BAR - 1), bars.get(bar, 0)) for bar in range(min(bars), max(bars) + 1))
+
+
+def _edge_ns(bucket: int) -> int:
+    return round(_FLOOR_NS * math.exp(_STEP * bucket))
+
+
+@dataclass(slots=True)
+class _Operation:
+    requests: int = 0
+    failures: int = 0
+    refusals: int = 0
+    wait_ns: int = 0
+    ended_epoch_ns: int = 0
+    latencies: _Latencies = field(default_factory=_Latencies)
+
+
+@dataclass(slots=True)
+class BrokerChronicle:
+    """One broker's."""
+
+    operations: dict[str, _Operation] = field(default_factory=dict)
+    latencies: _Latencies = field(default_factory=_Latencies)
+    courses: dict[tuple[str, int], deque[float]] = field(default_factory=dict)
+    rates: dict[tuple[str, int], Rate] = field(default_factory=dict)
+    breaker: BreakerState = BreakerState.CLOSED
+    moves: deque[BreakerMove] = field(default_factory=lambda: deque(maxlen=KEPT))
+    refusals: deque[RefusalRow] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def done(self, event: RequestDone, epoch_ns: int) -> None:
+        """One request came to its end."""
+        row = self.operations.setdefault(event.operation, _Operation())
+        row.requests += 1
+        row.wait_ns += event.wait_ns
+        row.ended_epoch_ns = epoch_ns
+        if event.outcome == "ok":
+            row.latencies.add(event.latency_ns)
+            self.latencies.add(event.latency_ns)
+        elif event.outcome in _REFUSED:
+            row.refusals += 1
+        else:
+            row.failures += 1
+
+    def stands(self, broker: BrokerSnapshot, epoch_ns: int) -> None:
+        """How the broker stands at the end of this second."""
+        for window in broker.windows:
+            place = (window.budget, window.rate.window_ns)
+            self.rates[place] = window.rate
+            self.courses.setdefault(place, deque(maxlen=COURSE_S)).append(window.fraction)
+        if broker.breaker is not self.breaker:
+            reason = broker.reason if broker.breaker is not BreakerState.CLOSED else "its probes were answered"
+            self.moves.appendleft(
+                BreakerMove(epoch_ns=epoch_ns, before=self.breaker.value, after=broker.breaker.value, reason=reason)
+            )
+            self.breaker = broker.breaker
+
+    def windows(self) -> tuple[WindowCourse, ...]:
+        return tuple(
+            WindowCourse(budget=place[0], rate=self.rates[place], fractions=tuple(course))
+            for place, course in self.courses.items()
+        )
+
+    def operation_rows(self) -> tuple[OperationRow, ...]:
+        """The operations, the most used first."""
+        ranked = sorted(self.operations.items(), key=lambda entry: -entry[1].requests)
+        return tuple(
+            OperationRow(
+                operation=name,
+                requests=row.requests,
+                failures=row.failures,
+                refusals=row.refusals,
+                p50_ns=row.latencies.quantile_ns(0.5),
+                p99_ns=row.latencies.quantile_ns(0.99),
+                max_ns=row.latencies.max_ns,
+                wait_mean_ns=row.wait_ns // row.requests,
+                ended_epoch_ns=row.ended_epoch_ns,
+            )
+            for name, row in ranked
+        )
+
+
+class Chronicle:
+    """All brokers', by name."""
+
+    def __init__(self) -> None:
+        self._brokers: dict[str, BrokerChronicle] = {}
+
+    def of(self, name: str) -> BrokerChronicle:
+        """One broker's; empty for a name that nothing was heard of."""
+        return self._brokers.setdefault(name, BrokerChronicle())
+
+    def done(self, event: RequestDone, epoch_ns: int) -> None:
+        self.of(event.provider).done(event, epoch_ns)
+
+    def refused(self, event: Incident, epoch_ns: int) -> None:
+        """A broker said that we are above a limit; the event has its words."""
+        self.of(event.provider).refusals.appendleft(
+            RefusalRow(epoch_ns=epoch_ns, message=event.message, evidence=event.evidence)
+        )
+
+    def stand(self, snapshot: RouterSnapshot) -> None:
+        """How everything stands at the end of this second."""
+        for broker in snapshot.brokers:
+            self.of(broker.name).stands(broker, snapshot.epoch_ns)
