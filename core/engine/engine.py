@@ -7,9 +7,10 @@ could do to break it: docs/order-safety.md.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -19,7 +20,7 @@ from typing import Self
 import anyio
 
 from ..clock import Clock
-from ..errors import EngineHalted, OrderConflict, OrderDenied, StoreError, UnknownOrder
+from ..errors import OrderConflict, OrderDenied, StoreError, UnknownOrder
 from ..manager import MultiAPIManager
 from ..models import (
     BrokerOrder,
@@ -33,16 +34,17 @@ from ..models import (
     Priority,
     Quote,
 )
-from ..store import Halted, JournaledOrder, Lifted, Step, TradeStore
+from ..store import JournaledOrder, TradeStore
 from .asker import Asker
 from .changer import Changer
 from .guards import Guards, GuardSettings
 from .orders import AT_BROKER, LOST, LiveOrder, OrderBook
 from .placer import Placer
-from .recorder import Recorder
+from .recorder import IdTaken, Recorder
 from .recovery import Recovery
 from .settings import EngineSettings
 from .story import story_of
+from .switch import KillSwitch
 from .tags import TagMaker
 from .watcher import Watcher
 
@@ -87,6 +89,7 @@ class TradingEngine:
         self._tags = TagMaker(clock=self._clock, rng=rng or random.Random(random.SystemRandom().getrandbits(256)))
         emit = on_event or manager.bus.publish
         self._recorder = Recorder(self._journal, self._book, clock=self._clock, emit=emit)
+        self._switch = KillSwitch(self._journal, self._recorder, clock=self._clock)
         clock, settings = self._clock, self.settings
         self._asker = Asker(manager, self._recorder, self._book, clock=clock, settings=settings)
         self._changer = Changer(manager, self._recorder, clock=clock)
@@ -97,14 +100,12 @@ class TradingEngine:
             self._tags,
             clock=clock,
             settings=settings,
-            halted=self._halted_anywhere,
+            halted=self._switch.anywhere,
         )
         self._watcher = Watcher(self._recorder, self._asker, self._changer, self._book, clock=clock, settings=settings)
         self._recovery = Recovery(
             manager, store, self._recorder, self._asker, self._watcher, self._book, clock=clock, settings=settings
         )
-        self._halted = ""
-        self._halt_is_ours = False
         self._starting = anyio.Lock()
         self._started = False
         self._earlier: tuple[OrderRow, ...] = ()  # what ended before this process began
@@ -138,8 +139,8 @@ class TradingEngine:
     async def _start_once(self) -> None:
         if self._started:
             return
-        self._halted = self._journal.halted_now()
-        await self._recovery.run(halted=bool(self._halted))
+        self._switch.notice()
+        await self._recovery.run(halted=bool(self._switch.reason))
         self._earlier = await self._ended_before()
         self._started = True
 
@@ -168,17 +169,17 @@ class TradingEngine:
         could not be made durable: then look the order up. Cancelled before it was sent, the order is DENIED; later,
         UNKNOWN until found.
         """
-        await self.start()
+        if not self._started:
+            await self.start()
         deadline_ns = self._deadline(deadline_ns)
         if not order.client_order_id:
             order = order.with_id(self._tags.order_id())
         first = self._book.get(order.client_order_id)
         if first is not None:
             return await self._again(first, order)
-        if reason := self._halted:
-            raise _halted(reason)
-        live = LiveOrder(order, self._clock.epoch_ns(), order, only=only or "")
-        live.settled = anyio.Event()
+        self._switch.check()
+        live = LiveOrder(order, self._clock.epoch_ns(), order, only=only or "", is_claimed=False)
+        live.settled = asyncio.Event()
         self._book.add(live)  # no await since the look: two tasks cannot both be the first
         try:
             return await self._first(live, deadline_ns)
@@ -206,8 +207,7 @@ class TradingEngine:
         live = await self._known(order_id)
         wanted = changed_terms(live.terms, quantity, order_type, price, trigger_price)
         self.guards.check_terms(wanted, epoch_ns=self._clock.epoch_ns())
-        if reason := self._halted_anywhere():
-            raise _halted(reason)
+        self._switch.check_anywhere()
         fault = await self._changer.modify(live, wanted, deadline_ns=deadline_ns)
         await self._ask_while(live, _S.MODIFY_REQUESTED, deadline_ns)
         return replace(live.outcome(), message=fault or live.message)
@@ -234,18 +234,10 @@ class TradingEngine:
         Cancels every open order before anything else is sent; returns those that could not be cancelled in time. Also
         after a crash. Raises StoreError, with this process halted all the same, when the others could not be told.
         """
-        self._halted = reason or "no reason given"
-        self._halt_is_ours = True  # until the file has it, the file's silence lifts nothing
-        why = f"halted: {self._halted}"
+        self._switch.throw(reason)
+        why = f"halted: {self._switch.reason}"
         self._give_up_unsent(why)
-        fault: StoreError | None = None
-        with anyio.CancelScope(shield=True):
-            try:
-                await self._journal.append(Halted(self._halted, self._clock.epoch_ns()))
-                self._halt_is_ours = False
-            except StoreError as error:
-                fault = error
-        self._recorder.tell("halted", "", why)
+        fault = await self._switch.publish()
         left = await self._cancel_all(self._deadline(None), why)
         if fault is not None:
             raise fault
@@ -253,19 +245,14 @@ class TradingEngine:
 
     async def lift(self, name: str) -> None:
         """Take orders again; `name` is who decided it. Raises ValueError without a name."""
-        if not name.strip():
-            message = "the kill switch is lifted by name: say who does it"
-            raise ValueError(message)
-        await self._journal.append(Lifted(name, self._clock.epoch_ns()))
-        self._halted, self._halt_is_ours = "", False
-        self._recorder.tell("lifted", "", f"trading was resumed by {name}")
+        await self._switch.lift(name)
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
     @property
     def halted(self) -> str:
         """Why trading is halted; empty when it is not."""
-        return self._halted
+        return self._switch.reason
 
     @property
     def open_orders(self) -> int:
@@ -312,26 +299,23 @@ class TradingEngine:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     async def _first(self, live: LiveOrder, deadline_ns: int) -> OrderOutcome:
-        denial = self._denial(live.order)
+        live.simulated = all(account.api.config.simulated for account in self._manager.accounts.values())
         try:
-            # A cancelled claim may land: wait for it, so that memory and journal agree.
-            with anyio.CancelScope(shield=True):
-                known = await self._claim(live, denial)
-        except BaseException:
+            if denial := self._denial(live.order):
+                await self._placer.deny(live, denial)
+            else:
+                await self._placer.place(live, deadline_ns=deadline_ns)
+        except IdTaken as taken:
             self._book.drop(live)
-            raise
-        if known is not None:
-            return await self._of_another(live, known, deadline_ns)
-        if live.status is not _S.NEW:
-            return live.outcome()
-        if self._halted:
-            live.give_up_because = f"halted: {self._halted}"
-        try:
-            await self._placer.place(live, deadline_ns=deadline_ns)
+            return await self._of_another(live, taken.known, deadline_ns)
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
+            # A write that was broken off may have landed: what is not the caller's to know any more, is ours to end.
+            with anyio.CancelScope(shield=True), suppress(IdTaken, OrderConflict):
                 await self._placer.deny(live, live.give_up_because or "nothing was sent: the caller gave up")
             raise
+        finally:
+            if not live.is_claimed:
+                self._book.drop(live)  # it never came to be
         return live.outcome()
 
     def _denial(self, order: Order) -> str:
@@ -346,19 +330,6 @@ class TradingEngine:
             return str(error)
         return ""
 
-    async def _claim(self, live: LiveOrder, denial: str) -> JournaledOrder | None:
-        """Take the id, and where a guard said no, end the order in the same write. Who had the id before, or None."""
-        simulated = all(api.config.simulated for api in self._manager.apis.values())
-        live.simulated = simulated
-        epoch_ns = self._clock.epoch_ns()
-        if not denial:
-            return await self._journal.claim(live.order, simulated=simulated)
-        denied = Step(live.id, _S.NEW, _S.DENIED, message=denial, epoch_ns=epoch_ns)
-        known = await self._journal.claim(live.order, denied, simulated=simulated)
-        if known is None:
-            self._recorder.follow(live, denied)
-        return known
-
     async def _again(self, first: LiveOrder, order: Order) -> OrderOutcome:
         if order != first.order:
             message = f"order {order.client_order_id} was used before with other content; give the new one another id"
@@ -369,7 +340,6 @@ class TradingEngine:
 
     async def _of_another(self, live: LiveOrder, known: JournaledOrder, deadline_ns: int) -> OrderOutcome:
         """The outcome of an order that ended before, or that another process is placing."""
-        self._book.drop(live)
         pause_ns = self.settings.ask_first_ns
         while known.status in {_S.NEW, _S.SUBMITTING} and self._clock.now_ns() < deadline_ns:
             await self._clock.sleep_until_ns(min(self._clock.now_ns() + pause_ns, deadline_ns))
@@ -444,21 +414,13 @@ class TradingEngine:
             if live.status is _S.NEW:
                 _give_up(live, why)
 
-    def _halted_anywhere(self) -> str:
-        """The reason of the kill switch, also when another process threw it a moment ago."""
-        return self._halted or self._journal.halted_now()
-
     def _notice_halt(self) -> None:
         """Follow what another process did with the kill switch."""
         try:
-            reason = self._journal.halted_now()
+            if self._switch.notice():
+                self._give_up_unsent(f"halted: {self._switch.reason}")
         except StoreError as error:
             self._recorder.tell("store", "", str(error))
-            return
-        if reason and not self._halted:
-            self._give_up_unsent(f"halted: {reason}")
-        if reason or not self._halt_is_ours:
-            self._halted = reason
 
     async def _ended_before(self) -> tuple[OrderRow, ...]:
         trades = await self._store.get_recent_trades(limit=min(200, self.settings.recent_max))
@@ -511,10 +473,6 @@ def _give_up(live: LiveOrder, why: str) -> None:
     live.give_up_because = live.give_up_because or why
     if live.give_up is not None:
         live.give_up.cancel()
-
-
-def _halted(reason: str) -> EngineHalted:
-    return EngineHalted(f"trading is halted ({reason}); lift it by name")
 
 
 def _no_such(order_id: str) -> UnknownOrder:

@@ -60,20 +60,25 @@ class Placer:
         self._halted = halted
 
     async def place(self, live: LiveOrder, *, deadline_ns: int) -> None:
-        """Take a claimed order to where its state is known and durable, or to `deadline_ns`.
+        """Take a new order to where its state is known and durable, or to `deadline_ns`.
 
         Leaves it UNKNOWN or QUARANTINED when no broker says by then what became of it. Cancelled while it waits, it is
-        DENIED; cancelled in flight, it is UNKNOWN. Raises StoreError when a step cannot be made durable.
+        DENIED; cancelled in flight, it is UNKNOWN. Raises IdTaken or OrderConflict where its id was used before;
+        StoreError when a step cannot be made durable.
         """
         tried: set[str] = set()  # brokers that could not take it
         for attempt in range(self._settings.attempts_max):
+            if live.was_given_up():
+                break
             try:
-                place = await self._reserve(live, deadline_ns, tried)
-                if place is None:
-                    break
-                # From here to the journaled answer nobody breaks in; the broker's own timeout bounds the time.
-                with place, anyio.CancelScope(shield=True):
-                    await self._send(live, place, tried)
+                with self._manager.choose(
+                    Operation.PLACE_ORDER, deadline_ns=deadline_ns, only=live.only or None, exclude=tried
+                ) as place:
+                    if place.permit is None and not await self._wait(live, place):
+                        break
+                    # From here to the journaled answer nobody breaks in; the broker's own timeout bounds the time.
+                    with anyio.CancelScope(shield=True):
+                        await self._send(live, place, tried)
             except (LimiterError, NoBrokerAvailable) as error:
                 if not tried:
                     live.fault = live.fault or f"nothing was sent: {error}"
@@ -84,26 +89,26 @@ class Placer:
                 await self._find(live, deadline_ns)
             if live.status is not _S.NEW or self._clock.now_ns() >= deadline_ns:
                 break
-        await self.deny(live, live.give_up_because or live.fault or "nothing was sent: the deadline passed")
+        if live.stands(_S.NEW):
+            await self.deny(live, live.give_up_because or live.fault or "nothing was sent: the deadline passed")
 
     async def deny(self, live: LiveOrder, why: str) -> None:
         """End an order of which nothing has left; any other stays as it is."""
         await self._recorder.move(live, _NEW, _S.DENIED, message=why)
 
-    async def _reserve(self, live: LiveOrder, deadline_ns: int, tried: set[str]) -> Reservation | None:
-        """A broker and its permit; None when the order was given up while it waited."""
+    async def _wait(self, live: LiveOrder, place: Reservation) -> bool:
+        """Wait for the permit; False when the order was given up meanwhile.
+
+        Its id is taken first: who hands it in again while this one waits is told so at once, in every process.
+        """
+        with anyio.CancelScope(shield=True):
+            await self._recorder.claim(live)
         if live.was_given_up():
-            return None
-        place: Reservation | None = None
+            return False
         with anyio.CancelScope() as live.give_up:
-            place = await self._manager.reserve(
-                Operation.PLACE_ORDER, deadline_ns=deadline_ns, only=live.only or None, exclude=tried
-            )
+            await self._manager.wait(place)
         live.give_up = None
-        if place is None or not live.was_given_up():
-            return place
-        with place:
-            return None
+        return place.permit is not None and not live.was_given_up()
 
     async def _send(self, live: LiveOrder, place: Reservation, tried: set[str]) -> None:
         tag, simulated = self._tags.order_tag(), place.api.config.simulated
@@ -114,7 +119,7 @@ class Placer:
             live.give_up_because = str(error)
             return
         if why := live.give_up_because or self._halted():
-            await self._recorder.move(live, _SUBMITTING, _S.DENIED, message=f"nothing was sent: {why}")
+            await self._recorder.move_shielded(live, _SUBMITTING, _S.DENIED, message=f"nothing was sent: {why}")
             return
         try:
             ack = await place.call(lambda api: api.place_order(live.order, tag=tag))
@@ -137,19 +142,19 @@ class Placer:
     async def _answered(self, live: LiveOrder, ack: OrderAck) -> None:
         # An answer tells neither prices nor fills: whatever it says of an end, the book has the numbers.
         after = _S.REJECTED if ack.status is _S.REJECTED else _S.ACCEPTED
-        await self._recorder.move(live, LOST, after, message=ack.message, broker_order_id=ack.broker_order_id)
+        await self._recorder.move_shielded(live, LOST, after, message=ack.message, broker_order_id=ack.broker_order_id)
 
     async def _not_live(self, live: LiveOrder, error: BrokerError) -> None:
         """Back to NEW, so that it may go elsewhere: only from SUBMITTING, for what a book has shown is live."""
         live.fault = str(error)
-        if not await self._recorder.move(live, _SUBMITTING, _S.NEW, message=str(error)):
+        if not await self._recorder.move_shielded(live, _SUBMITTING, _S.NEW, message=str(error)):
             await self._recorder.incident(
                 "contradiction", live.provider, f"said not to be live, but is {live.status.value}: {error}", live=live
             )
 
     async def _refused(self, live: LiveOrder, error: OrderRefused, tried: set[str]) -> None:
         if not error.elsewhere:
-            await self._recorder.move(live, _SUBMITTING, _S.REJECTED, message=str(error))
+            await self._recorder.move_shielded(live, _SUBMITTING, _S.REJECTED, message=str(error))
             return
         if not isinstance(error, RateLimited):
             tried.add(live.provider)  # a limited broker is not tried out: the wait for its permit tells when it may
@@ -157,8 +162,7 @@ class Placer:
 
     async def _lost(self, live: LiveOrder, why: str, horizon_ns: int) -> None:
         live.lost(self._clock.now_ns(), horizon_ns)
-        with anyio.CancelScope(shield=True):
-            await self._recorder.move(live, _SUBMITTING, _S.UNKNOWN, message=why)
+        await self._recorder.move(live, _SUBMITTING, _S.UNKNOWN, message=why)
 
     async def _find(self, live: LiveOrder, deadline_ns: int) -> None:
         """Ask until it is known or proven absent, or the deadline has come."""

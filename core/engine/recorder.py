@@ -7,18 +7,25 @@ one order at once (the answer to a cancel, a read of the book) cannot both act o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from types import TracebackType
 
 import anyio
 
 from ..clock import Clock
 from ..errors import EngineHalted, OrderError, StoreError
 from ..models import BrokerOrder, Event, Incident, OrderIntended, OrderMoved, OrderStatus, check_step
-from ..store import Entry, IncidentSeen, Intent, Journal, Step
+from ..store import Entry, IncidentSeen, Intent, Journal, JournaledOrder, Step
 from .news import Folded, fold
 from .orders import LiveOrder, OrderBook
 
-__all__ = ["Recorder"]
+__all__ = ["IdTaken", "Recorder"]
+
+
+class IdTaken(Exception):
+    """The order's id has an order already: of an earlier run, or of another process."""
+
+    def __init__(self, known: JournaledOrder) -> None:
+        super().__init__(known.order_id)
+        self.known = known
 
 
 class Recorder:
@@ -30,13 +37,26 @@ class Recorder:
         self._clock = clock
         self._emit = emit
 
-    async def intend(self, live: LiveOrder, *, provider: str, tag: str, simulated: bool) -> bool:
-        """Journal that `live` is about to leave for `provider`; False when it is not NEW any more.
+    async def claim(self, live: LiveOrder) -> None:
+        """Take the order's id, before it waits for anything. The caller is shielded.
 
-        Raises EngineHalted when the kill switch was thrown, in whichever process: nothing may leave.
+        Raises IdTaken, or OrderConflict where the id has other content. An order that was not claimed is so with the
+        first entry that is written of it.
+        """
+        async with live.lock:
+            await self._settle_doubt(live)
+            if not live.is_claimed:
+                await self._append(live)
+
+    async def intend(self, live: LiveOrder, *, provider: str, tag: str, simulated: bool) -> bool:
+        """Journal that `live` is about to leave for `provider`; False when it is not NEW any more. Caller is shielded.
+
+        Raises EngineHalted when the kill switch was thrown, in whichever process: nothing may leave. And what `claim`
+        raises, for an order that was not claimed: the claim is then part of this very write.
         """
         attempt = live.attempt + 1
-        async with self._hold(live):
+        async with live.lock:
+            await self._settle_doubt(live)
             if live.status is not OrderStatus.NEW or live.attempt + 1 != attempt:
                 return False
             epoch_ns = self._clock.epoch_ns()
@@ -46,9 +66,9 @@ class Recorder:
             live.status = OrderStatus.SUBMITTING
             live.provider, live.tag, live.attempt, live.simulated = provider, tag, attempt, simulated
             live.broker_order_id = ""
-            live.updated_epoch_ns, live.moved_ns = epoch_ns, self._clock.now_ns()
+            now_ns = self._clock.now_ns()
+            live.updated_epoch_ns, live.moved_ns = epoch_ns, now_ns
             self._book.reindex(live)
-        now_ns = self._clock.now_ns()
         self._emit(OrderIntended(at_ns=now_ns, order=live.order, provider=provider, tag=tag, attempt=attempt))
         return True
 
@@ -64,9 +84,28 @@ class Recorder:
     ) -> bool:
         """Take one step if the order is still where the caller saw it; False when something else came between.
 
-        `first` is journaled before the step, in the same write.
+        `first` is journaled before the step, in the same write. A cancelled write may land all the same, so whoever
+        begins a step ends it.
         """
-        async with self._hold(live):
+        with anyio.CancelScope(shield=True):
+            moved = await self.move_shielded(
+                live, from_statuses, after, message=message, broker_order_id=broker_order_id, first=first
+            )
+        return moved  # noqa: RET504 - inside the scope, mypy would miss a return after it
+
+    async def move_shielded(
+        self,
+        live: LiveOrder,
+        from_statuses: Collection[OrderStatus],
+        after: OrderStatus,
+        *,
+        message: str = "",
+        broker_order_id: str = "",
+        first: Entry | None = None,
+    ) -> bool:
+        """`move` for a caller whom no cancellation reaches anyway: a scope less on the way of every order."""
+        async with live.lock:
+            await self._settle_doubt(live)
             if live.status not in from_statuses:
                 return False
             state = Folded(after, live.filled_quantity, live.average_price)
@@ -74,7 +113,14 @@ class Recorder:
 
     async def hear(self, live: LiveOrder, row: BrokerOrder) -> None:
         """Fold one row of a broker's order book into the order it belongs to."""
-        async with self._hold(live):
+        with anyio.CancelScope(shield=True):
+            heard = await self._hear(live, row)
+        if heard.incident:
+            await self.incident("contradiction", row.provider, heard.incident, live=live, evidence=_words(row))
+
+    async def _hear(self, live: LiveOrder, row: BrokerOrder) -> Folded:
+        async with live.lock:
+            await self._settle_doubt(live)
             heard = fold(live.status, live.filled_quantity, live.average_price, live.terms, row)
             changed = (
                 heard.status is not live.status
@@ -84,8 +130,7 @@ class Recorder:
             )
             if changed:
                 await self._step(live, heard, message=row.message, broker_order_id=row.broker_order_id)
-        if heard.incident:
-            await self.incident("contradiction", row.provider, heard.incident, live=live, evidence=_words(row))
+        return heard
 
     async def incident(
         self, kind: str, provider: str, message: str, *, live: LiveOrder | None = None, evidence: str = ""
@@ -115,9 +160,6 @@ class Recorder:
         now_ns = self._clock.now_ns()
         self._emit(Incident(at_ns=now_ns, kind=kind, provider=provider, message=message, evidence=evidence))
 
-    def _hold(self, live: LiveOrder) -> _Hold:
-        return _Hold(self, live)
-
     async def _append(self, live: LiveOrder, *entries: Entry) -> bool:
         """Make `entries` durable; False when the journal knows of a step that this process does not.
 
@@ -125,21 +167,36 @@ class Recorder:
         """
         live.in_doubt = True
         try:
-            await self._journal.append(*entries, expected=(live.id, live.status, live.attempt))
+            if live.is_claimed:
+                await self._journal.append(*entries, expected=(live.id, live.status, live.attempt))
+            else:
+                known = await self._journal.claim(live.order, *entries, simulated=live.simulated)
+                if known is not None:
+                    live.in_doubt = False
+                    raise IdTaken(known)
+                live.is_claimed = True
         except EngineHalted:
             live.in_doubt = False  # the whole was refused
             raise
         except OrderError as error:
+            if not live.is_claimed:
+                live.in_doubt = False
+                raise
             await self.reload(live)
             self.tell("other_process", live.provider, f"{live.id}: {error}")
             return False
         live.in_doubt = False
         return True
 
+    async def _settle_doubt(self, live: LiveOrder) -> None:
+        if live.in_doubt:
+            await self.reload(live)
+
     async def reload(self, live: LiveOrder) -> None:
         """Bring memory to what the journal holds."""
         known = await self._journal.order(live.id)
-        if known is not None:
+        if known is not None and known.order == live.order:
+            live.is_claimed = True
             live.know(known)
             self._book.reindex(live)
         live.in_doubt = False
@@ -186,41 +243,6 @@ class Recorder:
                 message=step.message,
             )
         )
-
-
-class _Hold:
-    """The block of one step: the order's lock, its state as the journal has it, and no cancellation.
-
-    A cancelled write may land all the same, so whoever begins a step ends it. A class, because it stands on the way of
-    every order: a generator with two nested blocks costs three times as much.
-    """
-
-    __slots__ = ("_live", "_recorder", "_scope")
-
-    def __init__(self, recorder: Recorder, live: LiveOrder) -> None:
-        self._recorder = recorder
-        self._live = live
-        self._scope = anyio.CancelScope(shield=True)
-
-    async def __aenter__(self) -> None:
-        self._scope.__enter__()
-        try:
-            await self._live.lock.acquire()
-            if self._live.in_doubt:
-                try:
-                    await self._recorder.reload(self._live)
-                except BaseException:
-                    self._live.lock.release()
-                    raise
-        except BaseException as error:
-            self._scope.__exit__(type(error), error, error.__traceback__)
-            raise
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._live.lock.release()
-        self._scope.__exit__(exc_type, exc, traceback)
 
 
 def _words(row: BrokerOrder) -> str:

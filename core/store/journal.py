@@ -86,7 +86,7 @@ class Journal:
 
         Raises EngineHalted for an Intent while the kill switch is on, in whichever process it was thrown; OrderConflict
         for an Intent of an order that is not NEW, whose attempt is not above its last one, or whose content differs;
-        UnknownOrder for a step or fill of an order that was never claimed; StoreError when it cannot be written. Then
+        UnknownOrder for a step of an order that was never claimed; StoreError when it cannot be written. Then
         none of them is written.
         """
         now_ns = self._clock.epoch_ns()
@@ -216,14 +216,14 @@ class _Chain:
 
 
 def _rebuild(ledger: Ledger) -> int:
+    ledger.settle()  # what others have appended in this very transaction is replayed too
     connection = ledger.connection
     connection.execute(
         "CREATE TEMP TABLE kept AS SELECT id, order_id FROM trades WHERE order_id IN (SELECT order_id FROM journal)"
     )
     try:
         connection.execute("DELETE FROM trades WHERE order_id IN (SELECT order_id FROM kept) OR request IS NOT NULL")
-        for table in ("fills", "halts"):
-            connection.execute(f"DELETE FROM {table}")
+        connection.execute("DELETE FROM halts")
         count = 0
         for epoch_ns, entry in _Chain(connection).entries():
             ledger.apply(entry, epoch_ns)
@@ -285,7 +285,6 @@ def _differences(ours: sqlite3.Connection, replayed: sqlite3.Connection) -> Iter
     columns = f"{TRADE_COLUMNS}, attempt, request, fingerprint"
     tables = {
         "trades": f"SELECT {columns} FROM trades WHERE request IS NOT NULL ORDER BY order_id",
-        "fills": "SELECT * FROM fills ORDER BY order_id, fill_id",
         "halts": "SELECT * FROM halts",
     }
     for table, query in tables.items():

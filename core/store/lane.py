@@ -112,12 +112,12 @@ class Lane(Generic[T]):
         """How many trips waited for the disk so far."""
         return 0 if self._raw is None else self._raw.syncs
 
-    async def do(self, work: Callable[[T], Any]) -> Any:
-        """Do `work` on the next trip and return its result. Raises what it raised."""
+    def do(self, work: Callable[[T], Any]) -> asyncio.Future[Any]:
+        """Do `work` on the next trip; its result, to be awaited. Raises what it raised."""
         self._check_open()
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._accept(Job(work, done))
-        return await done
+        return done
 
     def do_for_thread(self, work: Callable[[T], Any]) -> Any:
         """`do` for a plain thread, which blocks; not for the loop's own, which would wait for itself.

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any, Final
 
 from ..errors import EngineHalted, OrderConflict, StoreError, UnknownOrder
-from ..models import Fill, Order, OrderStatus
+from ..models import Order, OrderStatus
 from .entries import (
     VERSION,
     Claimed,
     Entry,
-    FillSeen,
     Halted,
     Intent,
     JournaledOrder,
@@ -30,9 +27,11 @@ from .entries import (
 )
 from .rows import TRADE_COLUMNS, TradeRow, clean, money, units
 
-__all__ = ["BLOCK_BITS", "ORDER_QUERY", "Ledger", "link", "order_from_row"]
+__all__ = ["BLOCK_BITS", "ORDER_QUERY", "Ledger", "Mark", "link", "order_from_row"]
 
 BLOCK_BITS: Final = 10
+Mark = tuple[tuple[int, bytes] | None, int, int]
+_Row = tuple[int, int, int, str, str | None, str, bytes]
 
 _MARKS: Final = ", ".join("?" * 14)
 _INSERT: Final = f"INSERT INTO trades ({TRADE_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT (order_id) DO NOTHING"
@@ -49,10 +48,8 @@ _SEND: Final = (
     "UPDATE trades SET status = 'SUBMITTING', provider = ?, tag = ?, broker_order_id = '', attempt = ?, message = '', "
     "simulated = ?, updated_ns = ? WHERE order_id = ? AND request IS NOT NULL"
 )
-_STANDS: Final = (
-    "SELECT reason, fingerprint, attempt, status FROM (SELECT 1) LEFT JOIN halts "
-    "LEFT JOIN trades ON order_id = ? AND request IS NOT NULL"
-)
+_STANDS: Final = "SELECT fingerprint, attempt, status FROM trades WHERE order_id = ? AND request IS NOT NULL"
+_KNOWN: Final = "SELECT 1 FROM trades WHERE order_id = ? AND request IS NOT NULL"
 _STEP: Final = (
     "UPDATE trades SET status = ?1, provider = coalesce(nullif(?2, ''), provider), "
     "broker_order_id = coalesce(nullif(?3, ''), broker_order_id), tag = coalesce(nullif(?4, ''), tag), "
@@ -61,20 +58,13 @@ _STEP: Final = (
     "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9 "
     "WHERE order_id = ?10 AND request IS NOT NULL"
 )
-_FILL: Final = "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_FILLED: Final = (
-    "UPDATE trades SET price = CASE WHEN ?1 >= filled_quantity THEN ?2 ELSE price END, "
-    "filled_quantity = max(filled_quantity, ?1), updated_ns = ?3 WHERE order_id = ?4"
-)
 _EXTENT: Final = (
     "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE SET "
     "first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)"
 )
-ORDER_QUERY: Final = (
-    f"SELECT {TRADE_COLUMNS}, attempt, request, fingerprint, (SELECT json_group_array(json_array("
-    "f.fill_id, f.broker_order_id, f.quantity, f.price, f.epoch_ns)) FROM fills AS f "
-    "WHERE f.order_id = trades.order_id) FROM trades WHERE request IS NOT NULL"
-)
+_JOURNAL: Final = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)"
+_FARTHEST_NS: Final = 2**63 - 1
+ORDER_QUERY: Final = f"SELECT {TRADE_COLUMNS}, attempt, request, fingerprint FROM trades WHERE request IS NOT NULL"
 
 
 def link(before: bytes, *, serial: int, epoch_ns: int, version: int, kind: str, order_id: str, body: str) -> bytes:
@@ -85,12 +75,6 @@ def link(before: bytes, *, serial: int, epoch_ns: int, version: int, kind: str, 
 
 def order_from_row(row: Sequence[Any]) -> JournaledOrder:
     """The order that ORDER_QUERY selected."""
-    fills = tuple(
-        Fill(fill_id=fill_id, broker_order_id=broker_order_id, quantity=quantity, price=money(price), epoch_ns=epoch_ns)
-        for fill_id, broker_order_id, quantity, price, epoch_ns in sorted(
-            json.loads(row[17]), key=lambda fill: (fill[4], fill[0])
-        )
-    )
     return JournaledOrder(
         order=order_from_json(row[15]),
         fingerprint=row[16],
@@ -105,7 +89,6 @@ def order_from_row(row: Sequence[Any]) -> JournaledOrder:
         simulated=bool(row[10]),
         epoch_ns=row[12],
         updated_ns=row[13],
-        fills=fills,
     )
 
 
@@ -115,24 +98,32 @@ class Ledger:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self._head: tuple[int, bytes] | None = None
-        self._head_moved = False
+        self._rows: list[_Row] = []  # of the journal: written together, for one at a time costs twice as much
+        self._written = 0  # how many of them are in the table
         self._extents: dict[int, tuple[int, int]] = {}
+        self._halt: str | None = None  # the kill switch inside this transaction; None before somebody has looked
+        self._claimed: Order | None = None  # what the last entry claimed: it is NEW, without another look
+        self._text: tuple[Order | None, str] = (None, "")
 
-    def mark(self) -> tuple[tuple[int, bytes] | None, bool]:
-        """Where the chain stands, to go `back` to when one write of several is undone."""
-        return self._head, self._head_moved
+    def mark(self) -> Mark:
+        """Where the journal stands, to go `back` to when one write of several is undone."""
+        return self._head, len(self._rows), self._written
 
-    def back(self, mark: tuple[tuple[int, bytes] | None, bool]) -> None:
+    def back(self, mark: Mark) -> None:
         """Forget what was appended since `mark`. Block extents stay: too wide costs a look, never a row."""
-        self._head, self._head_moved = mark
+        self._head, count, self._written = mark
+        del self._rows[count:]
+        self._halt = self._claimed = None
 
     def settle(self) -> None:
-        """Write what is written once per transaction; called right before its commit."""
+        """Write what is written together; called right before the commit, and by whoever reads the journal sooner."""
         if self._extents:
             self.connection.executemany(
                 _EXTENT, [(block, first, last) for block, (first, last) in self._extents.items()]
             )
-        if self._head is not None and self._head_moved:
+        if self._head is not None and self._written < len(self._rows):
+            self.connection.executemany(_JOURNAL, self._rows[self._written :])
+            self._written = len(self._rows)
             self.connection.execute("UPDATE chain SET serial = ?, checksum = ?", self._head)
 
     # Rows that are kept by hand.
@@ -171,19 +162,19 @@ class Ledger:
                 continue
             self._check(entry)
             epoch_ns = entry.epoch_ns or now_ns
-            kind, order_id, body = type(entry).__name__, getattr(entry, "order_id", ""), json_of(entry)
-            order_id = clean(order_id)
+            if not -_FARTHEST_NS <= epoch_ns <= _FARTHEST_NS:
+                message = f"epoch_ns is {epoch_ns}; give nanoseconds since 1970 that fit 63 bits"
+                raise ValueError(message)
+            kind, order_id = type(entry).__name__, clean(getattr(entry, "order_id", ""))
+            body = json_of(entry, self._text_of(entry.order) if isinstance(entry, Claimed | Intent) else "")
             serial += 1
             checksum = link(
                 checksum, serial=serial, epoch_ns=epoch_ns, version=VERSION, kind=kind, order_id=order_id, body=body
             )
-            self.connection.execute(
-                "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (serial, epoch_ns, VERSION, kind, order_id or None, body, checksum),
-            )
             if not self.apply(entry, epoch_ns):
                 raise UnknownOrder(f"order {order_id} is not in the journal; claim it first")
-            self._head, self._head_moved = (serial, checksum), True
+            self._rows.append((serial, epoch_ns, VERSION, kind, order_id or None, body, checksum))
+            self._head = serial, checksum
         return serial
 
     def head(self) -> tuple[int, bytes]:
@@ -205,10 +196,11 @@ class Ledger:
 
         Raises OrderConflict where the id is taken by other content.
         """
-        existing = self.order(order.client_order_id)
-        if existing is None:
+        if not self.connection.execute(_KNOWN, (clean(order.client_order_id),)).fetchone():
             self.append((Claimed(order, now_ns, simulated), *entries), now_ns)
-        elif existing.fingerprint != fingerprint(order):
+            return None
+        existing = self.order(order.client_order_id)
+        if existing is not None and existing.fingerprint != fingerprint(order):
             raise _conflict(order)
         return existing
 
@@ -226,11 +218,17 @@ class Ledger:
     def _check(self, entry: Entry) -> None:
         if not isinstance(entry, Intent):
             return
-        halted, known, attempt, status = self.connection.execute(_STANDS, (clean(entry.order_id),)).fetchone()
-        if halted is not None:
-            raise EngineHalted(f"trading is halted ({halted}): order {entry.order_id} stays here; lift it by name")
-        if known is None:
+        if self._halt is None:
+            row = self.connection.execute("SELECT reason FROM halts").fetchone()
+            self._halt = "" if row is None else str(row[0])
+        if self._halt:
+            raise EngineHalted(f"trading is halted ({self._halt}): order {entry.order_id} stays here; lift it by name")
+        if entry.attempt > 0 and self._claimed is not None and self._claimed == entry.order:
             return
+        row = self.connection.execute(_STANDS, (clean(entry.order_id),)).fetchone()
+        if row is None:
+            return
+        known, attempt, status = row
         if known != (entry.fingerprint or fingerprint(entry.order)):
             raise _conflict(entry.order)
         if attempt >= entry.attempt:
@@ -245,19 +243,21 @@ class Ledger:
 
     def apply(self, entry: Entry, epoch_ns: int) -> bool:
         """Move the projection by one entry; False where it names an order that nothing is known of."""
+        self._claimed = None
         match entry:
             case Claimed():
                 self._claim(entry.order, epoch_ns, simulated=entry.simulated)
+                self._claimed = entry.order
             case Intent():
                 return self._send(entry, epoch_ns)
             case Step():
                 return self._step(entry, epoch_ns)
-            case FillSeen():
-                return self._fill(entry, epoch_ns)
             case Halted():
                 reason = clean(entry.reason) or "no reason given"
                 self.connection.execute("INSERT OR REPLACE INTO halts VALUES (1, ?)", (reason,))
+                self._halt = None
             case Lifted():
+                self._halt = None
                 self.connection.execute("DELETE FROM halts")
             case _:
                 pass  # CancelIntended, ModifyIntended and IncidentSeen are history: no state follows from them alone
@@ -281,7 +281,7 @@ class Ledger:
             epoch_ns,
             epoch_ns,
         )
-        request, content = order_json(order), fingerprint(order)
+        request, content = self._text_of(order), fingerprint(order)
         cursor = self.connection.execute(_INSERT_CLAIMED, (*row, request, content))
         if cursor.rowcount == 1 and cursor.lastrowid is not None:
             self._widen(cursor.lastrowid, epoch_ns)
@@ -312,29 +312,11 @@ class Ledger:
         )
         return self.connection.execute(_STEP, moved).rowcount == 1
 
-    def _fill(self, entry: FillSeen, epoch_ns: int) -> bool:
-        order_id, fill = clean(entry.order_id), entry.fill
-        seen = (
-            order_id,
-            clean(fill.fill_id),
-            clean(fill.broker_order_id),
-            fill.quantity,
-            units(fill.price),
-            fill.epoch_ns,
-        )
-        known = self.connection.execute(
-            "SELECT 1 FROM trades WHERE order_id = ? AND request IS NOT NULL", (order_id,)
-        ).fetchone()
-        if known is None:
-            return False
-        if self.connection.execute(_FILL, seen).rowcount:
-            # Summed here and not in SQL: quantity times price may pass 63 bits.
-            fills = self.connection.execute("SELECT quantity, price FROM fills WHERE order_id = ?", (order_id,))
-            pairs = fills.fetchall()
-            quantity = sum(count for count, _ in pairs)
-            average = round(Fraction(sum(count * price for count, price in pairs), quantity))  # half to even
-            self.connection.execute(_FILLED, (quantity, average, epoch_ns, order_id))
-        return True
+    def _text_of(self, order: Order) -> str:
+        """The order as JSON, made once for the entries and the row that hold it."""
+        if self._text[0] is not order:
+            self._text = order, order_json(order)
+        return self._text[1]
 
     def _widen(self, trade_id: int, epoch_ns: int) -> None:
         block = trade_id >> BLOCK_BITS

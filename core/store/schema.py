@@ -2,7 +2,7 @@
 
 One row of `trades` is one order as it stands; what `core.store.journal` knows of it besides (`request`, `fingerprint`,
 `attempt`) stands in the same row and is NULL or 0 for rows that were stored by hand. `journal` is the truth; the
-journaled `trades`, `fills` and `halts` are its projection. `limiter_states` stands for itself.
+journaled `trades` and `halts` are its projection. `limiter_states` stands for itself.
 
 Ids grow with time, and 1024 neighbours are a block. The index on (block, symbol) is only ever written at its end, which
 makes an insert several times cheaper than an index on (symbol, time); `blocks` says which times a block holds.
@@ -84,15 +84,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         retired_checksum BLOB NOT NULL
     ) STRICT;
     INSERT INTO chain VALUES (1, 0, x'', 0, x'');
-    CREATE TABLE fills (
-        order_id TEXT NOT NULL,
-        fill_id TEXT NOT NULL,
-        broker_order_id TEXT NOT NULL,
-        quantity INTEGER NOT NULL,
-        price INTEGER NOT NULL,
-        epoch_ns INTEGER NOT NULL,
-        PRIMARY KEY (order_id, fill_id)
-    ) STRICT, WITHOUT ROWID;
     CREATE TABLE limiter_states (
         provider TEXT PRIMARY KEY,
         state TEXT NOT NULL

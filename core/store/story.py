@@ -7,7 +7,7 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any, Final
 
-from ..models import Fill, StoryStep
+from ..models import StoryStep
 from .entries import JournalRow
 
 __all__ = ["steps_of"]
@@ -42,6 +42,4 @@ def _said(entry: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, Fill):
-        return f"{value.quantity}@{value.price} ({value.fill_id})"
     return repr(str(value)) if " " in str(value) else str(value)

@@ -93,6 +93,7 @@ def retire(ledger: Ledger, before_ns: int, *, now_ns: int) -> int:
     # What must outlive its entry is said once more at the end of the journal, so that a rebuild still finds it.
     kept = [Halted(reason) for (reason,) in run("SELECT reason FROM halts").fetchall()]
     ledger.append(kept, now_ns)
+    ledger.settle()  # what this transaction has appended is looked at too
     gone = run("DELETE FROM trades WHERE request IS NULL AND epoch_ns < ?", (before_ns,)).rowcount
     (upto,) = run(
         "SELECT min(serial) - 1 FROM journal WHERE epoch_ns >= ?1 OR order_id IN (SELECT order_id FROM trades "
@@ -115,7 +116,6 @@ def retire(ledger: Ledger, before_ns: int, *, now_ns: int) -> int:
     ).fetchone()
     if last is not None:
         old = "SELECT order_id FROM journal WHERE serial <= ? AND order_id IS NOT NULL"
-        run(f"DELETE FROM fills WHERE order_id IN ({old})", (upto,))
         gone += run(f"DELETE FROM trades WHERE order_id IN ({old})", (upto,)).rowcount
         run("DELETE FROM journal WHERE serial <= ?", (upto,))
         run("UPDATE chain SET retired_serial = ?, retired_checksum = ?", last)

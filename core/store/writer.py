@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -34,14 +34,13 @@ class Writer:
         self.close = self.lane.close
         self.alone = self.lane.alone
 
-    async def write(self, work: Callable[[Ledger], T]) -> T:
-        """Run `work` inside the next transaction and return its result once that is durable.
+    def write(self, work: Callable[[Ledger], T]) -> Awaitable[T]:
+        """Run `work` inside the next transaction; its result, to be awaited, once that is durable.
 
         `work` runs in the writer's thread and may run twice; it changes nothing but the ledger.
         Raises what `work` raised, or a StoreError; in both cases nothing of this write is in the file.
         """
-        result: T = await self.lane.do(work)
-        return result
+        return self.lane.do(work)
 
 
 def _connect(path: Path, *, busy_ms: int, max_bytes: int | None) -> LaneConnection:

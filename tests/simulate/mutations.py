@@ -20,6 +20,7 @@ from core.engine.orders import LiveOrder
 from core.engine.placer import Placer
 from core.engine.recorder import Recorder
 from core.engine.recovery import Recovery
+from core.engine.switch import KillSwitch
 from core.errors import OrderNotSent
 from core.models import BrokerOrder, OrderStatus
 from core.store import Journal
@@ -147,8 +148,8 @@ def _late_fills_dropped() -> AbstractContextManager[Any]:
 def _halt_ignored() -> AbstractContextManager[Any]:
     """The kill switch cancels, but holds nothing back: neither here nor in the journal."""
     stack = ExitStack()
-    stack.enter_context(patch.object(TradingEngine, "_halted", property(_no_reason, _nothing), create=True))
-    stack.enter_context(patch.object(TradingEngine, "_halted_anywhere", _no_reason))
+    stack.enter_context(patch.object(KillSwitch, "reason", property(_no_reason, _nothing), create=True))
+    stack.enter_context(patch.object(KillSwitch, "anywhere", _no_reason))
     stack.enter_context(patch.object(TradingEngine, "_give_up_unsent", _nothing))
     stack.enter_context(patch.object(Ledger, "_check", _nothing))
     return stack

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from core.models import Fill, Order, OrderStatus, Trade
-from core.store import FillSeen, Intent, Step, TradeStore
+from core.models import Order, OrderStatus, Trade
+from core.store import Intent, Step, TradeStore
 from tui.commands import journal
 
 
@@ -38,8 +38,12 @@ def traded(path: Path) -> Path:
                     broker_order_id="b1",
                     message="all \x1b[2J well",
                 ),
-                FillSeen(
-                    Fill(fill_id="f1", broker_order_id="b1", quantity=4, price=Decimal("652.5"), epoch_ns=5), "mine"
+                Step(
+                    "mine",
+                    OrderStatus.ACCEPTED,
+                    OrderStatus.PARTIALLY_FILLED,
+                    filled_quantity=4,
+                    average_price=Decimal("652.5"),
                 ),
             )
             await store.store_trade(Trade(order_id="hand", symbol="S", quantity=1, price=Decimal(1)))
@@ -98,12 +102,12 @@ def test_show_tells_the_story_and_moves_no_cursor(traded: Path, capsys: pytest.C
     assert headroom("show", "mine", "--store", traded) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:4] == [
-        "mine: ACCEPTED SIMULATED",
+        "mine: PARTIALLY_FILLED SIMULATED",
         "  BUY 10 NSE:SBIN-EQ LIMIT at 652.55",
         "  attempt 1 at fyers as b1 (tag t1); 4 of 10 filled at 652.5",
         "",
     ]
-    assert [line.split()[3] for line in lines[4:]] == ["Claimed", "Intent", "Step", "FillSeen"]
+    assert [line.split()[3] for line in lines[4:]] == ["Claimed", "Intent", "Step", "Step"]
     assert lines[5].split() == [
         "2",
         "2026-01-05",
@@ -114,7 +118,7 @@ def test_show_tells_the_story_and_moves_no_cursor(traded: Path, capsys: pytest.C
         "attempt=1",
     ]
     assert "after=ACCEPTED broker_order_id=b1 message=" in lines[6]
-    assert lines[7].endswith("fill=4@652.5 (f1)")
+    assert lines[7].endswith("after=PARTIALLY_FILLED filled_quantity=4 average_price=652.5")
     assert all(line.isprintable() for line in lines)
 
 

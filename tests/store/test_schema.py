@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from core.errors import StoreError
-from core.models import Fill, Order, OrderStatus, Trade
-from core.store import FillSeen, Halted, Intent, LimiterSaved, Step, TradeStore
+from core.models import Order, OrderStatus, Trade
+from core.store import Halted, Intent, LimiterSaved, Step, TradeStore
 from core.store.schema import APPLICATION_ID, MIGRATIONS, prepare
 
 VERSIONS = Path(__file__).parent / "versions"
@@ -91,7 +91,7 @@ def test_steps_are_taken_one_after_the_other_from_wherever_a_file_stands(path: P
 def test_a_step_that_fails_half_way_leaves_the_file_as_it_was(path: Path) -> None:
     restore(path, NEWEST)
     before = shape(path)
-    broken = (*MIGRATIONS, "ALTER TABLE trades ADD COLUMN note TEXT; DROP TABLE fills; DROP TABLE nowhere;")
+    broken = (*MIGRATIONS, "ALTER TABLE trades ADD COLUMN note TEXT; DROP TABLE blocks; DROP TABLE nowhere;")
     with pytest.raises(StoreError, match="no such table: nowhere"):
         prepare(path, migrations=broken)
     assert shape(path) == before
@@ -131,10 +131,13 @@ async def write_sample(path: Path) -> None:
         await store.journal.claim(one, Intent(one, tag="t1", provider="fyers"))
         await store.journal.append(
             Step("sample-1", OrderStatus.SUBMITTING, OrderStatus.ACCEPTED, broker_order_id="b1"),
-            FillSeen(
-                Fill(fill_id="f1", broker_order_id="b1", quantity=4, price=Decimal("652.5"), epoch_ns=5), "sample-1"
+            Step(
+                "sample-1",
+                OrderStatus.ACCEPTED,
+                OrderStatus.PARTIALLY_FILLED,
+                filled_quantity=4,
+                average_price=Decimal("652.5"),
             ),
-            Step("sample-1", OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED, filled_quantity=4),
             LimiterSaved("fyers", "{}"),
             Halted("sample"),
         )

@@ -8,8 +8,8 @@ import pytest
 
 from core.clock import DAY, VirtualClock
 from core.errors import StoreError
-from core.models import Fill, Order, OrderStatus, Trade
-from core.store import FillSeen, Halted, Intent, LimiterSaved, Step, TradeStore
+from core.models import Order, OrderStatus, Trade
+from core.store import Halted, Intent, LimiterSaved, Step, TradeStore
 
 S = OrderStatus
 
@@ -21,10 +21,11 @@ def trade(order_id: str, epoch_ns: int = 0) -> Trade:
 async def ended(store: TradeStore, order_id: str) -> None:
     """An order from its claim to its fill."""
     one = Order(symbol="S", quantity=1, client_order_id=order_id)
-    fill = Fill(fill_id="f", broker_order_id="b", quantity=1, price=Decimal(1), epoch_ns=1)
     await store.journal.claim(one)
-    await store.journal.append(Intent(one, tag=order_id, provider="fyers"), FillSeen(fill, order_id))
-    await store.journal.append(Step(order_id, S.SUBMITTING, S.FILLED, filled_quantity=1, average_price=Decimal(1)))
+    await store.journal.append(
+        Intent(one, tag=order_id, provider="fyers"), Step(order_id, S.SUBMITTING, S.ACCEPTED, broker_order_id="b")
+    )
+    await store.journal.append(Step(order_id, S.ACCEPTED, S.FILLED, filled_quantity=1, average_price=Decimal(1)))
 
 
 async def ids(store: TradeStore) -> set[str]:

@@ -4,7 +4,7 @@ CREATE TABLE blocks (
         first_ns INTEGER NOT NULL,
         last_ns INTEGER NOT NULL
     ) STRICT;
-INSERT INTO "blocks" VALUES(0,1795391074082507282,1795391074094016330);
+INSERT INTO "blocks" VALUES(0,1795700533053297873,1795700533065569328);
 CREATE TABLE chain (                   -- both ends of the journal: a lost last row shows too
         one INTEGER PRIMARY KEY CHECK (one = 1),
         serial INTEGER NOT NULL,
@@ -12,17 +12,7 @@ CREATE TABLE chain (                   -- both ends of the journal: a lost last 
         retired_serial INTEGER NOT NULL,
         retired_checksum BLOB NOT NULL
     ) STRICT;
-INSERT INTO "chain" VALUES(1,8,X'87A67B7352CDCD0806413323D532FA06',0,X'');
-CREATE TABLE fills (
-        order_id TEXT NOT NULL,
-        fill_id TEXT NOT NULL,
-        broker_order_id TEXT NOT NULL,
-        quantity INTEGER NOT NULL,
-        price INTEGER NOT NULL,
-        epoch_ns INTEGER NOT NULL,
-        PRIMARY KEY (order_id, fill_id)
-    ) STRICT, WITHOUT ROWID;
-INSERT INTO "fills" VALUES('sample-1','f1','b1',4,65250000000,5);
+INSERT INTO "chain" VALUES(1,7,X'A1B7282E853E5F674A32291D71A470E5',0,X'');
 CREATE TABLE halts (                   -- one row while the kill switch is on, none otherwise
         one INTEGER PRIMARY KEY CHECK (one = 1),
         reason TEXT NOT NULL
@@ -37,14 +27,13 @@ CREATE TABLE journal (
         body TEXT NOT NULL,
         checksum BLOB NOT NULL             -- over this row and the checksum of the row before
     ) STRICT;
-INSERT INTO "journal" VALUES(1,1795391074082507282,1,'Claimed','sample-1','{"order":{"symbol":"NSE:SBIN-EQ","quantity":10,"side":"BUY","order_type":"LIMIT","price":"652.55","trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-1"},"epoch_ns":1795391074082507282,"simulated":true}',X'3ADEA2A3FC317BCA9266D3A6384997B6');
-INSERT INTO "journal" VALUES(2,1795391074082507282,1,'Intent','sample-1','{"order":{"symbol":"NSE:SBIN-EQ","quantity":10,"side":"BUY","order_type":"LIMIT","price":"652.55","trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-1"},"tag":"t1","provider":"fyers","attempt":1,"epoch_ns":0,"fingerprint":"","simulated":true}',X'BAFF0577FFF356B55D5543608987C642');
-INSERT INTO "journal" VALUES(3,1795391074090145062,1,'Step','sample-1','{"order_id":"sample-1","before":"SUBMITTING","after":"ACCEPTED","provider":"","broker_order_id":"b1","tag":"","attempt":0,"filled_quantity":0,"average_price":"0","message":"","epoch_ns":0}',X'4B313A8A223A5B828D79AF5D09671F7D');
-INSERT INTO "journal" VALUES(4,1795391074090145062,1,'FillSeen','sample-1','{"fill":{"fill_id":"f1","broker_order_id":"b1","quantity":4,"price":"652.5","epoch_ns":5},"order_id":"sample-1","epoch_ns":0}',X'F4FD397AA496DBFDD1B15529E632DE2D');
-INSERT INTO "journal" VALUES(5,1795391074090145062,1,'Step','sample-1','{"order_id":"sample-1","before":"ACCEPTED","after":"PARTIALLY_FILLED","provider":"","broker_order_id":"","tag":"","attempt":0,"filled_quantity":4,"average_price":"0","message":"","epoch_ns":0}',X'6542CB3B7CF7C4C4AA12C3ABB6933352');
-INSERT INTO "journal" VALUES(6,1795391074090145062,1,'Halted',NULL,'{"reason":"sample","epoch_ns":0}',X'B6A84238A9196245FC1CF90F92FD23A2');
-INSERT INTO "journal" VALUES(7,1795391074091761901,1,'Claimed','sample-2','{"order":{"symbol":"NSE:SBIN-EQ","quantity":1,"side":"BUY","order_type":"MARKET","price":null,"trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-2"},"epoch_ns":1795391074091761901,"simulated":true}',X'5E02454B49A1723A19CD319886467D64');
-INSERT INTO "journal" VALUES(8,1795391074091761901,1,'Step','sample-2','{"order_id":"sample-2","before":"NEW","after":"DENIED","provider":"","broker_order_id":"","tag":"","attempt":0,"filled_quantity":0,"average_price":"0","message":"too large","epoch_ns":0}',X'87A67B7352CDCD0806413323D532FA06');
+INSERT INTO "journal" VALUES(1,1795700533053297873,1,'Claimed','sample-1','{"order":{"symbol":"NSE:SBIN-EQ","quantity":10,"side":"BUY","order_type":"LIMIT","price":"652.55","trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-1"},"epoch_ns":1795700533053297873,"simulated":true}',X'000A8A908D83E9CF4F1A61026751E318');
+INSERT INTO "journal" VALUES(2,1795700533053297873,1,'Intent','sample-1','{"order":{"symbol":"NSE:SBIN-EQ","quantity":10,"side":"BUY","order_type":"LIMIT","price":"652.55","trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-1"},"tag":"t1","provider":"fyers","attempt":1,"epoch_ns":0,"fingerprint":"","simulated":true}',X'B91615C436732DAC58FFE2720894C1A2');
+INSERT INTO "journal" VALUES(3,1795700533057632344,1,'Step','sample-1','{"order_id":"sample-1","before":"SUBMITTING","after":"ACCEPTED","provider":"","broker_order_id":"b1","tag":"","attempt":0,"filled_quantity":0,"average_price":"0","message":"","epoch_ns":0}',X'E8E780A5D4DC02AA910B953E75AD737E');
+INSERT INTO "journal" VALUES(4,1795700533057632344,1,'Step','sample-1','{"order_id":"sample-1","before":"ACCEPTED","after":"PARTIALLY_FILLED","provider":"","broker_order_id":"","tag":"","attempt":0,"filled_quantity":4,"average_price":"652.5","message":"","epoch_ns":0}',X'F8555FD5B915B04C4B72964089AA7A0E');
+INSERT INTO "journal" VALUES(5,1795700533057632344,1,'Halted',NULL,'{"reason":"sample","epoch_ns":0}',X'36FA43DB9D326C618B525CC41A63E4B5');
+INSERT INTO "journal" VALUES(6,1795700533061549991,1,'Claimed','sample-2','{"order":{"symbol":"NSE:SBIN-EQ","quantity":1,"side":"BUY","order_type":"MARKET","price":null,"trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-2"},"epoch_ns":1795700533061549991,"simulated":true}',X'62D9011A031E4CCD352B74A45601E9B0');
+INSERT INTO "journal" VALUES(7,1795700533061549991,1,'Step','sample-2','{"order_id":"sample-2","before":"NEW","after":"DENIED","provider":"","broker_order_id":"","tag":"","attempt":0,"filled_quantity":0,"average_price":"0","message":"too large","epoch_ns":0}',X'A1B7282E853E5F674A32291D71A470E5');
 CREATE TABLE limiter_states (
         provider TEXT PRIMARY KEY,
         state TEXT NOT NULL
@@ -70,9 +59,9 @@ CREATE TABLE trades (
         request TEXT,                      -- the order as JSON; NULL for a row that is not journaled
         fingerprint TEXT
     ) STRICT;
-INSERT INTO "trades" VALUES(1,'sample-1','NSE:SBIN-EQ','BUY',10,65250000000,'PARTIALLY_FILLED','fyers','b1','t1',4,1,'',1795391074082507282,1795391074090145062,1,'{"symbol":"NSE:SBIN-EQ","quantity":10,"side":"BUY","order_type":"LIMIT","price":"652.55","trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-1"}','a7ec96cca6d2deffe0df056b4572884d');
-INSERT INTO "trades" VALUES(2,'sample-2','NSE:SBIN-EQ','BUY',1,0,'DENIED','','','',0,1,'too large',1795391074091761901,1795391074091761901,0,'{"symbol":"NSE:SBIN-EQ","quantity":1,"side":"BUY","order_type":"MARKET","price":null,"trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-2"}','c09eab47d207847546be10270d2078bf');
-INSERT INTO "trades" VALUES(3,'sample-3','NSE:INFY-EQ','BUY',5,150025000000,'NEW','','','',0,1,'',1795391074094016330,1795391074094016330,0,NULL,NULL);
+INSERT INTO "trades" VALUES(1,'sample-1','NSE:SBIN-EQ','BUY',10,65250000000,'PARTIALLY_FILLED','fyers','b1','t1',4,1,'',1795700533053297873,1795700533057632344,1,'{"symbol":"NSE:SBIN-EQ","quantity":10,"side":"BUY","order_type":"LIMIT","price":"652.55","trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-1"}','a7ec96cca6d2deffe0df056b4572884d');
+INSERT INTO "trades" VALUES(2,'sample-2','NSE:SBIN-EQ','BUY',1,0,'DENIED','','','',0,1,'too large',1795700533061549991,1795700533061549991,0,'{"symbol":"NSE:SBIN-EQ","quantity":1,"side":"BUY","order_type":"MARKET","price":null,"trigger_price":null,"product":"INTRADAY","validity":"DAY","client_order_id":"sample-2"}','c09eab47d207847546be10270d2078bf');
+INSERT INTO "trades" VALUES(3,'sample-3','NSE:INFY-EQ','BUY',5,150025000000,'NEW','','','',0,1,'',1795700533065569328,1795700533065569328,0,NULL,NULL);
 CREATE INDEX trades_by_block_and_symbol ON trades (id >> 10, symbol);
 CREATE INDEX trades_open ON trades (id) WHERE request IS NOT NULL
         AND status NOT IN ('DENIED', 'FILLED', 'CANCELLED', 'REJECTED', 'EXPIRED');
