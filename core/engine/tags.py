@@ -12,6 +12,7 @@ __all__ = ["TAG_LENGTH", "TagMaker"]
 TAG_LENGTH: Final = 19  # the shortest limit among the brokers; letters and digits only
 _TIME_LENGTH: Final = 8  # base 36 milliseconds reach the year 2059
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 
 
 class TagMaker:
@@ -51,9 +52,9 @@ class TagMaker:
 
 
 def _base36(number: int, length: int) -> str:
-    """The last `length` base 36 digits of `number`."""
-    digits = [""] * length
-    for place in range(length - 1, -1, -1):
-        number, digit = divmod(number, 36)
-        digits[place] = _DIGITS[digit]
-    return "".join(digits)
+    """The last `length` base 36 digits of `number`; an even count: two at a time, for it is done for every order."""
+    digits = ""
+    for _ in range(length // 2):
+        number, pair = divmod(number, 1296)
+        digits = _PAIRS[pair] + digits
+    return digits

@@ -31,9 +31,7 @@ from .writer import Writer
 
 __all__ = ["Journal", "Verdict"]
 
-_OPEN: Final = (
-    f"{ORDER_QUERY} AND status NOT IN ('DENIED', 'FILLED', 'CANCELLED', 'REJECTED', 'EXPIRED') ORDER BY trades.id"
-)
+_OPEN: Final = f"{ORDER_QUERY} AND is_open = 1 ORDER BY trades.id"
 _ROWS: Final = (
     "SELECT serial, epoch_ns, version, kind, coalesce(order_id, ''), body, checksum FROM journal "
     "WHERE serial > ? AND serial <= ? ORDER BY serial LIMIT 5000"
@@ -282,7 +280,7 @@ def _compare(ours: sqlite3.Connection, replayed: sqlite3.Connection, path: Path)
 
 
 def _differences(ours: sqlite3.Connection, replayed: sqlite3.Connection) -> Iterator[str]:
-    columns = f"{TRADE_COLUMNS}, attempt, request, fingerprint"
+    columns = f"{TRADE_COLUMNS}, attempt, request, fingerprint, is_open"
     tables = {
         "trades": f"SELECT {columns} FROM trades WHERE request IS NOT NULL ORDER BY order_id",
         "halts": "SELECT * FROM halts",

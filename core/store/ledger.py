@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ..errors import EngineHalted, OrderConflict, StoreError, UnknownOrder
-from ..models import Order, OrderStatus
+from ..models import FINAL, Order, OrderStatus
 from .entries import (
     VERSION,
     Claimed,
@@ -40,13 +40,14 @@ _REPLACE: Final = (
 )
 _STATUS: Final = "UPDATE trades SET status = ?, updated_ns = ? WHERE order_id = ? AND request IS NULL"
 _INSERT_CLAIMED: Final = (
-    f"INSERT INTO trades ({TRADE_COLUMNS}, request, fingerprint) VALUES ({_MARKS}, ?, ?) "
+    f"INSERT INTO trades ({TRADE_COLUMNS}, request, fingerprint, is_open) VALUES ({_MARKS}, ?, ?, 1) "
     "ON CONFLICT (order_id) DO NOTHING"
 )
-_CLAIM: Final = "UPDATE trades SET request = ?, fingerprint = ?, attempt = 0 WHERE order_id = ?"
+_CLAIM: Final = "UPDATE trades SET request = ?, fingerprint = ?, attempt = 0, is_open = 1 WHERE order_id = ?"
+# Each as long as the order's openness stays what it is: naming is_open would have its index written at every step.
 _SEND: Final = (
-    "UPDATE trades SET status = 'SUBMITTING', provider = ?, tag = ?, broker_order_id = '', attempt = ?, message = '', "
-    "simulated = ?, updated_ns = ? WHERE order_id = ? AND request IS NOT NULL"
+    "UPDATE trades SET status = 'SUBMITTING', provider = ?1, tag = ?2, broker_order_id = '', attempt = ?3, "
+    "message = '', simulated = ?4, updated_ns = ?5 WHERE order_id = ?6 AND request IS NOT NULL AND is_open = 1"
 )
 _STANDS: Final = "SELECT fingerprint, attempt, status FROM trades WHERE order_id = ? AND request IS NOT NULL"
 _KNOWN: Final = "SELECT 1 FROM trades WHERE order_id = ? AND request IS NOT NULL"
@@ -56,8 +57,10 @@ _STEP: Final = (
     "attempt = coalesce(nullif(?5, 0), attempt), "
     "price = CASE WHEN ?6 >= filled_quantity AND ?7 > 0 THEN ?7 ELSE price END, "
     "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9 "
-    "WHERE order_id = ?10 AND request IS NOT NULL"
+    "WHERE order_id = ?10 AND request IS NOT NULL AND is_open = ?11"
 )
+_REOPEN: Final = "UPDATE trades SET is_open = ? WHERE order_id = ? AND request IS NOT NULL"
+_FINAL: Final = frozenset(status.value for status in FINAL)
 _EXTENT: Final = (
     "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE SET "
     "first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)"
@@ -292,14 +295,16 @@ class Ledger:
     def _send(self, entry: Intent, epoch_ns: int) -> bool:
         order_id = clean(entry.order_id)
         sent = (clean(entry.provider), clean(entry.tag), entry.attempt, int(entry.simulated), epoch_ns, order_id)
-        if self.connection.execute(_SEND, sent).rowcount:
+        if self._moved(_SEND, sent, order_id, is_open=1):
             return True
         self._claim(entry.order, epoch_ns, simulated=entry.simulated)
         return self.connection.execute(_SEND, sent).rowcount == 1
 
     def _step(self, entry: Step, epoch_ns: int) -> bool:
+        order_id, status = clean(entry.order_id), entry.after.value
+        is_open = int(status not in _FINAL)
         moved = (
-            entry.after.value,
+            status,
             clean(entry.provider),
             clean(entry.broker_order_id),
             clean(entry.tag),
@@ -308,9 +313,17 @@ class Ledger:
             units(entry.average_price),
             clean(entry.message),
             epoch_ns,
-            clean(entry.order_id),
+            order_id,
+            is_open,
         )
-        return self.connection.execute(_STEP, moved).rowcount == 1
+        return self._moved(_STEP, moved, order_id, is_open=is_open)
+
+    def _moved(self, query: str, values: Sequence[Any], order_id: str, *, is_open: int) -> bool:
+        """Whether `query`, which asks for an order that is open or not, moved its row; the row may become so first."""
+        run = self.connection.execute
+        return run(query, values).rowcount == 1 or (
+            run(_REOPEN, (is_open, order_id)).rowcount == 1 and run(query, values).rowcount == 1
+        )
 
     def _text_of(self, order: Order) -> str:
         """The order as JSON, made once for the entries and the row that hold it."""

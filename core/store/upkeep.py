@@ -97,8 +97,7 @@ def retire(ledger: Ledger, before_ns: int, *, now_ns: int) -> int:
     gone = run("DELETE FROM trades WHERE request IS NULL AND epoch_ns < ?", (before_ns,)).rowcount
     (upto,) = run(
         "SELECT min(serial) - 1 FROM journal WHERE epoch_ns >= ?1 OR order_id IN (SELECT order_id FROM trades "
-        "WHERE request IS NOT NULL AND (updated_ns >= ?1 "
-        "OR status NOT IN ('DENIED', 'FILLED', 'CANCELLED', 'REJECTED', 'EXPIRED')))",
+        "WHERE request IS NOT NULL AND (updated_ns >= ?1 OR is_open = 1))",
         (before_ns,),
     ).fetchone()
     upto = ledger.head()[0] - len(kept) if upto is None else min(upto, ledger.head()[0] - len(kept))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import anyio
@@ -32,6 +33,51 @@ async def test_an_order_is_claimed_intended_sent_and_known_in_this_order(clock: 
         assert isinstance(step, Step)
         assert (intent.provider, intent.tag, intent.attempt) == (outcome.provider, outcome.tag, 1)
         assert (step.after, step.broker_order_id) == (S.ACCEPTED, outcome.broker_order_id)
+
+
+@story
+async def test_an_order_waits_for_the_disk_twice_and_once_more_where_it_waits_for_a_permit(
+    clock: VirtualClock, opened: Opener
+) -> None:
+    async with opened(watching=False) as bench:
+        await bench.engine.start()
+        synced = bench.store.disk_syncs
+        await bench.engine.place_order(MARKET)
+        assert bench.store.disk_syncs == synced + 2  # claim and intent; outcome
+        await bench.wait(2 * SECOND)
+        held = [bench.manager.limiter(name).try_acquire("orders", 50) for name in bench.brokers]
+        assert None not in held
+        synced = bench.store.disk_syncs
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bench.engine.place_order, replace(MARKET, client_order_id="two"))
+            await bench.wait(100 * MILLISECOND)
+            assert [type(row.entry).__name__ for row in await bench.store.journal.story("two")] == ["Claimed"]
+            for permit in held:
+                assert permit is not None
+                permit.give_back()
+        assert bench.store.disk_syncs == synced + 3
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@story
+async def test_an_id_that_another_run_used_leaves_its_permit_to_others(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI], seen: bool
+) -> None:
+    async with opened() as bench:
+        first = await bench.engine.place_order(MARKET)
+        await bench.engine.cancel_order("one")
+    async with opened(watching=False) as bench:
+        await bench.engine.start()
+        sent = sum(api.request_count for api in brokers.values())
+        if seen:
+            again = await bench.engine.place_order(MARKET)
+            assert (again.status, again.tag) == (S.CANCELLED, first.tag)
+        else:
+            with pytest.raises(OrderConflict):
+                await bench.engine.place_order(replace(MARKET, quantity=11))
+        assert sum(api.request_count for api in brokers.values()) == sent
+        assert all(bench.manager.limiter(name).in_flight == 0 for name in brokers)
+        assert bench.engine.open_orders == 0
 
 
 @story

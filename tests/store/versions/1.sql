@@ -13,6 +13,15 @@ CREATE TABLE chain (                   -- both ends of the journal: a lost last 
         retired_checksum BLOB NOT NULL
     ) STRICT;
 INSERT INTO "chain" VALUES(1,7,X'A1B7282E853E5F674A32291D71A470E5',0,X'');
+CREATE TABLE fills (
+        order_id TEXT NOT NULL,
+        fill_id TEXT NOT NULL,
+        broker_order_id TEXT NOT NULL,
+        quantity INTEGER NOT NULL,
+        price INTEGER NOT NULL,
+        epoch_ns INTEGER NOT NULL,
+        PRIMARY KEY (order_id, fill_id)
+    ) STRICT, WITHOUT ROWID;
 CREATE TABLE halts (                   -- one row while the kill switch is on, none otherwise
         one INTEGER PRIMARY KEY CHECK (one = 1),
         reason TEXT NOT NULL
