@@ -45,6 +45,7 @@ __all__ = [
     "load_settings",
     "simulated_settings",
     "state_dir",
+    "stress_runs_dir",
     "token_dir",
 ]
 
@@ -99,6 +100,11 @@ def state_dir() -> Path:
 def default_store_path() -> Path:
     """The journal and trade store of live accounts."""
     return state_dir() / "headroom.db"
+
+
+def stress_runs_dir() -> Path:
+    """Where the dashboard keeps the reports of its stress runs."""
+    return state_dir() / "stress-runs"
 
 
 def token_dir() -> Path:

@@ -59,8 +59,6 @@ from .models import (
     SetReadCache,
     SetRouteWeight,
     Severity,
-    StartScenario,
-    StopScenario,
     SubmitOrder,
     UndoSuggestion,
 )
@@ -306,9 +304,6 @@ class LocalRouter:
                 self.manager.advisor.dismiss(suggestion_id)
                 await self._note_dismissed()
                 return "dismissed until its cause has gone and come back"
-            case StartScenario() | StopScenario():
-                message = "stress runs have brokers of their own: run them with `headroom stress`"
-                raise ConfigError(message)
             case _:
                 return self._adjust(command)
 

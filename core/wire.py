@@ -46,6 +46,9 @@ _TYPES: Final[dict[str, type[Any]]] = {
     "set_fault": models.SetFault,
     "start_scenario": models.StartScenario,
     "stop_scenario": models.StopScenario,
+    "pause_scenario": models.PauseScenario,
+    "resume_scenario": models.ResumeScenario,
+    "set_scenario_rate": models.SetScenarioRate,
 }
 _KINDS: Final = {type_: kind for kind, type_ in _TYPES.items()}
 

@@ -118,7 +118,7 @@ def test_every_adjusting_command_shows_in_a_later_snapshot() -> None:
         (SetRouteWeight("fyers", "reads", -1.0), "weight"),
         (SetReadCache("place_order", 1.0), "place_order"),
         (UndoSuggestion("nothing"), "nothing to undo"),
-        (StartScenario("users"), "headroom stress"),
+        (StartScenario("users"), "not known here"),
     ],
 )
 def test_a_command_that_cannot_be_done_says_why_in_one_line(command: object, says: str) -> None:

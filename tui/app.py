@@ -17,7 +17,7 @@ from textual.timer import Timer
 
 from core.clock import SECOND
 from core.errors import ConfigError, HeadroomError
-from core.models import Command, HaltTrading, ResumeTrading, RouterSnapshot
+from core.models import Command, HaltTrading, ResumeTrading, RouterSnapshot, StressCommand
 
 from .keys import EVERYWHERE, KEYS, LAYOUTS, SCREENS, bindings, check_keymap, shown_keys
 from .palette import KeyCommands, Palette
@@ -206,14 +206,14 @@ class HeadroomApp(App[None]):
         self._answer_level = Role.CRIT if failed else Role.OK
         self.show_now()
 
-    def send(self, command: Command) -> None:
+    def send(self, command: Command | StressCommand) -> None:
         """Pass a command on and say what came of it."""
         if self.read_only:
             self.say("read only: nothing was sent", failed=True)
             return
         self.run_worker(self._send(command), group="commands")
 
-    async def _send(self, command: Command) -> None:
+    async def _send(self, command: Command | StressCommand) -> None:
         try:
             self.say(await self._port.send(command))
         except HeadroomError as error:

@@ -156,8 +156,15 @@ KEYS: Final[tuple[Key, ...]] = (
         Key("next", "down,j", "move(1)", "next", "Choose the scenario below"),
         Key("start", "s,enter", "start", "start", "Start the chosen scenario with these sizes", acts=True, footer=True),
         Key("stop", "x", "stop", "stop", "Stop the run; what it measured is kept", acts=True, footer=True),
+        Key("pause", "p", "pause", "pause/go on", "Hold the run's schedule, or let it go on", acts=True, footer=True),
+        Key("faster", "plus,equals_sign", "pace(1.25)", "faster", "A quarter more requests a second, from now on",
+            acts=True),
+        Key("slower", "minus", "pace(0.8)", "slower", "A fifth fewer requests a second, from now on", acts=True),
         Key("sizes", "i,slash", "sizes", "sizes", "Type users, rate and seconds; Enter comes back",
             footer=True),
+        Key("way", "w", "way", "clock and wire", "Play in real time, over HTTP, or in virtual time"),
+        Key("edit", "t", "edit", "edit", "Read or change the chosen scenario's TOML before it runs", footer=True),
+        Key("report", "r", "report", "report", "The whole report of the last run, beside earlier ones", footer=True),
     ),
     *_table(
         "advice",
@@ -171,6 +178,18 @@ KEYS: Final[tuple[Key, ...]] = (
         "confirm",
         Key("yes", "y", "answer(1)", "do it", "Do what the question asks"),
         Key("no", "n,escape", "answer(0)", "leave it", "Do nothing"),
+        Key("quit", "q", "app.quit", "quit", "Leave the program"),
+    ),
+    *_table(
+        "editor",
+        Key("keep", "ctrl+s", "keep", "take it", "Check the text and take it for the next run", urgent=True),
+        Key("leave", "escape", "leave", "leave it", "Leave the scenario as it was", urgent=True),
+    ),
+    *_table(
+        "report",
+        Key("compare", "c", "compare", "compare", "What moved since an earlier run; again for the one before",
+            footer=True),
+        Key("back", "escape,r", "back", "back", "Close the report", footer=True),
         Key("quit", "q", "app.quit", "quit", "Leave the program"),
     ),
     *_table("ask", Key("leave", "escape", "leave", "leave it", "Do nothing")),
@@ -201,7 +220,15 @@ def shown_keys(keys: str) -> str:
     >>> shown_keys("question_mark,f1,shift+tab")
     '? F1 Shift+Tab'
     """
-    named = {"question_mark": "?", "slash": "/", "colon": ":", "escape": "Esc"}
+    named = {
+        "question_mark": "?",
+        "slash": "/",
+        "colon": ":",
+        "escape": "Esc",
+        "plus": "+",
+        "minus": "-",
+        "equals_sign": "=",
+    }
     parts = [named.get(key.strip(), key.strip()) for key in keys.split(",")]
     return " ".join(part if len(part) == 1 else part.title() for part in parts)
 

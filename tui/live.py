@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from core.config import stress_runs_dir
 from core.errors import HeadroomError
-from core.models import Command, Question, RouterSnapshot, StartScenario, StopScenario
+from core.models import Command, Question, RouterSnapshot, StressCommand
 from core.router import LocalRouter, open_router
 from core.stress.background import play_background
 from core.stress.child import ChildStress
+from core.stress.runs import Runs
 
 if TYPE_CHECKING:
     from core.config import Settings
@@ -50,7 +52,7 @@ class LivePort:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._router: LocalRouter | None = None
         self._latest: RouterSnapshot | None = None
-        self._stress = ChildStress()
+        self._stress = ChildStress(runs=Runs(stress_runs_dir()))
         self._running = portal.start_task_soon(self._run)
 
     # -- on the screen's thread ---------------------------------------------------------------------------------------
@@ -73,7 +75,7 @@ class LivePort:
             self._loop.call_soon_threadsafe(self._refresh)
         return self._latest
 
-    async def send(self, command: Command) -> str:
+    async def send(self, command: Command | StressCommand) -> str:
         """Hand a command to the engine's loop and await its answer on the screen's."""
         if self._failure:
             raise EngineStopped(self._failure)
@@ -126,17 +128,11 @@ class LivePort:
         if self._router is not None and not self._failure:
             self._latest = replace(self._router.snapshot(), stress=self._stress.snapshot)
 
-    async def _send(self, command: Command) -> str:
+    async def _send(self, command: Command | StressCommand) -> str:
         assert self._router is not None  # noqa: S101 - the port is ready
-        match command:
-            case StartScenario(name, overrides):
-                await self._stress.start(name, overrides)
-                return f"{name} is running on brokers of its own"
-            case StopScenario():
-                await self._stress.stop()
-                return "stopped; what it measured is kept"
-            case _:
-                return await self._router.send(command)
+        if isinstance(command, StressCommand):
+            return await self._stress.send(command)
+        return await self._router.send(command)
 
 
 @contextmanager

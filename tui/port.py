@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from core.models import Command, Question, RouterSnapshot
+from core.models import Command, Question, RouterSnapshot, StressCommand
 
 __all__ = ["RouterPort"]
 
@@ -19,7 +19,7 @@ class RouterPort(Protocol):
         """How things stand. Cheap, never blocks, callable from any thread."""
         ...
 
-    async def send(self, command: Command) -> str:
+    async def send(self, command: Command | StressCommand) -> str:
         """Do what is asked and return one line for the operator.
 
         Raises HeadroomError, with a one-line message, when it was refused or failed.

@@ -31,8 +31,6 @@ from .command import (
     SetRateCap,
     SetReadCache,
     SetRouteWeight,
-    StartScenario,
-    StopScenario,
     SubmitOrder,
     UndoSuggestion,
 )
@@ -96,6 +94,7 @@ from .snapshot import (
     WindowForecast,
     WindowHeadroom,
 )
+from .stress import PauseScenario, ResumeScenario, SetScenarioRate, StartScenario, StopScenario, StressCommand
 
 __all__ = [
     "ALLOWED_STEPS",
@@ -152,6 +151,7 @@ __all__ = [
     "OrderStatus",
     "OrderStory",
     "OrderType",
+    "PauseScenario",
     "Portfolio",
     "Position",
     "Priority",
@@ -163,6 +163,7 @@ __all__ = [
     "RefusalRow",
     "RequestDone",
     "ResumeProvider",
+    "ResumeScenario",
     "ResumeTrading",
     "RouterSnapshot",
     "Session",
@@ -171,11 +172,13 @@ __all__ = [
     "SetRateCap",
     "SetReadCache",
     "SetRouteWeight",
+    "SetScenarioRate",
     "Severity",
     "Side",
     "StartScenario",
     "StopScenario",
     "StoryStep",
+    "StressCommand",
     "StressSnapshot",
     "SubmitOrder",
     "Suggestion",

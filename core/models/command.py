@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from .order import Order, OrderType
@@ -24,8 +24,6 @@ __all__ = [
     "SetRateCap",
     "SetReadCache",
     "SetRouteWeight",
-    "StartScenario",
-    "StopScenario",
     "SubmitOrder",
     "UndoSuggestion",
 ]
@@ -159,19 +157,6 @@ class SetFault:
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class StartScenario:
-    """Run a stress scenario; `overrides` are the flags of `headroom stress` by name."""
-
-    name: str
-    overrides: dict[str, float | int | str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StopScenario:
-    """Stop the running scenario; what it measured so far is kept."""
-
-
 Command = (
     SubmitOrder
     | ModifyOrder
@@ -190,6 +175,4 @@ Command = (
     | DismissSuggestion
     | AcknowledgeAlerts
     | SetFault
-    | StartScenario
-    | StopScenario
 )

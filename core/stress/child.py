@@ -11,16 +11,29 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from .. import wire
 from ..children import end_child, start_child
+from ..clock import Clock, SystemClock
 from ..errors import ConfigError
-from ..models import StressSnapshot
-from .library import load_scenario
+from ..models import (
+    PauseScenario,
+    ResumeScenario,
+    SetScenarioRate,
+    StartScenario,
+    StopScenario,
+    StressCommand,
+    StressSnapshot,
+)
+from .library import load_scenario, parse_scenario
+from .runs import Runs
 
 __all__ = ["ChildStress"]
 
+_SWITCHES: Final = ("virtual", "http")
 _FLAGS: Final = {"rate": "--rate", "duration": "--duration", "users": "--users", "seed": "--seed"}
 _LONGEST_LINE: Final = 1 << 20
 _STDERR_KEPT: Final = 4000
@@ -29,14 +42,18 @@ _STDERR_KEPT: Final = 4000
 class ChildStress:
     """At most one run at a time. Every call must come from one event loop; `snapshot` may be read from any thread.
 
-    `grace_s`: how long a run that is told to stop may take for its last figures before it is killed.
+    `runs`: where the reports are kept; without it there are none. `grace_s`: how long a run that is told to stop may
+    take for its last figures before it is killed.
     """
 
-    def __init__(self, *, grace_s: float = 10.0) -> None:
+    def __init__(self, *, runs: Runs | None = None, clock: Clock | None = None, grace_s: float = 10.0) -> None:
+        self._runs = runs
+        self._clock = clock or SystemClock()
         self._grace_s = grace_s
         self._process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._snapshot = StressSnapshot()
+        self._edited: TemporaryDirectory[str] | None = None
+        self._snapshot = StressSnapshot(report=str(runs.latest() or "") if runs else "")
 
     @property
     def snapshot(self) -> StressSnapshot:
@@ -47,8 +64,29 @@ class ChildStress:
     def running(self) -> bool:
         return self._reading is not None and not self._reading.done()
 
-    async def start(self, name: str, overrides: Mapping[str, float | int | str | bool] | None = None) -> None:
-        """Start a built-in scenario or a file; `overrides` are flags of `headroom stress` by name.
+    async def send(self, command: StressCommand) -> str:
+        """Do what the operator asks; the answer is one line for him. Raises ConfigError for what makes no sense."""
+        match command:
+            case StartScenario(name, overrides, toml):
+                await self.start(name, overrides, toml=toml)
+                return f"{name} is running on brokers of its own"
+            case StopScenario():
+                await self.stop()
+                return "stopped; what it measured is kept"
+            case PauseScenario():
+                await self.pause()
+                return "paused; the schedule waits"
+            case ResumeScenario():
+                await self.resume()
+                return "it goes on"
+            case SetScenarioRate(factor):
+                await self.set_rate(factor)
+                return f"{factor:.4g} times the rate as written"
+
+    async def start(
+        self, name: str, overrides: Mapping[str, float | int | str | bool] | None = None, *, toml: str = ""
+    ) -> None:
+        """Start a built-in scenario, a file, or the one in `toml`; `overrides` are flags of `headroom stress` by name.
 
         Raises ConfigError for a scenario that cannot be read, for an unknown flag, and while another run is under way.
         """
@@ -56,19 +94,31 @@ class ChildStress:
             message = f"{self._snapshot.scenario} is under way; stop it first"
             raise ConfigError(message)
         overrides = dict(overrides or {})
-        virtual = bool(overrides.pop("virtual", False))
+        switches = {switch: bool(overrides.pop(switch, False)) for switch in _SWITCHES}
         if unknown := sorted(overrides.keys() - _FLAGS.keys()):
-            message = f"{unknown[0]} is no flag of a stress run; known: {', '.join(_FLAGS)}, virtual"
+            message = f"{unknown[0]} is no flag of a stress run; known: {', '.join((*_FLAGS, *_SWITCHES))}"
             raise ConfigError(message)
-        load_scenario(name)  # here, so that a mistake is told to whoever made it and not found in a dead child
-        flags = [f"{_FLAGS[flag]}={value}" for flag, value in overrides.items()]
+        # Here, so that a mistake is told to whoever made it and not found in a dead child.
+        scenario = parse_scenario(toml, f"{name} as edited") if toml else load_scenario(name)
         await self.stop()
-        self._snapshot = StressSnapshot(state="running", scenario=name, virtual=virtual)
+        flags = [f"{_FLAGS[flag]}={value}" for flag, value in overrides.items()]
+        flags += [f"--{switch}" for switch, on in switches.items() if on]
+        report = self._runs.path_for(scenario.name, self._clock.epoch_ns()) if self._runs else None
+        if report is not None:
+            flags.append(f"--json={report}")
+        self._snapshot = StressSnapshot(state="running", scenario=scenario.name, virtual=switches["virtual"])
         self._process = await start_child(
-            "tui", "stress", "--stream", *flags, *(["--virtual"] if virtual else []), "--", name,
+            "tui", "stress", "--stream", *flags, "--", self._file_of(toml) if toml else name,
             limit=_LONGEST_LINE, stderr=PIPE,
         )  # fmt: skip
-        self._reading = asyncio.create_task(self._read(self._process), name="stress child")
+        self._reading = asyncio.create_task(self._read(self._process, report), name="stress child")
+
+    def _file_of(self, toml: str) -> str:
+        """The edited text in a file that only we can read, gone with the run."""
+        self._edited = TemporaryDirectory(prefix="headroom-scenario-")
+        path = Path(self._edited.name) / "edited.toml"
+        path.write_text(toml, encoding="utf-8")
+        return str(path)
 
     async def pause(self) -> None:
         """Hold the schedule."""
@@ -80,6 +130,9 @@ class ChildStress:
 
     async def set_rate(self, factor: float) -> None:
         """Play the scenario `factor` times as fast as it is written."""
+        if not 0.001 <= factor <= 1000:
+            message = f"the rate's factor is {factor!r}; give 0.001 to 1000"
+            raise ConfigError(message)
         await self._say(f"rate {float(factor)!r}")
 
     async def stop(self) -> None:
@@ -91,16 +144,20 @@ class ChildStress:
             await end_child(process, reading, grace_s=self._grace_s)
         finally:
             self._process = self._reading = None
+            if self._edited is not None:
+                self._edited.cleanup()
+                self._edited = None
 
     async def _say(self, words: str) -> None:
         process = self._process
         if process is None or process.stdin is None or not self.running:
-            return
+            message = "no scenario is running"
+            raise ConfigError(message)
         with suppress(BrokenPipeError, ConnectionResetError):  # it has just ended; the reader tells how
             process.stdin.write(f"{words}\n".encode())
             await process.stdin.drain()
 
-    async def _read(self, process: Process) -> None:
+    async def _read(self, process: Process, report: Path | None) -> None:
         errors = asyncio.create_task(_tail(process))
         assert process.stdout is not None  # noqa: S101 - it was asked for
         trouble = ""
@@ -119,6 +176,8 @@ class ChildStress:
             last = said.strip().rpartition("\n")[2]
             message = trouble or last or f"the run ended with code {code} and no word"
             self._snapshot = replace(self._snapshot, state="broken", message=message)
+        if report is not None and self._runs is not None and self._runs.latest() == report:
+            self._snapshot = replace(self._snapshot, report=str(report))
 
 
 async def _tail(process: Process) -> str:

@@ -411,7 +411,10 @@ def running() -> StressSnapshot:
         refusals=2,
         lag_p99_ns=1_800_000,
         achieved_history=tuple(int(value) for value in wave(60, 70, 104)),
+        p50_history_ns=tuple(int(value * MILLISECOND) for value in wave(60, 40, 60, 1.0)),
         p99_history_ns=tuple(int(value * MILLISECOND) for value in wave(60, 90, 240, 2.0)),
+        histogram=tuple((20 * MILLISECOND * 2**place, 3 * place * (9 - place) ** 2) for place in range(1, 9)),
+        disk_syncs=1_840,
         shares=(("upstox", 0.83), ("fyers", 0.17)),
         thresholds=(
             Threshold(name="failures", limit="= 0", value="0", passed=True),

@@ -23,10 +23,13 @@ from core.models import (
     DismissSuggestion,
     DrainProvider,
     HaltTrading,
+    PauseScenario,
     ResumeProvider,
+    ResumeScenario,
     ResumeTrading,
     RouterSnapshot,
     SetRateCap,
+    SetScenarioRate,
     StartScenario,
     StopScenario,
     UndoSuggestion,
@@ -52,6 +55,10 @@ async def test_a_number_leads_to_its_screen(number: int, screen: str) -> None:
     async with bench.app.run_test(size=(120, 40)) as pilot:
         await press(pilot, str(number))
         assert bench.app.current_mode == screen
+
+
+def stressed(**changes: object) -> RouterSnapshot:
+    return replace(samples.normal(), stress=replace(samples.running(), **changes))
 
 
 COMMANDS_OF_KEYS: tuple[tuple[str, list[str], Callable[[], RouterSnapshot], list[Command]], ...] = (
@@ -92,6 +99,13 @@ COMMANDS_OF_KEYS: tuple[tuple[str, list[str], Callable[[], RouterSnapshot], list
     ),
     ("starts nothing of size 0", ["5", "i", "0", "enter", "s"], samples.normal, []),
     ("stops a run", ["5", "x"], samples.normal, [StopScenario()]),
+    ("pauses a run", ["5", "p"], stressed, [PauseScenario()]),
+    ("goes on with a paused run", ["5", "p"], lambda: stressed(paused=True), [ResumeScenario()]),
+    ("plays a run faster", ["5", "plus"], lambda: stressed(rate_factor=2.0), [SetScenarioRate(2.5)]),
+    ("plays a run slower", ["5", "minus"], stressed, [SetScenarioRate(0.8)]),
+    ("starts over HTTP", ["5", "w", "s"], samples.normal, [StartScenario("users", {"http": True})]),
+    ("starts in virtual time", ["5", "w", "w", "s"], samples.normal, [StartScenario("users", {"virtual": True})]),
+    ("starts in real time again", ["5", "w", "w", "w", "s"], samples.normal, [StartScenario("users", {})]),
     ("applies advice", ["6", "a"], samples.warning, [ApplySuggestion("spread-reads")]),
     ("applies nothing that only a person can do", ["6", "down", "down", "a"], samples.warning, []),
     ("dismisses advice", ["6", "x"], samples.warning, [DismissSuggestion("spread-reads")]),

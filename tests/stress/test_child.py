@@ -14,9 +14,20 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.clock import SECOND
 from core.errors import ConfigError
+from core.models import (
+    PauseScenario,
+    ResumeScenario,
+    SetScenarioRate,
+    StartScenario,
+    StopScenario,
+    StressCommand,
+)
 from core.stress.child import ChildStress
 from core.stress.library import scenario_text
+from core.stress.report import load_report
+from core.stress.runs import Runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,8 +83,76 @@ async def test_the_run_may_be_paused_and_its_rate_changed(child: ChildStress, tm
     assert child.snapshot.started <= held + 2
     await child.resume()
     await child.set_rate(100)
+    await until(lambda: child.snapshot.rate_factor == 100)
     await until(lambda: not child.running)
     assert child.snapshot.finished == 800  # of 40 s at 20/s, long before they are over
+
+
+async def test_commands_do_what_the_calls_do(child: ChildStress) -> None:
+    assert "running" in await child.send(StartScenario("orders", {"duration": 60}))
+    await until(lambda: child.snapshot.finished > 0)
+    await child.send(PauseScenario())
+    await until(lambda: child.snapshot.paused)
+    await child.send(ResumeScenario())
+    assert await child.send(SetScenarioRate(2.5)) == "2.5 times the rate as written"
+    await until(lambda: not child.snapshot.paused and child.snapshot.rate_factor == 2.5)
+    await child.send(StopScenario())
+    assert child.snapshot.state == "stopped"
+
+
+@pytest.mark.parametrize("command", [PauseScenario(), ResumeScenario(), SetScenarioRate(2.0), SetScenarioRate(0.0)])
+async def test_a_command_that_finds_no_run_or_makes_no_sense_is_refused(
+    child: ChildStress, command: StressCommand
+) -> None:
+    with pytest.raises(ConfigError, match=r"no scenario is running|give 0\.001 to 1000"):
+        await child.send(command)
+    assert await child.send(StopScenario())
+
+
+async def test_an_edited_scenario_is_played_as_it_was_edited_and_leaves_no_file(
+    child: ChildStress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    text = scenario_text("market-data").replace("count = 500", "count = 1").replace("duration_s = 5", "duration_s = 1")
+    await child.send(StartScenario("market-data", {"virtual": True}, text))
+    await until(lambda: not child.running)
+    assert (child.snapshot.state, child.snapshot.finished) == ("passed", 200)
+    await child.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_mistake_in_an_edited_scenario_is_told_by_line_and_key_and_starts_nothing(child: ChildStress) -> None:
+    text = scenario_text("orders").replace("rate = 100", "rate = -1")
+    with pytest.raises(ConfigError, match=r"orders as edited:\d+: arrivals\.rate: is -1"):
+        await child.send(StartScenario("orders", {}, text))
+    assert (child.snapshot.state, _children()) == ("idle", set())
+
+
+async def test_the_report_of_a_run_is_kept_beside_those_before_it(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "runs")
+    reports = []
+    for seed in (1, 2):
+        child = ChildStress(runs=runs)
+        assert child.snapshot.report == (reports[-1] if reports else "")
+        await child.start("orders", {"duration": 0.5, "rate": 20, "seed": seed, "virtual": True})
+        await until(lambda child=child: not child.running)  # type: ignore[misc]
+        reports.append(child.snapshot.report)
+        await child.stop()
+    first, second = (Path(report) for report in reports)
+    assert load_report(second).seed == 2
+    assert runs.latest() == second
+    assert runs.before(second) == (first,)
+    assert runs.before(first) == ()
+
+
+def test_the_fifty_newest_reports_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    runs = Runs(tmp_path)
+    for second in range(60):
+        runs.path_for("a b/c", second * SECOND).touch()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names[-1] == "notes.txt"
+    assert names[:-1] == [f"{second * 1000:013d}-a-b-c.json" for second in range(10, 60)]
 
 
 async def test_one_run_at_a_time(child: ChildStress) -> None:

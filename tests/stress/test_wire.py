@@ -19,9 +19,12 @@ from core.models import (
     OrderOutcome,
     OrderRow,
     OrderStatus,
+    PauseScenario,
     Quote,
     Rate,
+    ResumeScenario,
     RouterSnapshot,
+    SetScenarioRate,
     StartScenario,
     StopScenario,
     StressSnapshot,
@@ -74,7 +77,11 @@ VALUES = [
     Quote(symbol="s", price=Decimal("1E+3")),
     SubmitOrder(Order(symbol="NSE:SBIN-EQ", quantity=1, order_type="LIMIT", price="652.5")),
     StartScenario("users", {"rate": 1.5, "users": 3, "seed": 1}),
+    StartScenario("mine", toml='name = "mine"'),
     StopScenario(),
+    PauseScenario(),
+    ResumeScenario(),
+    SetScenarioRate(1.25),
 ]
 
 

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from core.models import Command
+from core.models import Command, StressCommand
 
 from ..keys import KEYS, LAYOUTS, PANES, SCREENS
 from ..view.export import Sheet
@@ -103,7 +103,7 @@ class RouterScreen(RolePalette, Screen[None]):
         """Grey out what would reach the engine while the screen may only look."""
         return None if self.headroom.read_only and action in _ACTING else True
 
-    def send(self, command: Command) -> None:
+    def send(self, command: Command | StressCommand) -> None:
         """Pass a command on; its answer comes in the status line, its effect in a later snapshot."""
         self.headroom.send(command)
 

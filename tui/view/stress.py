@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from core.models import StressSnapshot
 
 from .charts import chart_lines
-from .text import MARK, Line, Role, Span, bar, clean, column, count, duration, fit, line, percent, rate
+from .text import MARK, Line, Role, Span, bar, clean, column, count, duration, fit, join, line, percent, rate, sparkline
 
 __all__ = ["Scenarios", "course_lines", "run_lines", "scenario_lines", "threshold_lines"]
 
 Scenarios: TypeAlias = Sequence[tuple[str, str]]
 
+_THREE_CHARTS_WIDTH: Final = 110
 _STATE_LEVEL: Final = {"failed": Role.CRIT, "broken": Role.CRIT, "stopped": Role.WARN}
 
 
@@ -44,13 +45,16 @@ def run_lines(stress: StressSnapshot, width: int, _height: int | None = None) ->
             fit(line(Span("   no run yet", Role.DIM)), width),
             fit(line(Span("   pick a scenario, set its size, press s", Role.DIM)), width),
         ]
-    mark = "✓" if stress.state == "passed" else "▶" if stress.state == "running" else MARK[level]
+    marks = {"passed": "✓", "running": "‖" if stress.paused else "▶"}
+    mark = marks.get(stress.state, MARK[level])
+    state = "PAUSED" if stress.paused and stress.state == "running" else stress.state.upper()
     share = stress.finished / stress.planned if stress.planned else None
     lines = [
         line(
-            Span(f" {mark} {stress.state.upper()} ", level if level is not Role.OK else Role.STRONG),
+            Span(f" {mark} {state} ", level if level is not Role.OK else Role.STRONG),
             Span(f" {clean(stress.scenario)}", Role.STRONG),
             Span(f"  {duration(stress.elapsed_ns)}", Role.DIM),
+            Span(f"  {stress.rate_factor:.3g} x the rate" if stress.rate_factor != 1 else "", Role.KEY),
             Span(f"  {clean(stress.message)}" if stress.message else "", level if level is not Role.OK else Role.DIM),
         ),
         (
@@ -68,6 +72,7 @@ def run_lines(stress: StressSnapshot, width: int, _height: int | None = None) ->
             ("offered", rate(stress.offered_per_s), Role.TEXT),
             ("achieved", rate(stress.achieved_per_s), Role.STRONG),
             ("under way", count(max(0, stress.started - stress.finished)), Role.TEXT),
+            ("disk syncs", count(stress.disk_syncs), Role.TEXT),
         ),
         _figures(
             ("p50", duration(stress.p50_ns), Role.TEXT),
@@ -114,17 +119,41 @@ def threshold_lines(stress: StressSnapshot, width: int, _height: int | None = No
 
 
 def course_lines(stress: StressSnapshot, width: int, height: int | None = None) -> list[Line]:
-    """The last minute of the run: achieved rate beside the p99 latency; below them who answered and what failed."""
+    """The last minute of the run: rate and latency; below them how long, who answered and what failed."""
     rows = 10 if height is None else height
-    extra = [entry for entry in (_shares(stress), _failures(stress)) if entry]
+    extra = [entry for entry in (_histogram(stress, width), _shares(stress), _failures(stress)) if entry]
     charted = rows - len(extra)
     lines: list[Line] = []
     if charted >= 3 and stress.achieved_history:
-        half = (width - 2) // 2
-        left = chart_lines("achieved", stress.achieved_history, half, charted, rate)
-        right = chart_lines("p99", stress.p99_history_ns, half, charted, lambda ns: duration(int(ns)))
-        lines = [(*fit(a, half), Span("  "), *fit(b, half)) for a, b in zip(left, right, strict=True)]
+        charts: list[tuple[str, Sequence[float], Callable[[float], str]]] = [
+            ("achieved", stress.achieved_history, rate),
+            ("p50", stress.p50_history_ns, _latency),
+            ("p99", stress.p99_history_ns, _latency),
+        ]
+        if width < _THREE_CHARTS_WIDTH:
+            del charts[1]
+        each = (width - 2 * (len(charts) - 1)) // len(charts)
+        columns = [chart_lines(title, values, each, charted, text) for title, values, text in charts]
+        lines = [join([fit(part, each) for part in parts], Span("  ")) for parts in zip(*columns, strict=True)]
     return [fit(entry, width) for entry in (*lines, *extra)][:rows]
+
+
+def _latency(ns: float) -> str:
+    return duration(int(ns))
+
+
+def _histogram(stress: StressSnapshot, width: int) -> Line:
+    """How many requests took how long, on a logarithmic axis."""
+    if not stress.histogram:
+        return ()
+    edges = [edge_ns for edge_ns, _ in stress.histogram]
+    bars = sparkline([number for _, number in stress.histogram], max(1, min(len(edges), width - 34)))
+    return line(
+        Span(" how long     ", Role.DIM),
+        Span(f"{duration(edges[0])} ", Role.TEXT),
+        Span(bars, Role.USED),
+        Span(f" {duration(edges[-1])}", Role.TEXT),
+    )
 
 
 def _shares(stress: StressSnapshot) -> Line:
