@@ -38,6 +38,7 @@ HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
 T = TypeVar("T")
+_ASK_EVERY: Final = 64
 
 
 class Clock(Protocol):
@@ -223,13 +224,18 @@ class _IdleSelector(selectors.DefaultSelector):
         self.when_idle: Callable[[], bool] | None = None
         self.take_in: Callable[[], bool] | None = None
         self._idle: asyncio.Future[None] | None = None
+        self._passes = 0
 
     async def until_idle(self) -> None:
         self._idle = asyncio.get_running_loop().create_future()
         await self._idle
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
+        self._passes += 1
+        # Only the loop's own pipe is watched, and what it brings waits for an idle moment anyhow: most of the time
+        # there is nothing to ask the system for, and asking costs as much as a pass.
+        quiet = self.when_idle is not None and len(self.get_map()) == 1 and self._passes % _ASK_EVERY
+        ready = [] if quiet else super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
         if self._idle is not None and not self._idle.done():

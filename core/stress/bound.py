@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 
 from ..clock import SECOND
@@ -9,26 +10,20 @@ from ..models import CATEGORY_OF, Budget, Category, Operation
 from .arrivals import ClosedUsers, Poisson
 from .scenarios import Scenario
 
-__all__ = ["capacity_of", "capacity_per_s", "demand_of", "limits_alone_ns", "most_within"]
+__all__ = ["capacity_of", "capacity_per_s", "demand_of", "earliest_ns", "limits_alone_ns"]
 
 
-def most_within(budget: Budget, horizon_ns: int, *, at_most: int) -> int:
-    """How many requests one budget lets pass from time 0 up to and including `horizon_ns`, counted up to `at_most`.
+def earliest_ns(budget: Budget, count: int) -> list[int]:
+    """When each of `count` requests may go at the earliest under one budget, from time 0, in nanoseconds.
 
     Each goes as early as every window allows: with `permits` in any half-open window, request n may go once request
     n - permits is a whole window old. To go earlier never helps a later one, so the greedy schedule is the best one.
     """
-    times: list[int] = []
-    while len(times) < at_most:
-        number = len(times)
-        at_ns = max(
-            (times[number - rate.permits] + rate.window_ns for rate in budget.rates if number >= rate.permits),
-            default=0,
-        )
-        if at_ns > horizon_ns:
-            break
-        times.append(at_ns)
-    return len(times)
+    times = [0] * count
+    rates = [(rate.permits, rate.window_ns) for rate in budget.rates]
+    for number in range(min((permits for permits, _ in rates), default=count), count):
+        times[number] = max(times[number - permits] + window_ns for permits, window_ns in rates if number >= permits)
+    return times
 
 
 def limits_alone_ns(brokers: Mapping[str, Iterable[Budget]], demand: Mapping[Category, int]) -> int:
@@ -40,11 +35,13 @@ def limits_alone_ns(brokers: Mapping[str, Iterable[Budget]], demand: Mapping[Cat
     on both together); a sum of polymatroids is one again, whose bounds are the sums. So the demand fits exactly when
     orders, reads and both together fit the summed bounds; the time is found by bisection.
     """
-    budgets = [tuple(each) for each in brokers.values()]
     orders, reads = demand.get(Category.ORDERS, 0), demand.get(Category.READS, 0)
+    brokers_times = [
+        [(budget.categories, earliest_ns(budget, orders + reads)) for budget in budgets] for budgets in brokers.values()
+    ]
 
     def fits(horizon_ns: int) -> bool:
-        room = [_room(each, horizon_ns, orders, reads) for each in budgets]
+        room = [_room(each, horizon_ns, orders, reads) for each in brokers_times]
         return (
             sum(row[0] for row in room) >= orders
             and sum(row[1] for row in room) >= reads
@@ -63,12 +60,14 @@ def limits_alone_ns(brokers: Mapping[str, Iterable[Budget]], demand: Mapping[Cat
     return high_ns
 
 
-def _room(budgets: tuple[Budget, ...], horizon_ns: int, orders: int, reads: int) -> tuple[int, int, int]:
+def _room(
+    budgets: Iterable[tuple[frozenset[str], list[int]]], horizon_ns: int, orders: int, reads: int
+) -> tuple[int, int, int]:
     """The most orders, the most reads, and the most of both together that one broker passes within the time."""
     most_orders, most_reads, most_both = orders, reads, orders + reads
-    for budget in budgets:
-        counts_orders, counts_reads = Category.ORDERS in budget.categories, Category.READS in budget.categories
-        room = most_within(budget, horizon_ns, at_most=orders + reads)
+    for categories, times in budgets:
+        counts_orders, counts_reads = Category.ORDERS in categories, Category.READS in categories
+        room = bisect_right(times, horizon_ns)
         if counts_orders:
             most_orders = min(most_orders, room)
         if counts_reads:

@@ -6,6 +6,7 @@ itself adds (its lag) is measured apart, so that a run in which it fell behind s
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,7 +16,6 @@ from random import Random
 from typing import Final
 
 import anyio
-from anyio.abc import TaskGroup
 
 from ..bus import Subscription
 from ..clock import MILLISECOND, SECOND, Clock
@@ -225,9 +225,11 @@ class Run:
         self.start_ns = self.end_ns = self._origin_ns = self._clock.now_ns()
         self.timeline = Timeline(self.start_ns)
         async with anyio.create_task_group() as watching:
-            async with anyio.create_task_group() as tasks:
-                watching.start_soon(self._look, tasks.cancel_scope)
-                await self._send_all(tasks)
+            with anyio.CancelScope() as work:
+                watching.start_soon(self._look, work)
+                # asyncio's own group: a task of anyio's costs more than all else that an arrival takes here.
+                async with asyncio.TaskGroup() as tasks:
+                    await self._send_all(tasks)
             watching.cancel_scope.cancel()
         if not self.finished:
             self.end_ns = self._clock.now_ns()
@@ -238,7 +240,7 @@ class Run:
         if self._stop_ns is not None:
             self.state = RunState.STOPPED
 
-    async def _send_all(self, tasks: TaskGroup) -> None:
+    async def _send_all(self, tasks: asyncio.TaskGroup) -> None:
         arrivals = self.scenario.arrivals
         assert arrivals is not None  # noqa: S101 - a scenario with a journey has arrivals
         rng = Random(f"{self.seed} arrivals")
@@ -246,7 +248,7 @@ class Run:
             for number, offset_ns in enumerate(arrivals.starts_ns()):
                 if not await self._until_due(offset_ns):
                     return
-                tasks.start_soon(self._user, number, arrivals, Random(f"{self.seed} user {number}"))
+                tasks.create_task(self._user(number, arrivals, Random(f"{self.seed} user {number}")))
             return
         for number, offset_ns in enumerate(arrivals.offsets_ns(rng)):
             if not await self._until_due(offset_ns):
@@ -268,7 +270,7 @@ class Run:
     def _ending(self) -> bool:
         return self._enough or self._stop_ns is not None
 
-    def _arrive(self, tasks: TaskGroup, number: int, intended_ns: int) -> None:
+    def _arrive(self, tasks: asyncio.TaskGroup, number: int, intended_ns: int) -> None:
         self.timeline.offered(self._clock.now_ns())
         if self._in_flight >= self.scenario.in_flight_max:
             # Dropped aloud: an arrival that nobody could take is a failure, not something that never was.
@@ -279,7 +281,7 @@ class Run:
         if self.scenario.pick == "one":
             journey = (self._draw(),)
         self._in_flight += 1
-        tasks.start_soon(self._journey, Session(number), journey, intended_ns)
+        tasks.create_task(self._journey(Session(number), journey, intended_ns))
 
     def _draw(self) -> Step:
         return self._journey_rng.choices(self.scenario.journey, self._weights)[0]
