@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from .advice import Forecaster
-from .balancer import IntelligentLoadBalancer
+from .balancer import Candidate, IntelligentLoadBalancer
 from .brokers.base import HasSession, TradingAPI
 from .clock import HOUR, SECOND, Clock
 from .limiter import EnhancedRateLimiter
-from .models import BrokerSnapshot, Category, HealthStatus
+from .models import CATEGORY_OF, BrokerSnapshot, Category, HealthStatus, Operation, WindowHeadroom
 
 __all__ = ["Account"]
+
+_new: Final = tuple.__new__  # what a named tuple calls, without the call around it
 
 
 @dataclass(slots=True)
@@ -28,6 +31,25 @@ class Account:
     refusals: int = 0
     weights: dict[Category, float] = field(default_factory=dict)
     forecaster: Forecaster = field(default_factory=Forecaster)
+    session: HasSession | None = field(init=False)  # what the adapter of a real log-in tells besides
+
+    def __post_init__(self) -> None:
+        # Asked once: to see whether a class has all methods of a protocol costs more than a whole snapshot.
+        self.session = self.api if isinstance(self.api, HasSession) else None
+
+    def candidate(self, operation: Operation, symbols: int, now_ns: int) -> Candidate:
+        """The account as the balancer sees it, for one operation."""
+        category = CATEGORY_OF[operation]
+        wait_ns, queued, in_flight, limited, rooms = self.limiter.look(
+            category, self.api.cost(operation, symbols=symbols)
+        )
+        barred = "drained" if self.drained else "blocked for the day" if self.blocked_until_ns > now_ns else ""
+        weight = self.weights.get(category, 1.0)
+        return _new(Candidate, (self.name, wait_ns, queued, in_flight, rooms, limited, barred, weight))
+
+    def windows(self, now_ns: int) -> tuple[WindowHeadroom, ...]:
+        """Every window with its forecast: the scored one where somebody looks after the account, else the limiter's."""
+        return self.forecaster.fill(now_ns, self.limiter.headroom(forecasts=not self.forecaster.knows))
 
     def health(self, balancer: IntelligentLoadBalancer, now_ns: int) -> tuple[HealthStatus, str]:
         """How the account is, and why in one line: the operator's word first, then the broker's, then what we saw."""
@@ -42,7 +64,7 @@ class Account:
 
     def token_left_ns(self, clock: Clock) -> int | None:
         """How long the access token is still good; None when nobody says."""
-        expires_ns = self.api.token_expires_epoch_ns if isinstance(self.api, HasSession) else 0
+        expires_ns = self.session.token_expires_epoch_ns if self.session is not None else 0
         return expires_ns - clock.epoch_ns() if expires_ns else None
 
     def snapshot(
@@ -64,7 +86,7 @@ class Account:
             drained=self.drained,
             cap=limiter.cap,
             token_expires_in_ns=self.token_left_ns(clock),
-            windows=self.forecaster.fill(now_ns, limiter.headroom()),
+            windows=self.windows(now_ns),
             latency=balancer.latency(self.name),
             requests=self.requests,
             errors=self.errors,

@@ -8,7 +8,6 @@ from typing import Final
 import anyio
 
 from .accounts import Account
-from .brokers.base import HasSession
 from .clock import SECOND
 from .errors import HeadroomError
 from .manager import MultiAPIManager
@@ -50,7 +49,7 @@ class Caretaker:
 
     def _compare_clocks(self, name: str, account: Account) -> None:
         """Tell once when a broker's clock and ours part, and again after they had agreed."""
-        skew_ns = account.api.clock_skew_ns if isinstance(account.api, HasSession) else None
+        skew_ns = account.session.clock_skew_ns if account.session is not None else None
         if skew_ns is None or abs(skew_ns) <= SKEW_MAX_NS:
             self._skewed.discard(name)
         elif name not in self._skewed:

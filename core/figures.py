@@ -34,9 +34,7 @@ def broker_snapshots(
 ) -> tuple[BrokerSnapshot, ...]:
     """Every account as it stands now."""
     traffic = balancer.traffic_shares()
-    capacity = balancer.capacity_shares(
-        {name: account.limiter.headroom(forecasts=False) for name, account in accounts.items()}
-    )
+    capacity = balancer.capacity_shares({name: account.limiter.rooms() for name, account in accounts.items()})
     return tuple(
         account.snapshot(balancer, clock, traffic_share=traffic.get(name, 0.0), capacity_share=capacity.get(name, 0.0))
         for name, account in accounts.items()
@@ -47,25 +45,26 @@ def usable_windows(
     accounts: Mapping[str, Account], balancer: IntelligentLoadBalancer, now_ns: int
 ) -> Mapping[str, Mapping[str, Sequence[WindowHeadroom]]]:
     """The windows of every account that may be routed to, by category."""
-    return {
-        name: {category: account.limiter.headroom(category, forecasts=False) for category in Category}
-        for name, account in accounts.items()
-        if account.health(balancer, now_ns)[0] in _USABLE
-    }
+    found: dict[str, Mapping[str, Sequence[WindowHeadroom]]] = {}
+    for name, account in accounts.items():
+        if account.health(balancer, now_ns)[0] in _USABLE:
+            counted = [budget.categories for budget in account.limiter.budgets for _ in budget.rates]
+            windows = list(zip(counted, account.limiter.headroom(forecasts=False), strict=True))
+            found[name] = {
+                category: [window for categories, window in windows if category in categories] for category in Category
+            }
+    return found
 
 
-def rate_limit_analytics(accounts: Mapping[str, Account]) -> dict[str, dict[str, Any]]:
+def rate_limit_analytics(accounts: Mapping[str, Account], now_ns: int) -> dict[str, dict[str, Any]]:
     """Per account how full each window is, and when it ends."""
-    return {
-        name: {
-            "rate_limit_status": {
-                **(status := account.limiter.get_status()),
-                "usage_percentages": {window: row["usage_percentage"] for window, row in status["windows"].items()},
-            },
-            "predictive_analytics": predictive_analytics(account.limiter.headroom()),
-        }
-        for name, account in accounts.items()
-    }
+    analytics = {}
+    for name, account in accounts.items():
+        windows = account.windows(now_ns)
+        status = account.limiter.get_status(windows)
+        status["usage_percentages"] = {window: row["usage_percentage"] for window, row in status["windows"].items()}
+        analytics[name] = {"rate_limit_status": status, "predictive_analytics": predictive_analytics(windows)}
+    return analytics
 
 
 def levers_of(accounts: Mapping[str, Account], read_max_age_ns: Mapping[Operation, int]) -> Levers:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .accounts import Account
 from .advice import Advisor, Levers
-from .balancer import Candidate, IntelligentLoadBalancer, RetryBudget, RoutingRules
+from .balancer import Candidate, Choice, IntelligentLoadBalancer, RetryBudget, RoutingRules
 from .brokers.base import TradingAPI
 from .bus import EventBus
 from .calls import OF_ONE_BROKER, SHARED_READS, Call, parse_call, parse_operation
@@ -38,7 +38,6 @@ from .models import (
     Category,
     Counters,
     Decision,
-    HealthStatus,
     Operation,
     Priority,
     RouterSnapshot,
@@ -319,16 +318,13 @@ class MultiAPIManager:
                 raise
         return place
 
-    def _last_useful_ns(self, decision: Decision, deadline_ns: int) -> int:
+    def _last_useful_ns(self, decision: Choice, deadline_ns: int) -> int:
         """Until when a permit is worth having: later, the answer would come too late, and the permit would be wasted.
 
         At least half of the time left is given to waiting, so that a slow broker is not written off by a guess.
         """
         now_ns = self.clock.now_ns()
-        latency_ns = next(
-            round(terms.latency_s * SECOND) for terms in decision.candidates if terms.name == decision.chosen
-        )
-        return deadline_ns - min(latency_ns, max(0, deadline_ns - now_ns) // 2)
+        return deadline_ns - min(round(decision.latency_s * SECOND), max(0, deadline_ns - now_ns) // 2)
 
     def preview(self, operation: Operation, *, only: str | None = None) -> Decision:
         """The broker that `operation` would go to now, and why; nothing is counted. Raises ConfigError for `only`."""
@@ -341,11 +337,15 @@ class MultiAPIManager:
             pin=only or "",
             deadline_ns=self.config.deadline_ms * MILLISECOND,
             counted=False,
-        )
+        ).decision()
+
+    def _candidates(self, operation: Operation, symbols: int) -> list[Candidate]:
+        now_ns = self.clock.now_ns()
+        return [account.candidate(operation, symbols, now_ns) for account in self._accounts.values()]
 
     def _decide(
         self, operation: Operation, deadline_ns: int, symbols: int, only: str | None, exclude: Collection[str]
-    ) -> Decision:
+    ) -> Choice:
         """The balancer's choice. Raises NoBrokerAvailable with the reason that bars each."""
         decision = self.balancer.choose(
             operation,
@@ -359,30 +359,6 @@ class MultiAPIManager:
             message = f"no broker can take {operation.value} now: {decision.reason}"
             raise NoBrokerAvailable(message)
         return decision
-
-    # -- what the balancer sees ---------------------------------------------------------------------------------------
-
-    def _candidates(self, operation: Operation, symbols: int) -> tuple[Candidate, ...]:
-        category = CATEGORY_OF[operation]
-        now_ns = self.clock.now_ns()
-        candidates = []
-        for name, account in self._accounts.items():
-            limiter = account.limiter
-            limited = limiter.limited_for_ns > 0
-            candidates.append(
-                Candidate(
-                    name,
-                    wait_ns=limiter.time_to_available_ns(category, account.api.cost(operation, symbols=symbols)),
-                    queued=limiter.waiting,
-                    in_flight=limiter.in_flight,
-                    windows=limiter.headroom(category, forecasts=False),
-                    health=HealthStatus.LIMITED if limited else HealthStatus.UNKNOWN,
-                    drained=account.drained,
-                    blocked=account.blocked_until_ns > now_ns,
-                    weight=account.weights.get(category, 1.0),
-                )
-            )
-        return tuple(candidates)
 
     def _new_tag(self) -> str:
         """For a caller without an engine: 19 letters and digits, 72 of their bits drawn at random."""
@@ -400,6 +376,8 @@ class MultiAPIManager:
 
         A router hands in its own snapshot, which knows of orders and incidents too.
         """
+        if snapshot is None and not self.advisor.due(self.clock.now_ns()):
+            return self.advisor.suggestions
         self.advisor.levers = self.levers()
         return self.advisor.observe(snapshot or self.snapshot())
 
@@ -425,7 +403,7 @@ class MultiAPIManager:
 
     async def get_rate_limit_analytics(self) -> dict[str, dict[str, Any]]:
         """Per account `rate_limit_status` (how full each window is) and `predictive_analytics` (when it ends)."""
-        return rate_limit_analytics(self._accounts)
+        return rate_limit_analytics(self._accounts, self.clock.now_ns())
 
     async def get_load_balancing_insights(self) -> dict[str, Any]:
         """`total_routings`, `api_distribution`, `load_balance_efficiency` (0..1) and what else the balancer learned.
@@ -440,8 +418,10 @@ class MultiAPIManager:
     def efficiency(self) -> float | None:
         """Work done by the most that could have been done, 0..1; None until there was any."""
         now_ns = self.clock.now_ns()
-        self.balancer.efficiency.tick(now_ns, usable_windows(self._accounts, self.balancer, now_ns))
-        return self.balancer.efficiency.value
+        meter = self.balancer.efficiency
+        if meter.due(now_ns):
+            meter.tick(now_ns, usable_windows(self._accounts, self.balancer, now_ns))
+        return meter.value
 
     async def get_optimization_suggestions(self) -> list[dict[str, Any]]:
         """What the advisor sees in the present figures, most urgent first."""

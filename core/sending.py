@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 import anyio
 
 from .accounts import Account
-from .balancer import IntelligentLoadBalancer
+from .balancer import Choice, IntelligentLoadBalancer
 from .brokers.base import TradingAPI
 from .bus import EventBus
 from .clock import MILLISECOND, SECOND, Clock
@@ -26,7 +26,7 @@ from .errors import (
     RateLimited,
 )
 from .limiter import Permit
-from .models import CATEGORY_OF, Category, Decision, Incident, Operation, Priority, RequestDone
+from .models import CATEGORY_OF, Category, Incident, Operation, Priority, RequestDone
 from .reads import SharedReads
 
 __all__ = ["AuditLogger", "Reservation", "Sender"]
@@ -53,7 +53,7 @@ class Reservation:
 
     sender: Sender
     account: Account
-    decision: Decision
+    decision: Choice
     operation: Operation
     priority: Priority
     deadline_ns: int

@@ -103,14 +103,17 @@ class Advisor:
         """
         self._remembered = dict(dismissed)
 
+    def due(self, now_ns: int) -> bool:
+        """Whether a snapshot of `now_ns` would be judged; within half a second of the last one it is not."""
+        return self._seen_ns is None or not 0 <= now_ns - self._seen_ns < _SETTLE_NS
+
     def observe(self, snapshot: RouterSnapshot) -> tuple[Suggestion, ...]:
         """Learn one snapshot and judge anew. A snapshot older than the last one begins a new history."""
         now_ns = snapshot.at_ns
-        if self._seen_ns is not None:
-            if now_ns < self._seen_ns:
-                self._history, self._entries = History(), {}
-            elif now_ns - self._seen_ns < _SETTLE_NS:
-                return self._suggestions
+        if not self.due(now_ns):
+            return self._suggestions
+        if self._seen_ns is not None and now_ns < self._seen_ns:
+            self._history, self._entries = History(), {}
         self._seen_ns = now_ns
         if self._remembered_until_ns is None:
             self._remembered_until_ns = now_ns + _REMEMBERED_NS

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from ..clock import HOUR, MILLISECOND, SECOND
+from ..clock import HOUR, MILLISECOND, MINUTE, SECOND
 from ..models import (
     BrokerSnapshot,
     Budget,
@@ -98,9 +99,9 @@ class Finding:
         return f"{self.kind}:{self.provider}" if self.provider else self.kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context:
-    """One snapshot, its history, and what is shown already."""
+    """One snapshot, its history, and what is shown already. What every kind asks for is reckoned once."""
 
     snapshot: RouterSnapshot
     history: History
@@ -119,7 +120,7 @@ class Context:
         """Whether the router carries out this kind of command."""
         return kind in self.levers.commands
 
-    @property
+    @cached_property
     def usable(self) -> tuple[BrokerSnapshot, ...]:
         """The brokers that may be chosen now."""
         return tuple(broker for broker in self.snapshot.brokers if is_usable(broker))
@@ -131,18 +132,23 @@ class Context:
         """Per usable broker the windows that count `category`, or those that bound its total."""
         return {broker.name: counting(broker, category) for broker in self.usable}
 
-    def demand_per_s(self, span_ns: int = 60 * SECOND) -> float:
-        """What all brokers together were asked a second: the recorded demand of the what-ifs."""
-        return sum(history.per_s(span_ns) for history in self.history.brokers.values())
+    @cached_property
+    def demand_per_s(self) -> float:
+        """What all brokers together were asked a second, in the last minute: the recorded demand of the what-ifs."""
+        return sum(history.per_s(MINUTE) for history in self.history.brokers.values())
+
+    def total_gained(self, field: str, span_ns: int) -> int:
+        """How much a running total grew at all brokers together."""
+        return sum(history.gained(field, span_ns) for history in self.history.brokers.values())
 
     def what_if(self, *, drained: Collection[str] = (), caps: Mapping[str, float] | None = None) -> Projection:
         """The recorded demand poured into the usable brokers, were some drained or capped."""
-        return what_if(self.windows(), self.demand_per_s(), drained=drained, caps=caps)
+        return what_if(self.windows(), self.demand_per_s, drained=drained, caps=caps)
 
     def as_now(self) -> Projection:
         """The recorded demand, split as it is split now."""
         shares = {broker.name: broker.traffic_share for broker in self.snapshot.brokers}
-        return what_if(self.windows(), self.demand_per_s(), fixed=shares)
+        return what_if(self.windows(), self.demand_per_s, fixed=shares)
 
 
 def is_usable(broker: BrokerSnapshot) -> bool:

@@ -123,6 +123,11 @@ class Forecaster:
         self._observed_ns = now_ns
         return self.fill(now_ns, windows)
 
+    @property
+    def knows(self) -> bool:
+        """Whether anything was observed."""
+        return bool(self._latest)
+
     def fill(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> tuple[WindowHeadroom, ...]:
         """The same windows with the forecasts of the last `observe`, as seen from now."""
         passed_ns = now_ns - self._observed_ns

@@ -92,7 +92,7 @@ def window_exhausting(context: Context) -> Iterator[Finding]:
             evidence=f"{window.free} of {window.rate.permits} permits left at {forecast.rate_per_s:.1f}/s; runs out in "
             f"{seconds(forecast.earliest_in_ns)} to {seconds(forecast.latest_in_ns)}, "
             f"{percent(forecast.probability_60s)} within 60 s",
-            effect=f"at {context.demand_per_s():.1f}/s, {broker.name} carrying {percent(then.shares[broker.name])} "
+            effect=f"at {context.demand_per_s:.1f}/s, {broker.name} carrying {percent(then.shares[broker.name])} "
             f"instead of {percent(broker.traffic_share)}: a window is full {seconds(then.exhausted_in_ns[broker.name])}"
             f" instead of {seconds(now.exhausted_in_ns[broker.name])} from now; served {percent(then.served)} "
             f"instead of {percent(now.served)}",
@@ -283,7 +283,7 @@ def usage_spike(context: Context) -> Iterator[Finding]:
 def one_carries_all(context: Context) -> Iterator[Finding]:
     """One broker had 90 % of the last minute's traffic and less than 60 % of the capacity, others being usable."""
     for broker in context.usable:
-        busy = context.demand_per_s() >= 0.5
+        busy = context.demand_per_s >= 0.5
         if not busy or not context.others(broker) or broker.capacity_share >= 0.6:
             continue
         if not context.over(f"one_carries_all:{broker.name}", broker.traffic_share, context.settings.one_carries):
@@ -307,10 +307,10 @@ def one_carries_all(context: Context) -> Iterator[Finding]:
 
 def headroom_unused(context: Context) -> Iterator[Finding]:
     """A usable broker got less than 2 % of the traffic for 5 minutes while a window elsewhere passed 80 %."""
+    total = context.total_gained("requests", 5 * MINUTE)
     for broker in context.usable:
         history = context.of(broker)
         gained = history.gained("requests", 5 * MINUTE)
-        total = sum(other.gained("requests", 5 * MINUTE) for other in context.history.brokers.values())
         tight = [other for other in context.others(broker) if any(window.soft for window in other.windows)]
         if len(history.last(5 * MINUTE)) < 120 or not tight or total < 60:
             continue
@@ -375,7 +375,7 @@ def resume_drained(context: Context) -> Iterator[Finding]:
             continue
         now = context.what_if()
         windows = {**context.windows(), broker.name: counting(broker, None)}
-        then = what_if(windows, context.demand_per_s())
+        then = what_if(windows, context.demand_per_s)
         can = context.can(ResumeProvider)
         yield Finding(
             kind="resume_drained",

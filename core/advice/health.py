@@ -55,7 +55,7 @@ def _without(context: Context, broker: BrokerSnapshot) -> str:
     then = context.what_if(drained=[broker.name])
     busiest = max(others, key=lambda other: then.fullest[other.name])
     return (
-        f"without {broker.name} the others serve {percent(then.served)} of {context.demand_per_s():.1f}/s; "
+        f"without {broker.name} the others serve {percent(then.served)} of {context.demand_per_s:.1f}/s; "
         f"{busiest.name} would be {percent(then.fullest[busiest.name])} full"
     )
 
@@ -206,14 +206,14 @@ def queue_dominates(context: Context) -> Iterator[Finding]:
     wait_s = sum(wait for wait, _ in waits) / len(waits)
     now = context.what_if()
     rooms = context.windows()
-    twice = context.demand_per_s() / (len(rooms) + 1) * len(rooms) if rooms else 0.0
+    twice = context.demand_per_s / (len(rooms) + 1) * len(rooms) if rooms else 0.0
     yield Finding(
         kind="queue_dominates",
         severity=Severity.WARNING,
         title="Waiting for permits takes longer than the brokers do: add a broker",
         evidence=f"{percent(share)} of {len(waits)} decisions in the last minute; mean wait {wait_s:.2f} s, queued now "
         f"{sum(broker.queued for broker in context.snapshot.brokers)}",
-        effect=f"one more of the same size leaves {twice:.1f}/s to these, of {context.demand_per_s():.1f}/s of which "
+        effect=f"one more of the same size leaves {twice:.1f}/s to these, of {context.demand_per_s:.1f}/s of which "
         f"they serve {percent(now.served)}",
     )
 
@@ -283,7 +283,7 @@ def no_redundancy(context: Context) -> Iterator[Finding]:
         provider=last.name,
         title=f"Only {last.name} is left",
         evidence=", ".join(out),
-        effect=f"it serves {percent(then.served)} of {context.demand_per_s():.1f}/s; should it fail, nothing is served",
+        effect=f"it serves {percent(then.served)} of {context.demand_per_s:.1f}/s; should it fail, nothing is served",
     )
 
 

@@ -15,6 +15,7 @@ from ..models import BreakerState, BrokerSnapshot, Decision, RouterSnapshot
 __all__ = ["BrokerHistory", "History", "Sample"]
 
 _KEPT = 900
+_USUAL_EVERY_NS = 5 * SECOND  # what is usual changes slowly, and a median of hundreds is a sort
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +28,27 @@ class Sample:
     refusals: int
     queued: int
     ewma_ns: int
-    closed: bool
+    trips: int
     burst_full: bool
 
 
 class BrokerHistory:
     """The samples of one broker, oldest first; at most a quarter of an hour of them."""
 
-    __slots__ = ("samples",)
+    __slots__ = ("_at_ns", "_closed", "_trips", "_usual", "samples")
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
+        self._closed = True
+        self._trips = 0
+        self._usual: tuple[int, float | None] = (-_USUAL_EVERY_NS, None)
+        self._at_ns: list[int] = []  # theirs, apart: a search by key would call for each step
 
     def add(self, at_ns: int, broker: BrokerSnapshot) -> None:
+        closed = broker.breaker is BreakerState.CLOSED
+        self._trips += bool(self.samples) and self._closed and not closed
+        self._closed = closed
+        self._at_ns.append(at_ns)
         self.samples.append(
             Sample(
                 at_ns,
@@ -48,32 +57,36 @@ class BrokerHistory:
                 broker.refusals,
                 broker.queued,
                 broker.latency.ewma_ns,
-                broker.breaker is BreakerState.CLOSED,
+                self._trips,
                 any(window.rate.window_ns <= SECOND and window.free <= 0 for window in broker.windows),
             )
         )
         if len(self.samples) > 2 * _KEPT:
             del self.samples[:-_KEPT]
+            del self._at_ns[:-_KEPT]
 
     def last(self, span_ns: int, *, until_ns: int = 0) -> list[Sample]:
         """The samples of the last `span_ns`, without those of the last `until_ns`."""
-        samples = self.samples
-        if not samples:
-            return []
-        now_ns = samples[-1].at_ns
-        first = bisect_left(samples, now_ns - span_ns, key=_at_ns)
-        return samples[first : bisect_left(samples, now_ns - until_ns + 1, key=_at_ns)]
+        first, end = self._between(span_ns, until_ns)
+        return self.samples[first:end]
+
+    def _between(self, span_ns: int, until_ns: int) -> tuple[int, int]:
+        at_ns = self._at_ns
+        if not at_ns:
+            return 0, 0
+        first = bisect_left(at_ns, at_ns[-1] - span_ns)
+        return first, bisect_left(at_ns, at_ns[-1] - until_ns + 1) if until_ns else len(at_ns)
 
     def gained(self, field: str, span_ns: int, *, until_ns: int = 0) -> int:
         """How much a running total grew; a total that starts again from 0 counts as no growth."""
-        seen = self.last(span_ns, until_ns=until_ns)
-        return max(0, getattr(seen[-1], field) - getattr(seen[0], field)) if seen else 0
+        first, end = self._between(span_ns, until_ns)
+        return max(0, getattr(self.samples[end - 1], field) - getattr(self.samples[first], field)) if end > first else 0
 
     def per_s(self, span_ns: int, *, until_ns: int = 0) -> float:
         """Requests a second, over the part of the span that was seen."""
-        seen = self.last(span_ns, until_ns=until_ns)
-        passed_ns = seen[-1].at_ns - seen[0].at_ns if seen else 0
-        return max(0, seen[-1].requests - seen[0].requests) * SECOND / passed_ns if passed_ns else 0.0
+        first, end = self._between(span_ns, until_ns)
+        passed_ns = self._at_ns[end - 1] - self._at_ns[first] if end > first else 0
+        return self.gained("requests", span_ns, until_ns=until_ns) * SECOND / passed_ns if passed_ns else 0.0
 
     def peak_per_s(self, span_ns: int) -> float:
         """The busiest second."""
@@ -86,18 +99,16 @@ class BrokerHistory:
         return max(rates, default=0.0)
 
     def usual_ewma_ns(self, span_ns: int, *, until_ns: int) -> float | None:
-        """The middle of the latencies before the last `until_ns`; None without enough of them."""
-        seen = [sample.ewma_ns for sample in self.last(span_ns, until_ns=until_ns) if sample.ewma_ns]
-        return median(seen) if len(seen) >= 20 else None
+        """The middle of the latencies before the last `until_ns`, as of a few seconds ago; None without enough."""
+        now_ns = self._at_ns[-1] if self._at_ns else 0
+        if now_ns - self._usual[0] >= _USUAL_EVERY_NS:
+            seen = [sample.ewma_ns for sample in self.last(span_ns, until_ns=until_ns) if sample.ewma_ns]
+            self._usual = now_ns, median(seen) if len(seen) >= 20 else None
+        return self._usual[1]
 
     def trips(self, span_ns: int) -> int:
         """How often the breaker left its closed state."""
-        seen = self.last(span_ns)
-        return sum(before.closed and not after.closed for before, after in pairwise(seen))
-
-
-def _at_ns(sample: Sample) -> int:
-    return sample.at_ns
+        return self.gained("trips", span_ns)
 
 
 class History:

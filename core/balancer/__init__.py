@@ -5,6 +5,7 @@ from __future__ import annotations
 from .balancer import BalancerSettings, BreakerView, IntelligentLoadBalancer
 from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
+from .choice import Choice
 from .cost import Prices
 from .efficiency import EfficiencyMeter, Room, most, room_of
 from .load import BrokerLoad, LatencyMeter, PeakEwma
@@ -17,6 +18,7 @@ __all__ = [
     "BreakerView",
     "BrokerLoad",
     "Candidate",
+    "Choice",
     "CircuitBreaker",
     "EfficiencyMeter",
     "HedgePolicy",

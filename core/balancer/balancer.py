@@ -4,13 +4,15 @@ The cost of a broker is the expected time until the operation is done there, eve
 
     wait      until the limiter has a permit for this category and cost
     queue     until those who wait already have theirs
-    latency   of this operation there, as its answers rise and fall, and with more in flight than usual
-    failure   the chance of a failure times what one costs: a read goes elsewhere, an order may have to be looked up
+    latency   of this operation there, as its answers rise and fall, with more in flight than usual, and a share of the
+              slowest: of two that are as quick in the mean the steadier one is better
+    failure   the chance of a failure times what one costs: a read goes elsewhere, an order may have to be looked up.
+              One that owes an answer for longer than its answers ever take has probably gone
     headroom  the price of the permit: what its loss may cost later, more the fuller and the longer the window
 
 The cheapest wins, within rules that no figure outweighs: never one that is open, drained, blocked, refused or excluded;
-never one that has to wait while another has a permit now; one that is limited only when no other is left. Near-ties go
-to the broker with the most headroom.
+never one that has to wait while another has a permit now, unless that one has fallen silent; one that is limited only
+when no other is left. Near-ties go to the broker with the most headroom.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import math
 import random
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from ..clock import MILLISECOND, SECOND, Clock, SystemClock
@@ -31,24 +34,19 @@ from ..models import (
     Decision,
     HealthStatus,
     LatencySnapshot,
-    WindowHeadroom,
+    WindowRoom,
 )
-from .breaker import BreakerSettings, CircuitBreaker
+from .breaker import BreakerSettings
 from .candidate import NO_RULES, Candidate, RoutingRules
-from .choice import cheapest, in_time, nobody, ready, ruled_out
+from .choice import Choice, cheapest, hurry, in_time, nobody, probe_of, ready, ruled_out
 from .cost import NO_SCARCITY, Cost, Prices, Scarcity, next_minute, scarcities, weigh
 from .efficiency import EfficiencyMeter
-from .known import Known, Recent
+from .known import DOUBT, HALF_OPEN, OPEN, Known, Recent
 from .load import LatencyMeter
 
 __all__ = ["BalancerSettings", "BreakerView", "IntelligentLoadBalancer"]
 
 _ORDERS: Final = frozenset(operation for operation, category in CATEGORY_OF.items() if category is Category.ORDERS)
-_OUT: Final[Mapping[HealthStatus, str]] = {
-    HealthStatus.AUTH_FAILED: "log-in refused",
-    HealthStatus.BLOCKED_FOR_DAY: "blocked for the day",
-    HealthStatus.DRAINED: "drained",
-}
 _WORKS: Final = frozenset({"ok", "refused"})
 _FAILS: Final = frozenset({"not_sent", "unknown", "error"})
 OUTCOMES: Final = _WORKS | _FAILS | {"limited", "auth"}
@@ -58,9 +56,8 @@ OUTCOMES: Final = _WORKS | _FAILS | {"limited", "auth"}
 class BalancerSettings:
     """Prices and bounds. Costs that differ by less than `near_s` or `near_share` of the best are a tie.
 
-    An answer is slow when it takes longer than `slow_s` and `slow_factor` times the others' usual. `stalled` requests
-    without an answer for far longer than usual open a breaker. A probe that nobody sends is taken from the traffic
-    after `probe_grace_ns`. `decisions` are kept.
+    An answer is slow when it takes longer than `slow_s` and `slow_factor` times the others' usual. A probe that nobody
+    sends is taken from the traffic after `probe_grace_ns`. `decisions` are kept.
     """
 
     prices: Prices = field(default_factory=Prices)
@@ -68,7 +65,6 @@ class BalancerSettings:
     near_share: float = 0.1
     slow_s: float = 0.5
     slow_factor: float = 5.0
-    stalled: int = 3
     probe_grace_ns: int = SECOND
     decisions: int = 512
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
@@ -98,17 +94,17 @@ class IntelligentLoadBalancer:
         settings: BalancerSettings | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
+        self._now_ns = self._clock.now_ns
         self._random = rng or random.Random(0)
         self._settings = settings or BalancerSettings()
         self._known: dict[str, Known] = {}
         self._demand = Recent()
         self._began_ns = self._clock.now_ns()
         self._scarce: Mapping[str, Scarcity] = {}
-        self._scarce_for: list[bool] = []
+        self._scarce_for: list[int] = []
         self._scarce_until_ns = 0
         self._serial = 0
-        self._ring: deque[Decision] = deque(maxlen=self._settings.decisions)
-        self._outcomes: dict[int, str] = {}
+        self._ring: deque[Choice] = deque(maxlen=self._settings.decisions)
         self.efficiency = EfficiencyMeter()
         self.set_apis(apis)
 
@@ -138,7 +134,7 @@ class IntelligentLoadBalancer:
         exclude: Collection[str] = (),
         deadline_ns: int | None = None,
         counted: bool = True,
-    ) -> Decision:
+    ) -> Choice:
         """The broker that `operation` goes to, with what each one would have cost.
 
         `pin` and `exclude` are this one request's own, on top of `rules`. `deadline_ns`: nanoseconds left for an
@@ -146,56 +142,48 @@ class IntelligentLoadBalancer:
         take it, and `reason` then says why in one line. Not `counted`, it is only what the choice would be: no share,
         no place in the log.
         """
-        now_ns = self._clock.now_ns()
+        now_ns = self._now_ns()
         orders = operation in _ORDERS
-        free = rules is NO_RULES and not pin and not exclude
-        knowns = [self._known.get(candidate.name) or self._of(candidate.name) for candidate in candidates]
-        # What rules out comes first: a broker that is out of the question must not be probed with this request either.
-        barred = [
-            ("" if free and candidate.weight > 0 else ruled_out(candidate, rules, pin, exclude))
-            or self._bar(candidate, known, known.breakers[orders], now_ns)
-            for candidate, known in zip(candidates, knowns, strict=True)
-        ]
-        scarcity = self._scarcity(candidates, barred, now_ns)
+        ruled = rules.bars or pin or exclude
+        known_of = self._known.get
+        knowns: list[Known] = []
+        barred: list[str] = []
+        able: list[int] = []
+        for i, candidate in enumerate(candidates):
+            known = known_of(candidate.name) or self._of(candidate.name)
+            knowns.append(known)
+            # What rules out comes first: a broker that is out of the question must not be probed with this request
+            # either.
+            why = ruled_out(candidate, rules, pin, exclude) if ruled or candidate.weight <= 0 else ""
+            why = why or candidate.barred or known.bar(now_ns, orders=orders)
+            barred.append(why)
+            if not why:
+                able.append(i)
+        scarcity = self._scarcity(candidates, able, now_ns)
         prices, cold_s = self._settings.prices, -1.0
+        tail_share = prices.tail_share
         costs: list[Cost] = []
-        for candidate, known, why in zip(candidates, knowns, barred, strict=True):
+        for candidate, known in zip(candidates, knowns, strict=True):
+            name, _, _, in_flight, _, _, _, _ = candidate
             load = known.load
             ewma = load.latency_of.get(operation)
             if ewma is None:
                 cold_s = self._cold_s(operation) if cold_s < 0 else cold_s
-                expected_s = cold_s * (candidate.in_flight + 1)
+                expected_s = cold_s * (in_flight + 1)
             else:
-                expected_s = ewma.expected_s(candidate.in_flight)
-            scarce = scarcity.get(candidate.name, NO_SCARCITY)
-            costs.append(
-                weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders, why)
-            )
-        index, reason = self._pick(candidates, costs, barred, rules, exclude, deadline_ns, now_ns, orders=orders)
-        self._serial += counted
-        chosen = ""
-        if index >= 0:
-            chosen = candidates[index].name
-            knowns[index].routed += counted
-        decision = Decision(
-            serial=self._serial,
-            at_ns=now_ns,
-            operation=operation,
-            chosen=chosen,
-            reason=reason,
-            candidates=tuple(
-                [
-                    cost.terms if cost.terms.barred == why else replace(cost.terms, barred=why)
-                    for cost, why in zip(costs, barred, strict=True)
-                ]
-            ),
+                expected_s = ewma.expected_s(in_flight) + tail_share * load.latency.tail_ns / 1e9
+            scarce = scarcity.get(name, NO_SCARCITY)
+            costs.append(weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders))
+        index, reason = self._pick(
+            candidates, costs, barred, able, knowns, rules, exclude, deadline_ns, now_ns, orders=orders
         )
-        if not counted:
-            return decision
-        if len(self._ring) == self._ring.maxlen:
-            self._outcomes.pop(self._ring[0].serial, None)
-        self._ring.append(decision)
-        return decision
+        self._serial += counted
+        choice = Choice(self._serial, now_ns, operation, reason, index, candidates, costs, barred)
+        if counted:
+            if index >= 0:
+                knowns[index].routed += 1
+            self._ring.append(choice)
+        return choice
 
     async def select_best_api(self, operation: str) -> str:
         """The best of the brokers given, for a caller without a limiter.
@@ -203,22 +191,23 @@ class IntelligentLoadBalancer:
         Raises NoBrokerAvailable when none may take it.
         """
         candidates = [Candidate(name, in_flight=known.load.in_flight) for name, known in self._known.items()]
-        decision = self.choose(operation, candidates)
-        if not decision.chosen:
-            message = f"no broker for {operation}: {decision.reason}"
+        choice = self.choose(operation, candidates)
+        if not choice.chosen:
+            message = f"no broker for {operation}: {choice.reason}"
             raise NoBrokerAvailable(message)
-        return decision.chosen
+        return choice.chosen
 
     # What came of it
 
     def started(self, name: str, operation: str) -> None:
         """A request has left for `name`. Each one needs its `finished`."""
-        now_ns = self._clock.now_ns()
+        now_ns = self._now_ns()
         known = self._of(name)
-        known.load.started(now_ns)
+        orders = operation in _ORDERS
+        known.load.started(now_ns, orders=orders)
         known.traffic.add(now_ns)
         self._demand.add(now_ns)
-        if operation not in _ORDERS:
+        if not orders:
             known.asked_ns = now_ns
             for breaker in known.breakers:
                 breaker.probe_sent(now_ns)
@@ -232,17 +221,17 @@ class IntelligentLoadBalancer:
         if outcome not in OUTCOMES:
             message = f"outcome is {outcome!r}; one of {', '.join(sorted(OUTCOMES))}"
             raise ValueError(message)
-        now_ns = self._clock.now_ns()
+        now_ns = self._now_ns()
         known = self._of(name)
-        known.load.ended(latency_ns, now_ns)
         sent_ns = now_ns - latency_ns
         orders = operation in _ORDERS
+        known.load.ended(latency_ns, now_ns, orders=orders, heard=outcome not in _UNHEARD)
         breaker = known.breakers[orders]
         if outcome in _WORKS:
             known.auth_failed = ""
-            known.suspect = False
             known.load.answered(operation, latency_ns, now_ns)
             known.load.worked(now_ns)
+            known.suspect = known.suspect and max(known.load.failures.at(now_ns), known.load.lost.at(now_ns)) > DOUBT
             was_open = breaker.is_open
             slow = latency_ns > self._settings.slow_s * SECOND and self._slow(name, operation, latency_ns)
             breaker.succeeded(now_ns, sent_ns, slow=slow)
@@ -270,26 +259,21 @@ class IntelligentLoadBalancer:
 
     def resolve(self, serial: int, outcome: str) -> None:
         """Say what came of a decision; one that has left the ring is ignored."""
-        if self._ring and self._ring[0].serial <= serial <= self._serial:
-            self._outcomes[serial] = outcome
+        ring = self._ring
+        if ring and ring[0].serial <= serial <= self._serial:
+            ring[serial - ring[0].serial].outcome = outcome
 
     # What is known
 
     def decisions(self, limit: int = 50) -> tuple[Decision, ...]:
         """The latest decisions, newest first."""
-        found: list[Decision] = []
-        for decision in reversed(self._ring):
-            if len(found) >= limit:
-                break
-            outcome = self._outcomes.get(decision.serial)
-            found.append(decision if outcome is None else replace(decision, outcome=outcome))
-        return tuple(found)
+        return tuple(choice.decision() for choice in islice(reversed(self._ring), limit))
 
     def breaker(self, name: str, category: Category | None = None) -> BreakerView:
         """The breaker of one class, or the worse of all classes."""
         now_ns = self._clock.now_ns()
         known = self._of(name)
-        self._look_for_stalls(known, now_ns)
+        known.look_for_stalls(now_ns)
         breakers = known.breakers if category is None else (known.breakers[category == Category.ORDERS],)
         views = [BreakerView(one.state(now_ns), one.retry_in_ns(now_ns), one.reason) for one in breakers]
         return max(views, key=lambda view: _WORSE[view.state])
@@ -325,9 +309,10 @@ class IntelligentLoadBalancer:
         return self._of(name).load.latency
 
     def probes_due(self) -> tuple[str, ...]:
-        """The brokers that a health check should be sent to now; at most one a second each. Ask a few times a second.
+        """The brokers that a health check should be sent to now. Ask a few times a second.
 
-        Those half open without a probe under way, and those that failed or fell silent and have no traffic since.
+        Those half open without a probe under way, and those that failed or fell silent and have no traffic since: four
+        checks in three seconds at most.
         """
         now_ns = self._clock.now_ns()
         return tuple(name for name, known in self._known.items() if known.probe_due(now_ns))
@@ -340,11 +325,11 @@ class IntelligentLoadBalancer:
         return {name: share / total if total else 0.0 for name, share in recent.items()}
 
     @staticmethod
-    def capacity_shares(windows: Mapping[str, Sequence[WindowHeadroom]]) -> dict[str, float]:
+    def capacity_shares(rooms: Mapping[str, Sequence[WindowRoom]]) -> dict[str, float]:
         """Each broker's share of what all could take within the next minute; they sum to 1, or are all 0."""
-        rooms = {name: next_minute(counted) for name, counted in windows.items()}
-        total = sum(rooms.values())
-        return {name: room / total if total else 0.0 for name, room in rooms.items()}
+        next_of = {name: next_minute(counted) for name, counted in rooms.items()}
+        total = sum(next_of.values())
+        return {name: room / total if total else 0.0 for name, room in next_of.items()}
 
     def insights(self) -> dict[str, Any]:
         """The balancer's figures as plain values, for `get_load_balancing_insights`."""
@@ -404,48 +389,22 @@ class IntelligentLoadBalancer:
                 best_ns = ewma.value_ns
         return best_ns / 1e9 if cold and best_ns < math.inf else self._settings.prices.cold_latency_s
 
-    def _scarcity(self, candidates: Sequence[Candidate], barred: Sequence[str], now_ns: int) -> Mapping[str, Scarcity]:
+    def _scarcity(self, candidates: Sequence[Candidate], able: list[int], now_ns: int) -> Mapping[str, Scarcity]:
         """What the others could not carry, per broker: judged anew ten times a second, and when another set is able."""
-        able = [not why for why in barred]
         if able != self._scarce_for or now_ns >= self._scarce_until_ns:
-            chosen = [candidate for candidate, can in zip(candidates, able, strict=True) if can]
+            chosen = [candidates[i] for i in able]
             self._scarce = scarcities(self._settings.prices, chosen, self._demand_per_s(now_ns))
-            self._scarce_for = able
+            self._scarce_for = able.copy()
             self._scarce_until_ns = now_ns + 100 * MILLISECOND
         return self._scarce
-
-    def _bar(self, candidate: Candidate, known: Known, breaker: CircuitBreaker, now_ns: int) -> str:
-        """Why this broker takes nothing now, whatever the rules say; empty when it does."""
-        if candidate.barred or candidate.drained or candidate.auth_failed or candidate.blocked:
-            return candidate.barred or (
-                "drained" if candidate.drained else "log-in refused" if candidate.auth_failed else "blocked for the day"
-            )
-        if known.auth_failed:
-            return "log-in refused"
-        if candidate.health in _OUT:
-            return _OUT[candidate.health]
-        sent_ns = known.load.sent_ns
-        if sent_ns and now_ns - sent_ns[0] > 250 * MILLISECOND:
-            self._look_for_stalls(known, now_ns)
-        if not breaker.is_open:
-            return ""
-        return _OPEN if breaker.state(now_ns) is BreakerState.OPEN else _HALF_OPEN
-
-    def _look_for_stalls(self, known: Known, now_ns: int) -> None:
-        stalled = known.load.stalled(now_ns)
-        if stalled < self._settings.stalled:
-            return
-        reason = f"{stalled} unanswered for {known.load.oldest_ns(now_ns) / SECOND:.1f} s"
-        known.load.give_up()
-        for breaker in known.breakers:
-            if not breaker.is_open:
-                breaker.trip(now_ns, reason)
 
     def _pick(  # noqa: C901, PLR0912 - the rules of the choice stand in one place, in their order
         self,
         candidates: Sequence[Candidate],
         costs: Sequence[Cost],
         barred: list[str],
+        able: list[int],
+        knowns: Sequence[Known],
         rules: RoutingRules,
         exclude: Collection[str],
         deadline_ns: int | None,
@@ -454,67 +413,52 @@ class IntelligentLoadBalancer:
         orders: bool,
     ) -> tuple[int, str]:
         """The place of the chosen candidate, -1 when there is none, and why."""
-        able = [i for i, why in enumerate(barred) if not why]
-        last_resort = False
-        if len(able) < len(barred) and not any(candidates[i].wait_ns <= 0 for i in able):
-            self._hurry(candidates, barred, now_ns)
-        if not orders and len(able) < len(barred):
-            probe = self._probe(candidates, barred, now_ns, alone=not able)
-            if probe >= 0:
-                barred[probe] = ""
-                return probe, f"probe: {candidates[probe].name} may have recovered"
+        last_resort = ""
+        if not able or len(able) < len(barred):
+            if not any(candidates[i].wait_ns <= 0 for i in able):
+                hurry(candidates, barred, knowns, now_ns)
+            if not orders:
+                grace_ns = self._settings.probe_grace_ns if able else 0
+                probe = probe_of(candidates, barred, knowns, now_ns, grace_ns)
+                if probe >= 0:
+                    barred[probe] = ""
+                    return probe, f"probe: {candidates[probe].name} may have recovered"
+                if not able:
+                    # Better a broker in doubt than none, and the decision says so. Not for an order: it may go under.
+                    able = [i for i, why in enumerate(barred) if why in (OPEN, HALF_OPEN)]
+                    last_resort = "last resort, every breaker is open: "
+                    for i in able:
+                        barred[i] = ""
             if not able:
-                # Better a broker in doubt than none, and the decision says so. Not for an order: it may go under.
-                able = [i for i, why in enumerate(barred) if why in (_OPEN, _HALF_OPEN)]
-                last_resort = bool(able)
-                for i in able:
-                    barred[i] = ""
-        if not able:
-            return -1, nobody(candidates, barred)
+                return -1, nobody(candidates, barred)
         if exclude and rules.chain:
             by_name = {candidates[i].name: i for i in able}
             for name in rules.chain:
                 if name in by_name:
                     return by_name[name], f"next in the fallback chain after {', '.join(sorted(exclude))}"
-
+        settings = self._settings
         if len(able) == 1:
             index, reason = able[0], "the only one that can"
         else:
             if deadline_ns is not None:
                 able = in_time(able, costs, barred, deadline_ns / 1e9)
-            now, among = ready(able, candidates)
+            now, among = ready(able, candidates, costs)
             for name in rules.prefer if now else ():
                 for i in among:
                     if candidates[i].name == name:
                         return i, f"preferred for this operation: {name}"
             index, reason = cheapest(
-                among, candidates, costs, rules.weights, self._settings.near_s, self._settings.near_share, self._random
+                among, candidates, costs, rules.weights, settings.near_s, settings.near_share, self._random
             )
-        if last_resort:
-            reason = f"last resort, every breaker is open: {reason}"
-        elif candidates[index].wait_ns > 0:
-            reason = f"no permit anywhere for {candidates[index].wait_ns / SECOND:.3g} s: {reason}"
-        return index, reason
-
-    def _hurry(self, candidates: Sequence[Candidate], barred: Sequence[str], now_ns: int) -> None:
-        """Nobody has a permit but brokers whose breaker is open: ask these sooner whether they are back."""
-        for candidate, why in zip(candidates, barred, strict=True):
-            if why is _OPEN and candidate.wait_ns <= 0:
-                for breaker in self._of(candidate.name).breakers:
-                    breaker.hurry(now_ns)
-
-    def _probe(self, candidates: Sequence[Candidate], barred: Sequence[str], now_ns: int, *, alone: bool) -> int:
-        """A broker that is half open and that nobody has probed: a read becomes its probe. -1 when there is none."""
-        grace_ns = 0 if alone else self._settings.probe_grace_ns
-        for i, why in enumerate(barred):
-            if why is _HALF_OPEN and candidates[i].wait_ns <= 0:
-                breaker = self._of(candidates[i].name).breakers[False]
-                if breaker.probe_due(now_ns) and breaker.half_open_for_ns(now_ns) >= grace_ns:
-                    return i
-        return -1
+        wait_ns = candidates[index].wait_ns
+        if wait_ns > 0 and not last_resort:
+            for i in able:
+                if costs[i].silent and candidates[i].wait_ns <= 0:
+                    barred[i] = "silent: longer without an answer than any of its answers took"
+            reason = f"no permit anywhere for {wait_ns / SECOND:.3g} s: {reason}"
+        return index, last_resort + reason
 
 
-_OPEN: Final = "breaker open"
-_HALF_OPEN: Final = "breaker half open, probes only"
+_UNHEARD: Final = frozenset({"not_sent", "unknown"})
 _WHY: Final = {"not_sent": "could not connect", "unknown": "no answer", "error": "server error"}
 _WORSE: Final = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}

@@ -27,17 +27,19 @@ class BreakerSettings:
     """When a breaker opens and how it closes again.
 
     `consecutive` failures in a row open it, or a share `rate` of at least `minimum` requests within `window_ns`; slow
-    answers count with `slow_rate`. The longest pause, jitter included, stays below 10 s, so that traffic is back within
-    10 s of a recovery. A breaker that stayed closed for `forgive_ns` starts again from the shortest pause.
+    answers count with `slow_rate`. `stalled` requests without an answer for far longer than usual open it too. The
+    longest pause, jitter included, stays below 5 s: both probes are through within 10 s of a recovery. A breaker that
+    stayed closed for `forgive_ns` starts again from the shortest pause.
     """
 
     consecutive: int = 5
     rate: float = 0.5
     slow_rate: float = 0.8
     minimum: int = 10
+    stalled: int = 3
     window_ns: int = 10 * SECOND
     open_ns: int = SECOND
-    open_ns_max: int = 8 * SECOND
+    open_ns_max: int = 4 * SECOND
     jitter: float = 0.15
     probes: int = 2
     probe_patience_ns: int = 3 * SECOND

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from ..models import HealthStatus, WindowHeadroom
+from ..models import WindowRoom
 
 __all__ = ["NO_RULES", "Candidate", "RoutingRules"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One broker as it stands for one operation.
+class Candidate(NamedTuple):
+    """One broker as it stands for one operation. A tuple: one is made per broker and decision.
 
     `wait_ns`: time until the limiter has a permit for this category and cost, 0 when it has one now. `queued`: waiters
-    that go first. `windows`: those that count this category. `barred` is a reason of the manager's own.
+    that go first. `rooms`: those of the windows that count this category. `limited`: the broker has refused us for its
+    limit and the gate is closed. `barred`: why it takes nothing now, in the manager's words; empty when it does.
     """
 
     name: str
     wait_ns: int = 0
     queued: int = 0
     in_flight: int = 0
-    windows: tuple[WindowHeadroom, ...] = ()
-    health: HealthStatus = HealthStatus.UNKNOWN
-    drained: bool = False
-    auth_failed: bool = False
-    blocked: bool = False
-    weight: float = 1.0
+    rooms: tuple[WindowRoom, ...] = ()
+    limited: bool = False
     barred: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +45,10 @@ class RoutingRules:
     exclude: frozenset[str] = frozenset()
     weights: Mapping[str, float] = field(default_factory=dict)
     chain: tuple[str, ...] = ()
+    bars: bool = field(init=False)  # whether they keep the operation from any broker
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "bars", bool(self.pin or self.exclude or self.weights))
         for name, weight in self.weights.items():
             if not weight >= 0 or weight == float("inf"):
                 message = f"the routing weight of {name} is {weight!r}; give a number of at least 0"

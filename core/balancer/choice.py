@@ -1,6 +1,6 @@
-"""The steps of a choice, as functions of what they are given: who is out, who is ready, who is cheapest.
+"""One choice: who is out, who is ready, who is cheapest; and what is kept of it.
 
-Brokers are named by their place in `candidates`, to which `costs` and `barred` are parallel.
+Brokers are named by their place in `candidates`, to which `costs`, `barred` and `knowns` are parallel.
 """
 
 from __future__ import annotations
@@ -8,16 +8,90 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
 
-from ..models import CandidateTerms, HealthStatus
+from ..models import CandidateTerms, Decision
 from .candidate import Candidate, RoutingRules
 from .cost import Cost
+from .known import HALF_OPEN, OPEN, Known
 
-__all__ = ["cheapest", "in_time", "nobody", "ready", "ruled_out"]
+__all__ = ["Choice", "cheapest", "hurry", "in_time", "nobody", "probe_of", "ready", "ruled_out"]
 
-_LIMITED: Final = HealthStatus.LIMITED  # looked up once: in an enum's class every member is a search
-_UNHEALTHY: Final = HealthStatus.UNHEALTHY
+
+class Choice:
+    """One decision as it was reckoned. What a screen wants of it is made when it looks, and then kept.
+
+    `chosen` is empty when no broker could take it; `latency_s` is what its answer is expected to take there.
+    """
+
+    __slots__ = (
+        "_barred",
+        "_candidates",
+        "_costs",
+        "_terms",
+        "_told",
+        "at_ns",
+        "chosen",
+        "latency_s",
+        "operation",
+        "outcome",
+        "reason",
+        "serial",
+    )
+
+    def __init__(
+        self,
+        serial: int,
+        at_ns: int,
+        operation: str,
+        reason: str,
+        index: int,
+        candidates: Sequence[Candidate],
+        costs: Sequence[Cost],
+        barred: Sequence[str],
+    ) -> None:
+        self.serial = serial
+        self.at_ns = at_ns
+        self.operation = operation
+        self.reason = reason
+        self.chosen, self.latency_s = (candidates[index].name, costs[index].latency_s) if index >= 0 else ("", 0.0)
+        self.outcome = "in flight"
+        self._candidates = candidates
+        self._costs = costs
+        self._barred = barred
+        self._terms: tuple[CandidateTerms, ...] | None = None
+        self._told: Decision | None = None
+
+    @property
+    def candidates(self) -> tuple[CandidateTerms, ...]:
+        """What each broker would have cost, in the order in which they were given."""
+        if self._terms is None:
+            self._terms = tuple(
+                CandidateTerms(
+                    name=candidate.name,
+                    wait_s=cost.wait_s,
+                    queue_s=cost.queue_s,
+                    latency_s=cost.latency_s,
+                    failure_s=cost.failure_s,
+                    headroom_s=cost.headroom_s,
+                    barred=why,
+                )
+                for candidate, cost, why in zip(self._candidates, self._costs, self._barred, strict=True)
+            )
+        return self._terms
+
+    def decision(self) -> Decision:
+        """It as a value, with what came of it so far."""
+        if self._told is None or self._told.outcome != self.outcome:
+            self._told = Decision(
+                serial=self.serial,
+                at_ns=self.at_ns,
+                operation=self.operation,
+                chosen=self.chosen,
+                reason=self.reason,
+                candidates=self.candidates,
+                outcome=self.outcome,
+            )
+        return self._told
 
 
 def ruled_out(candidate: Candidate, rules: RoutingRules, pin: str, exclude: Collection[str]) -> str:
@@ -35,34 +109,30 @@ def ruled_out(candidate: Candidate, rules: RoutingRules, pin: str, exclude: Coll
     return ""
 
 
-def ready(able: Sequence[int], candidates: Sequence[Candidate]) -> tuple[bool, list[int]]:
-    """Whether any has a permit now, and those to choose from: sound ones with a permit, any with one, sound ones."""
-    now, sound, limited = [], [], []
-    for i in able:
-        candidate = candidates[i]
-        if candidate.health is _LIMITED or candidate.health is _UNHEALTHY:
-            limited.append(i)
-        elif candidate.wait_ns <= 0:
-            now.append(i)
-        else:
-            sound.append(i)
-    now = now or [i for i in limited if candidates[i].wait_ns <= 0]
-    return bool(now), now or sound or limited
+def ready(able: Sequence[int], candidates: Sequence[Candidate], costs: Sequence[Cost]) -> tuple[bool, list[int]]:
+    """Whether any has a permit now, and those to choose from: sound ones with a permit, any with one, sound ones.
+
+    A silent one with a permit stands among those that have to wait: what it costs says whether waiting is better.
+    """
+    now = [i for i in able if costs[i].now]
+    if now:
+        return True, now
+    limited = [i for i in able if candidates[i].limited]
+    waiting = [i for i in able if i not in limited]
+    if waiting and all(costs[i].silent for i in waiting):
+        return any(candidates[i].wait_ns <= 0 for i in waiting), waiting
+    now = [i for i in limited if candidates[i].wait_ns <= 0]
+    return bool(now), now or waiting or limited
 
 
 def in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: float) -> list[int]:
     """Those that would answer within the deadline; all, when none would."""
-    left = [i for i in able if _answer_s(costs[i].terms) <= left_s]
-    if not left or len(left) == len(able):
+    late = [i for i in able if costs[i].answer_s > left_s]
+    if not late or len(late) == len(able):
         return able
-    for i in able:
-        if i not in left:
-            barred[i] = f"would answer after the deadline, {left_s:.3g} s away"
-    return left
-
-
-def _answer_s(terms: CandidateTerms) -> float:
-    return terms.wait_s + terms.queue_s + terms.latency_s
+    for i in late:
+        barred[i] = f"would answer after the deadline, {left_s:.3g} s away"
+    return [i for i in able if i not in late]
 
 
 def nobody(candidates: Sequence[Candidate], barred: Sequence[str]) -> str:
@@ -70,6 +140,26 @@ def nobody(candidates: Sequence[Candidate], barred: Sequence[str]) -> str:
     if not candidates:
         return "no broker is configured"
     return "; ".join(f"{candidate.name} {why}" for candidate, why in zip(candidates, barred, strict=True))
+
+
+def hurry(candidates: Sequence[Candidate], barred: Sequence[str], knowns: Sequence[Known], now_ns: int) -> None:
+    """Nobody has a permit but brokers whose breaker is open: ask these sooner whether they are back."""
+    for candidate, why, known in zip(candidates, barred, knowns, strict=True):
+        if why is OPEN and candidate.wait_ns <= 0:
+            for breaker in known.breakers:
+                breaker.hurry(now_ns)
+
+
+def probe_of(
+    candidates: Sequence[Candidate], barred: Sequence[str], knowns: Sequence[Known], now_ns: int, grace_ns: int
+) -> int:
+    """A broker that is half open and that nobody has probed for `grace_ns`; -1 when there is none."""
+    for i, why in enumerate(barred):
+        if why is HALF_OPEN and candidates[i].wait_ns <= 0:
+            breaker = knowns[i].breakers[False]
+            if breaker.probe_due(now_ns) and breaker.half_open_for_ns(now_ns) >= grace_ns:
+                return i
+    return -1
 
 
 def cheapest(
@@ -84,7 +174,7 @@ def cheapest(
     """The cheapest of `among`, or of those almost as cheap the one with the most headroom; and why, in words."""
     if len(among) == 1:
         return among[0], "no other can take it now"
-    scores = [costs[i].total_s / candidates[i].weight for i in among]
+    scores = [costs[i].score for i in among]
     if weights:
         scores = [score / weights.get(candidates[i].name, 1.0) for i, score in zip(among, scores, strict=True)]
     best = min(scores)

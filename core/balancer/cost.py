@@ -17,12 +17,13 @@ cost more than the rest of the line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..clock import MINUTE, SECOND
-from ..models import CandidateTerms, WindowHeadroom
+from ..models import WindowRoom
 from .breaker import CircuitBreaker
 from .candidate import Candidate
 from .load import BrokerLoad
@@ -40,8 +41,8 @@ class Prices:
     `lost_order_s`: no answer at all; an order must then be looked up before anything else. `headroom_s`: the last
     permit of a one-second window that nobody else could replace; a longer window costs as many times more, up to
     `window_s_max`. `reserve`: the share of their room that the others are counted on for. `soft_s`: the last permit of
-    a window past 80 %, in any case, times its length up to 5 s. `cold_latency_s`: an answer, while no broker has given
-    one yet.
+    a window past 80 %, in any case, times its length up to 5 s. `tail_share`: how much of a broker's p99 is added to
+    the latency expected. `cold_latency_s`: an answer, while no broker has given one yet.
     """
 
     failure_read_s: float = 0.25
@@ -52,15 +53,28 @@ class Prices:
     window_s_max: float = 600.0
     soft_s: float = 0.02
     reserve: float = 0.6
+    tail_share: float = 0.25
     cold_latency_s: float = 0.1
 
 
 class Cost(NamedTuple):
-    """What one broker would cost. `fullest`: the share gone of its fullest window, the queue before it counted in."""
+    """What one broker would cost: its terms, and what a choice looks at.
 
-    terms: CandidateTerms
-    total_s: float
+    `answer_s`: until its answer. `score`: the sum of the terms by the broker's weight, the lowest wins. `fullest`: the
+    share gone of its fullest window, the queue before it counted in. `silent`: it owes an answer for longer than its
+    answers ever take. `now`: it has a permit, is not limited and not silent.
+    """
+
+    wait_s: float
+    queue_s: float
+    latency_s: float
+    failure_s: float
+    headroom_s: float
+    answer_s: float
+    score: float
     fullest: float
+    silent: bool
+    now: bool
 
 
 class Scarcity(NamedTuple):
@@ -71,13 +85,6 @@ class Scarcity(NamedTuple):
     demand_per_s: float
 
 
-# A frozen dataclass sets each field through object.__setattr__, by name. With one of these per broker and decision
-# that was half of what a decision cost; by the slots it is a quarter of it.
-_new: Final = object.__new__
-_set_name, _set_wait_s, _set_queue_s, _set_latency_s, _set_failure_s, _set_headroom_s, _set_barred = (
-    getattr(CandidateTerms, name).__set__
-    for name in ("name", "wait_s", "queue_s", "latency_s", "failure_s", "headroom_s", "barred")
-)
 _cost: Final = tuple.__new__
 
 
@@ -90,35 +97,37 @@ def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window woul
     expected_s: float,
     now_ns: int,
     orders: bool,  # noqa: FBT001 - by place: keywords cost a tenth of the call
-    barred: str,
 ) -> Cost:
     """What one more request costs at this broker; `expected_s` is the latency that its answers let expect."""
-    if load.sent_ns:
-        oldest_s = (now_ns - load.sent_ns[0]) / 1e9
-        if oldest_s > 2.0 * expected_s:
-            expected_s = oldest_s  # nothing has come back for longer than it ever took
-
+    _, wait_ns, queued, in_flight, rooms, limited, _, weight = candidate
     failure_s = 0.0
+    silent = False
+    if load.unanswered:
+        silent_ns = load.silent_ns(now_ns)
+        if silent_ns > 2e9 * expected_s:
+            expected_s = silent_ns / 1e9  # nothing has come back for longer than it usually takes
+        suspect_ns = load.suspect_after_ns
+        if silent_ns > suspect_ns:
+            # Not late but silent: one more would probably be lost too. The longer, the surer.
+            silent = True
+            failure_s = (1.0 - 0.5 * suspect_ns / silent_ns) * (prices.lost_order_s if orders else prices.lost_read_s)
     if load.failures.level:
-        failure_s = load.failures.at(now_ns) * (prices.failure_order_s if orders else prices.failure_read_s)
+        failure_s += load.failures.at(now_ns) * (prices.failure_order_s if orders else prices.failure_read_s)
         failure_s += load.lost.at(now_ns) * (prices.lost_order_s if orders else prices.lost_read_s)
     if now_ns < breaker.trusted_at_ns:
         # A slow start: the more is under way at a broker that has just recovered, the riskier is one more.
-        doubt = 0.2 * (1.0 - breaker.slow_start_share(now_ns)) * candidate.in_flight
+        doubt = 0.2 * (1.0 - breaker.slow_start_share(now_ns)) * in_flight
         failure_s += doubt * (prices.failure_order_s if orders else prices.failure_read_s)
 
-    queued = candidate.queued
     scarce, scarce_long, demand_per_s = scarcity
     priced_from = 0.1 if scarce or scarce_long else 0.8
     queue_s = headroom_s = fullest = 0.0
-    for window in candidate.windows:
-        rate = window.rate
-        permits = rate.permits
-        gone = 1.0 - (window.free - queued) / permits
+    for free, permits, window_ns in rooms:
+        gone = 1.0 - (free - queued) / permits
         if gone > fullest:
             fullest = gone
         if gone > priced_from:
-            window_s = rate.window_ns / 1e9
+            window_s = window_ns / 1e9
             if gone > 1.0:
                 queue_s = max(queue_s, (gone - 1.0) * window_s)
                 gone = 1.0
@@ -134,24 +143,19 @@ def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window woul
             if price_s > headroom_s:
                 headroom_s = price_s
 
-    wait_s = candidate.wait_ns / 1e9
-    terms = _new(CandidateTerms)
-    _set_name(terms, candidate.name)
-    _set_wait_s(terms, wait_s)
-    _set_queue_s(terms, queue_s)
-    _set_latency_s(terms, expected_s)
-    _set_failure_s(terms, failure_s)
-    _set_headroom_s(terms, headroom_s)
-    _set_barred(terms, barred)
-    return _cost(Cost, (terms, wait_s + queue_s + expected_s + failure_s + headroom_s, fullest))
+    wait_s = wait_ns / 1e9
+    answer_s = wait_s + queue_s + expected_s
+    score = (answer_s + failure_s + headroom_s) / weight if weight > 0 else math.inf
+    now = wait_ns <= 0 and not silent and not limited
+    return _cost(Cost, (wait_s, queue_s, expected_s, failure_s, headroom_s, answer_s, score, fullest, silent, now))
 
 
 def scarcities(prices: Prices, able: Sequence[Candidate], demand_per_s: float) -> dict[str, Scarcity]:
     """Per broker that may be chosen, what the others among them could not carry without it."""
     if demand_per_s <= 0.0:
         return {}
-    minute = {candidate.name: _carries(candidate.windows, MINUTE) for candidate in able}
-    hour = {candidate.name: _carries(candidate.windows, _HOUR_NS) for candidate in able}
+    minute = {candidate.name: _carries(candidate.rooms, MINUTE) for candidate in able}
+    hour = {candidate.name: _carries(candidate.rooms, _HOUR_NS) for candidate in able}
     minutes, hours = sum(minute.values()), sum(hour.values())
     counted_on = prices.reserve / demand_per_s
     return {
@@ -164,23 +168,22 @@ def scarcities(prices: Prices, able: Sequence[Candidate], demand_per_s: float) -
     }
 
 
-def _carries(windows: Sequence[WindowHeadroom], span_ns: int) -> float:
+def _carries(rooms: Sequence[WindowRoom], span_ns: int) -> float:
     """Requests a second that a broker can take on average over the next `span_ns`; very many without windows."""
     least = 1.0
-    for window in windows:
-        rate = window.rate
-        if rate.window_ns <= span_ns:
-            per_ns = rate.permits / rate.window_ns
+    for free, permits, window_ns in rooms:
+        if window_ns <= span_ns:
+            per_ns = permits / window_ns
         else:
-            per_ns = (window.free + (rate.permits - window.free) * span_ns / rate.window_ns) / span_ns
+            per_ns = (free + (permits - free) * span_ns / window_ns) / span_ns
         if per_ns < least:
             least = per_ns
     return least * SECOND
 
 
-def next_minute(windows: Sequence[WindowHeadroom]) -> float:
+def next_minute(rooms: Sequence[WindowRoom]) -> float:
     """The requests that fit into the next minute; 0 for a broker without windows."""
-    return _carries(windows, MINUTE) * 60.0 if windows else 0.0
+    return _carries(rooms, MINUTE) * 60.0 if rooms else 0.0
 
 
 NO_SCARCITY: Final = Scarcity(0.0, 0.0, 0.0)

@@ -153,11 +153,15 @@ class EfficiencyMeter:
         """It will never leave: denied, cancelled or past its deadline."""
         self._waiting[category] = max(0, self._waiting.get(category, 0) - cost)
 
-    def tick(self, now_ns: int, windows: Mapping[str, Mapping[str, Sequence[WindowHeadroom]]]) -> None:
-        """Close the slice if it is due. `windows`: per healthy broker and category, those that count it, as of now."""
+    def due(self, now_ns: int) -> bool:
+        """Whether `tick` would close a slice now; the first look begins one."""
         if self._slice_at_ns is None:
             self._slice_at_ns = now_ns
-        if now_ns - self._slice_at_ns < self._slice_ns:
+        return now_ns - self._slice_at_ns >= self._slice_ns
+
+    def tick(self, now_ns: int, windows: Mapping[str, Mapping[str, Sequence[WindowHeadroom]]]) -> None:
+        """Close the slice if it is due. `windows`: per healthy broker and category, those that count it, as of now."""
+        if not self.due(now_ns):
             return
         demand = dict(self._waiting)
         for done in self._done.values():

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Final
 
 from ..clock import SECOND
+from ..models import BreakerState
 from .breaker import BreakerSettings, CircuitBreaker
-from .load import BrokerLoad
+from .load import STALL_LEAST_NS, BrokerLoad
 
-__all__ = ["Known", "Recent"]
+__all__ = ["DOUBT", "HALF_OPEN", "OPEN", "Known", "Recent"]
+
+OPEN: Final = "breaker open"
+HALF_OPEN: Final = "breaker half open, probes only"
+CHECK_EVERY_NS: Final = 3 * SECOND // 4
+DOUBT: Final = 0.01  # the failure rate below which a broker that failed is trusted again
 
 
 class Recent:
@@ -34,9 +41,10 @@ class Recent:
 class Known:
     """What the balancer keeps of one broker; the breakers are those of reads and of orders, in this order."""
 
-    __slots__ = ("asked_ns", "auth_failed", "breakers", "load", "refusals", "routed", "suspect", "traffic")
+    __slots__ = ("_stalled", "asked_ns", "auth_failed", "breakers", "load", "refusals", "routed", "suspect", "traffic")
 
     def __init__(self, settings: BreakerSettings, rng: random.Random) -> None:
+        self._stalled = settings.stalled
         self.load = BrokerLoad()
         self.breakers = (CircuitBreaker(settings, rng), CircuitBreaker(settings, rng))
         self.auth_failed = ""
@@ -44,15 +52,44 @@ class Known:
         self.routed = 0
         self.traffic = Recent()
         self.asked_ns = 0  # when the last read left
-        self.suspect = False  # the last that was heard of it is a failure
+        self.suspect = False  # it failed of late, and too little has worked since
 
     def probe_due(self, now_ns: int) -> bool:
-        """Whether a health check should go now: a breaker is half open, or one failure is all that is known of late.
+        """Whether a health check should go now: a breaker is half open, or it failed of late and is not asked any more.
 
-        Traffic leaves a broker at its first failure. Without a check nobody would learn whether that was the only one.
+        Traffic leaves a broker at its first failure. Without checks nobody would learn that it works again.
         """
         if any(breaker.probe_due(now_ns) for breaker in self.breakers):
             return True
-        if now_ns - self.asked_ns < SECOND or self.auth_failed or any(breaker.is_open for breaker in self.breakers):
+        if (
+            now_ns - self.asked_ns < CHECK_EVERY_NS
+            or self.auth_failed
+            or any(breaker.is_open for breaker in self.breakers)
+        ):
             return False
         return self.suspect or self.load.stalled(now_ns) > 0
+
+    def bar(self, now_ns: int, *, orders: bool) -> str:
+        """Why this broker takes nothing now, by what its answers tell; empty when it does."""
+        if self.load.unanswered >= self._stalled:
+            self.look_for_stalls(now_ns)
+        if self.auth_failed:
+            return "log-in refused"
+        breaker = self.breakers[orders]
+        if not breaker.is_open:
+            return ""
+        return OPEN if breaker.state(now_ns) is BreakerState.OPEN else HALF_OPEN
+
+    def look_for_stalls(self, now_ns: int) -> None:
+        """Open both breakers when so many requests look lost: whoever answers neither is as good as down."""
+        oldest_ns = self.load.oldest_ns(now_ns)
+        if oldest_ns < STALL_LEAST_NS:
+            return
+        stalled = self.load.stalled(now_ns)
+        if stalled < self._stalled:
+            return
+        reason = f"{stalled} unanswered for {oldest_ns / SECOND:.1f} s"
+        self.load.give_up()
+        for breaker in self.breakers:
+            if not breaker.is_open:
+                breaker.trip(now_ns, reason)

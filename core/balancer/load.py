@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 
 from ..clock import MILLISECOND, SECOND
 from ..models import LatencySnapshot
 
-__all__ = ["BrokerLoad", "FailureRate", "LatencyMeter", "PeakEwma"]
+__all__ = ["STALL_LEAST_NS", "BrokerLoad", "FailureRate", "LatencyMeter", "PeakEwma"]
 
 _TAU_NS = 10 * SECOND
 _RECENT = 256
 _HISTORY_S = 60
+STALL_LEAST_NS = 250 * MILLISECOND
 
 
 class PeakEwma:
@@ -23,15 +24,29 @@ class PeakEwma:
     good broker away for seconds. So a rise is taken by `rise` of the way at each answer, a fall over ten seconds.
 
     `expected_s` also asks how much is under way. Whether that matters is learned: the answers that came with more in
-    flight than usual are kept apart from the others, and their ratio tells how latency grows with load.
+    flight than usual are kept apart from the others, and their ratio tells how latency grows with load. A fifth of that
+    growth is assumed in any case: whoever turns silent next should not hold all that is under way.
     """
 
-    __slots__ = ("_busy", "_busy_load", "_calm", "_calm_load", "_slope", "_updated_ns", "count", "load", "value_ns")
+    __slots__ = (
+        "_busy",
+        "_busy_load",
+        "_calm",
+        "_calm_load",
+        "_slope",
+        "_updated_ns",
+        "alone_s",
+        "count",
+        "each_s",
+        "load",
+        "value_ns",
+    )
 
     rise = 0.3
 
     def __init__(self) -> None:
         self.value_ns = 0.0
+        self.alone_s = self.each_s = 0.0  # expected with none under way, and for each that is
         self.load = 1.0  # in flight, with the request itself, when the samples were taken
         self.count = 0
         self._calm = self._busy = 0.0
@@ -61,19 +76,32 @@ class PeakEwma:
             grown = self._busy_load / self._calm_load - 1.0
             if grown > 0.2 and self.count > 20:
                 slope = (self._busy / self._calm - 1.0) / grown if self._calm else 0.0
-                self._slope += 0.05 * (min(1.0, max(0.0, slope)) - self._slope)
+                self._slope += 0.05 * (min(1.0, max(0.2, slope)) - self._slope)
         self.count += 1
         self._updated_ns = now_ns
+        each_s = self.value_ns * self._slope / self.load / 1e9
+        self.each_s = each_s
+        self.alone_s = self.value_ns / 1e9 * (1.0 - self._slope) + each_s
 
     def expected_s(self, in_flight: int) -> float:
         """Seconds that one more request would take with `in_flight` under way."""
-        return self.value_ns * (1.0 + self._slope * ((in_flight + 1.0) / self.load - 1.0)) / 1e9
+        return self.alone_s + self.each_s * in_flight
 
 
 class LatencyMeter:
     """The last 256 latencies, and one mean a second for a minute."""
 
-    __slots__ = ("_history", "_max_ns", "_recent", "_second", "_sum_ns", "_summed", "count", "ewma")
+    __slots__ = (
+        "_history",
+        "_max_ns",
+        "_recent",
+        "_second",
+        "_sum_ns",
+        "_summed",
+        "count",
+        "ewma",
+        "tail_ns",
+    )
 
     def __init__(self) -> None:
         self.count = 0
@@ -84,6 +112,7 @@ class LatencyMeter:
         self._second = -1
         self._sum_ns = 0
         self._summed = 0
+        self.tail_ns = 0  # the p99 of the recent answers, looked up anew after every sixteen
 
     def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
         self._roll(now_ns // SECOND)
@@ -93,6 +122,8 @@ class LatencyMeter:
         self._max_ns = max(self._max_ns, latency_ns)
         self._sum_ns += latency_ns
         self._summed += 1
+        if not self.count % 16:
+            self.tail_ns = self.quantile_ns(0.99)
 
     def quantile_ns(self, share: float) -> int:
         """The latency that `share` (0..1) of the recent answers stayed within; 0 before the first."""
@@ -122,19 +153,29 @@ class LatencyMeter:
 
 
 class FailureRate:
-    """The share of failures among recent requests: each answer moves it a tenth, idle time lets it fade."""
+    """The share of failures among recent requests, 0..1; idle time lets it fade.
 
-    __slots__ = ("_updated_ns", "level")
+    Each answer moves it a tenth of the way; after seven that worked in a row each further one halves it. So a broker
+    that failed and works again is back within a dozen checks, and one that fails at random is not.
+    """
+
+    __slots__ = ("_in_a_row", "_updated_ns", "level")
 
     fade_ns = 15 * SECOND
 
     def __init__(self) -> None:
         self.level = 0.0
+        self._in_a_row = 0
         self._updated_ns = 0
 
     def record(self, now_ns: int, *, failed: bool) -> None:
-        level = self.at(now_ns)
-        self.level = level + 0.1 * (failed - level)
+        if failed:
+            self._in_a_row = 0
+            level = self.at(now_ns)
+            self.level = level + 0.1 * (1.0 - level)
+        else:
+            self._in_a_row += 1
+            self.level = self.at(now_ns) * (0.9 if self._in_a_row <= 7 else 0.5)
         self._updated_ns = now_ns
 
     def at(self, now_ns: int) -> float:
@@ -147,9 +188,23 @@ class FailureRate:
 
 
 class BrokerLoad:
-    """All that is known of one broker from its answers; no clock of its own. `sent_ns`: when the unanswered left."""
+    """All that is known of one broker from its answers; no clock of its own.
 
-    __slots__ = ("_given_up_ns", "failures", "latency", "latency_of", "lost", "requests", "sent_ns", "total_failures")
+    `sent_ns`: when the unanswered reads left, and when the unanswered orders; `unanswered`: how many both are.
+    """
+
+    __slots__ = (
+        "_given_up_ns",
+        "_heard_ns",
+        "failures",
+        "latency",
+        "latency_of",
+        "lost",
+        "requests",
+        "sent_ns",
+        "total_failures",
+        "unanswered",
+    )
 
     def __init__(self) -> None:
         self.latency = LatencyMeter()
@@ -158,24 +213,34 @@ class BrokerLoad:
         self.lost = FailureRate()
         self.requests = 0
         self.total_failures = 0
-        self.sent_ns: list[int] = []
+        self.sent_ns: tuple[list[int], list[int]] = ([], [])
+        self.unanswered = 0
+        self._heard_ns = [-1, -1]  # of the answered ones, when the last had left; reads and orders
         self._given_up_ns: list[int] = []
 
     @property
     def in_flight(self) -> int:
-        return len(self.sent_ns) + len(self._given_up_ns)
+        return self.unanswered + len(self._given_up_ns)
 
-    def started(self, now_ns: int) -> None:
+    def started(self, now_ns: int, *, orders: bool) -> None:
         self.requests += 1
-        self.sent_ns.append(now_ns)
+        self.unanswered += 1
+        self.sent_ns[orders].append(now_ns)
 
-    def ended(self, latency_ns: int, now_ns: int) -> None:
-        """Forget the unanswered request that left `latency_ns` ago, or the one that left nearest to then."""
+    def ended(self, latency_ns: int, now_ns: int, *, orders: bool, heard: bool) -> None:
+        """Forget the unanswered request that left `latency_ns` ago, or the one that left nearest to then.
+
+        `heard`: the broker answered it, whatever it said.
+        """
         left_ns = now_ns - latency_ns
-        sent_ns = self.sent_ns
+        if heard and left_ns > self._heard_ns[orders]:
+            self._heard_ns[orders] = left_ns
+        sent_ns = self.sent_ns[orders]
         if self._given_up_ns and (not sent_ns or left_ns < sent_ns[0]):
             sent_ns = self._given_up_ns
-        if not sent_ns:
+        elif sent_ns:
+            self.unanswered -= 1
+        else:
             return
         at = bisect_left(sent_ns, left_ns)
         if at and (at == len(sent_ns) or left_ns - sent_ns[at - 1] < sent_ns[at] - left_ns):
@@ -184,17 +249,19 @@ class BrokerLoad:
 
     def give_up(self) -> None:
         """Stop waiting for what is under way, so that it does not count against the broker once it has recovered."""
-        self._given_up_ns.extend(self.sent_ns)
-        self.sent_ns.clear()
+        for sent_ns in self.sent_ns:
+            self._given_up_ns.extend(sent_ns)
+            sent_ns.clear()
+        self._given_up_ns.sort()
+        self.unanswered = 0
 
     def answered(self, operation: str, latency_ns: int, now_ns: int) -> None:
         """Learn the latency of an answer."""
-        in_flight = len(self.sent_ns)
-        self.latency.record(latency_ns, in_flight, now_ns)
+        self.latency.record(latency_ns, self.unanswered, now_ns)
         ewma = self.latency_of.get(operation)
         if ewma is None:
             ewma = self.latency_of[operation] = PeakEwma()
-        ewma.record(latency_ns, in_flight, now_ns)
+        ewma.record(latency_ns, self.unanswered, now_ns)
 
     def failed(self, now_ns: int, *, lost: bool) -> None:
         """Learn a failure; `lost` when no answer came at all."""
@@ -211,18 +278,39 @@ class BrokerLoad:
         self.failures.forget()
         self.lost.forget()
 
+    def silent_ns(self, now_ns: int) -> int:
+        """How long it has owed an answer; 0 when what left last was answered.
+
+        Counted from the oldest request that left after every answered one of its class: one answer that is lost among
+        others is not silence.
+        """
+        since_ns = now_ns
+        for sent_ns, heard_ns in zip(self.sent_ns, self._heard_ns, strict=True):
+            if sent_ns and sent_ns[-1] > heard_ns:
+                first_ns = sent_ns[0] if sent_ns[0] > heard_ns else sent_ns[bisect_right(sent_ns, heard_ns)]
+                since_ns = min(since_ns, first_ns)
+        return now_ns - since_ns
+
+    @property
+    def suspect_after_ns(self) -> int:
+        """When silence begins to look like a broker that has gone, by its own recent answers."""
+        if self.latency.count < 20:
+            return self.stall_after_ns()
+        return max(100 * MILLISECOND, 5 * self.latency.tail_ns // 4)
+
     def oldest_ns(self, now_ns: int) -> int:
         """How long the longest unanswered request has waited; 0 when nothing is under way."""
-        return now_ns - self.sent_ns[0] if self.sent_ns else 0
+        return now_ns - min([now_ns, *(sent_ns[0] for sent_ns in self.sent_ns if sent_ns)])
 
     def stall_after_ns(self) -> int:
         """When an unanswered request begins to look lost: far beyond what this broker's answers take."""
         if not self.latency.count:
             return 2 * SECOND
-        return max(250 * MILLISECOND, round(6 * self.latency.ewma.value_ns))
+        return max(STALL_LEAST_NS, round(6 * self.latency.ewma.value_ns))
 
     def stalled(self, now_ns: int) -> int:
         """How many requests have been unanswered for so long that they look lost."""
-        if not self.sent_ns:
+        if not self.unanswered:
             return 0
-        return bisect_left(self.sent_ns, now_ns - self.stall_after_ns() + 1)
+        before_ns = now_ns - self.stall_after_ns() + 1
+        return sum(bisect_left(sent_ns, before_ns) for sent_ns in self.sent_ns)

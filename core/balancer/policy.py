@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..clock import MILLISECOND, SECOND
-from ..models import WindowHeadroom
+from ..models import WindowRoom
 from .load import LatencyMeter
 
 __all__ = ["HedgePolicy", "RetryBudget"]
@@ -66,10 +66,10 @@ class HedgePolicy:
         self.enabled = enabled
         self._least = least_answers
 
-    def after_ns(self, meter: LatencyMeter, *windows: Sequence[WindowHeadroom]) -> int | None:
+    def after_ns(self, meter: LatencyMeter, *rooms: Sequence[WindowRoom]) -> int | None:
         """Nanoseconds to wait for the first broker; None when no second one may be asked."""
         if not self.enabled or meter.count < self._least:
             return None
-        if any(window.fraction > 0.5 for counted in windows for window in counted):
+        if any(2 * free < permits for counted in rooms for free, permits, _ in counted):
             return None
         return max(10 * MILLISECOND, meter.quantile_ns(0.95))

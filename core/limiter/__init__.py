@@ -6,6 +6,7 @@ from .backend import Backend
 from .limiter import EnhancedRateLimiter
 from .memory import MemoryBackend
 from .permit import Permit
+from .report import Look
 from .shared import SharedMemoryBackend
 from .state import LimiterState
 from .window import DRIFT_PPM, NEVER, SlidingWindows, stretch
@@ -16,6 +17,7 @@ __all__ = [
     "Backend",
     "EnhancedRateLimiter",
     "LimiterState",
+    "Look",
     "MemoryBackend",
     "Permit",
     "SharedMemoryBackend",

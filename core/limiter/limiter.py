@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from ..clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Clock, SystemClock
 from ..errors import CostTooHigh, RateLimited, UnknownCategory
-from ..models import Budget, Category, Incident, Priority, Rate, WindowForecast, WindowHeadroom
+from ..models import Budget, Category, Incident, Priority, Rate, WindowForecast, WindowHeadroom, WindowRoom
 from .backend import Backend, Plan
 from .memory import MemoryBackend
 from .permit import Entry, Permit
 from .refusal import RefusalMemory
-from .report import analytics_of, headroom_of, windows_of
+from .report import Look, analytics_of, headroom_of, rooms_of, windows_of
 from .room import WaitingRoom, milliseconds
 from .stamps import ServerClock
 from .state import LimiterState, anchors_of, unseen
@@ -22,6 +22,7 @@ from .state import LimiterState, anchors_of, unseen
 __all__ = ["EnhancedRateLimiter"]
 
 INCIDENTS_KEPT: Final = 64
+_new: Final = tuple.__new__  # what a named tuple calls, without the call around it
 ONE: Final = 1
 """The usual cost. There is one object of it, so that `is` tells it from True and 1.0 at no cost."""
 
@@ -161,6 +162,28 @@ class EnhancedRateLimiter:
             return free_ns - now_ns
         return 1 if self._room.must_queue(category, now_ns) else 0
 
+    def look(self, category: str = Category.ORDERS, cost: int = 1) -> Look:
+        """All that a router asks before it chooses, in one go. Changes nothing; raises what `try_acquire` raises."""
+        entry = self._entries.get(category)
+        if entry is None or cost is not ONE:
+            entry = self._checked(category, cost)
+        now_ns = self._now_ns()
+        self._backend.refresh(now_ns)
+        in_flight, opens_ns = 0, now_ns
+        for windows in self._backend.windows:
+            if windows.in_flight > in_flight:  # noqa: PLR1730 - one of these per broker and choice; max() costs double
+                in_flight = windows.in_flight
+            if windows.opens_ns > opens_ns:  # noqa: PLR1730 - as above
+                opens_ns = windows.opens_ns
+        rooms = rooms_of(entry.plan, now_ns)
+        waiting, limited = self._room.waiting, opens_ns > now_ns
+        now = not waiting and not limited
+        for free, _, _ in rooms:
+            if free < cost:
+                now = False
+        wait_ns = 0 if now else self.time_to_available_ns(category, cost)
+        return _new(Look, (wait_ns, waiting, in_flight, limited, rooms))
+
     # How it stands ----------------------------------------------------------------------------------------------------
 
     @property
@@ -220,6 +243,12 @@ class EnhancedRateLimiter:
         plan = self._backend.windows if category is None else self._checked(category, 1).plan
         return headroom_of(plan, now_ns, forecasts=forecasts)
 
+    def rooms(self) -> tuple[WindowRoom, ...]:
+        """What every window of every budget has left, in the order of `headroom()`."""
+        now_ns = self._now_ns()
+        self._backend.refresh(now_ns)
+        return rooms_of(self._backend.windows, now_ns)
+
     def forecast(self) -> tuple[WindowForecast, ...]:
         """When each window runs out at its present rate, in the order of `headroom()`."""
         return tuple(window.forecast for window in self.headroom())
@@ -251,16 +280,16 @@ class EnhancedRateLimiter:
 
     def is_approaching_limit(self) -> bool:
         """Whether any window is used to 80 % or more."""
-        return any(window.soft for window in self.headroom())
+        return any(window.soft for window in self.headroom(forecasts=False))
 
-    def get_status(self) -> dict[str, Any]:
-        """How it stands, as plain JSON values.
+    def get_status(self, headroom: Sequence[WindowHeadroom] = ()) -> dict[str, Any]:
+        """How it stands, as plain JSON values; `headroom` spares the look of whoever has just looked.
 
         `name`, `limited` (a request would wait), `approaching_limit`, `limited_for_ms` (the gate), `waiting`,
         `in_flight`, `cap`, and `windows`: for each "<budget> <limit>/<window>" its `limit`, `used`, `in_flight`,
         `free`, `usage_percentage` (0..100), `next_free_ms` and `all_free_ms` from now.
         """
-        headroom = self.headroom()
+        headroom = headroom or self.headroom(forecasts=False)
         return {
             "name": self.name,
             "limited": self.is_rate_limited(),

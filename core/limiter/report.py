@@ -4,19 +4,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from ..models import Rate, WindowForecast, WindowHeadroom
+from ..models import Rate, WindowForecast, WindowHeadroom, WindowRoom
 from .backend import Plan
 from .forecast import forecast_window
 from .window import SlidingWindows
 
-__all__ = ["analytics_of", "headroom_of", "window_name", "windows_of"]
+__all__ = ["Look", "analytics_of", "headroom_of", "rooms_of", "window_name", "windows_of"]
 
 SOFT_SHARE: Final = 0.8
 NO_FORECAST: Final = WindowForecast()
 MILLION: Final = 1_000_000
 SECOND: Final = 1_000_000_000
+
+
+class Look(NamedTuple):
+    """One category at one instant, as a router that chooses sees it.
+
+    `wait_ns`: until a newcomer could have what was asked, 0 when now. `limited`: a broker's refusal keeps a gate
+    closed. `rooms`: the windows that count the category. The others count the whole account.
+    """
+
+    wait_ns: int
+    queued: int
+    in_flight: int
+    limited: bool
+    rooms: tuple[WindowRoom, ...]
+
+
+def rooms_of(plan: Plan, now_ns: int) -> tuple[WindowRoom, ...]:
+    """What every window of the plan has left; a third of the cost of `headroom_of`."""
+    rooms = []
+    for windows in plan:
+        in_flight, newest_ns = windows.in_flight, windows.newest()
+        for limit, span_ns, window_ns in windows.bounds:
+            free = limit - in_flight
+            if newest_ns > now_ns - span_ns:
+                free -= windows.younger(now_ns - span_ns)
+            rooms.append((free if free > 0 else 0, limit, window_ns))  # noqa: FURB136 - a call costs as much again
+    return tuple(rooms)
 
 
 def headroom_of(plan: Plan, now_ns: int, *, forecasts: bool) -> tuple[WindowHeadroom, ...]:

@@ -54,12 +54,14 @@ class SlidingWindows:
 
     `ring` holds int64 monotonic nanoseconds, oldest first from `head` on; it is made here (8 bytes for each permit of
     the largest limit) unless the counts live elsewhere and their owner hands it in. `spans` are pairs (limit, stretched
-    window) of what may be used now; `opens_ns` is when the gate opens that a refusal has closed.
+    window) of what may be used now, `bounds` the same with the window as the broker has it in third place. `opens_ns`
+    is when the gate opens that a refusal has closed.
     """
 
     __slots__ = (
         "_capacity",
         "_looks",
+        "bounds",
         "budget",
         "head",
         "in_flight",
@@ -95,6 +97,10 @@ class SlidingWindows:
         self.spans = tuple((self.limit(rate), stretch(rate.window_ns)) for rate in self.budget.rates)
         self.largest_cost = min(limit for limit, _ in self.spans)
         self._looks = tuple((limit + 1, span_ns) for limit, span_ns in self.spans)
+        self.bounds = tuple(
+            (limit, span_ns, rate.window_ns)
+            for rate, (limit, span_ns) in zip(self.budget.rates, self.spans, strict=True)
+        )
 
     def limit(self, rate: Rate) -> int:
         """The permits of `rate` that may be used now."""

@@ -13,6 +13,7 @@ from .api import (
     Operation,
     Priority,
     Rate,
+    WindowRoom,
 )
 from .command import (
     AcknowledgeAlerts,
@@ -189,5 +190,6 @@ __all__ = [
     "WindowCourse",
     "WindowForecast",
     "WindowHeadroom",
+    "WindowRoom",
     "check_step",
 ]

@@ -24,7 +24,11 @@ __all__ = [
     "Operation",
     "Priority",
     "Rate",
+    "WindowRoom",
 ]
+
+WindowRoom = tuple[int, int, int]
+"""What one window has left: free permits, its permits in all, its length in nanoseconds. Plain, for the hot path."""
 
 
 class APIProvider(StrEnum):

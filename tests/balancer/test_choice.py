@@ -11,22 +11,9 @@ from hypothesis import strategies as st
 from core.balancer import BalancerSettings, Candidate, IntelligentLoadBalancer, RoutingRules
 from core.clock import DAY, MILLISECOND, MINUTE, SECOND, VirtualClock
 from core.errors import NoBrokerAvailable
-from core.models import BreakerState, Category, HealthStatus, Operation, Rate, WindowHeadroom
+from core.models import BreakerState, Category, HealthStatus, Operation
 
 READ, ORDER = Operation.GET_ORDERS, Operation.PLACE_ORDER
-
-
-def window(permits: int, window_ns: int, free: int, budget: str = "all") -> WindowHeadroom:
-    return WindowHeadroom(
-        budget=budget,
-        rate=Rate(permits, window_ns),
-        used=permits - free,
-        in_flight=0,
-        free=free,
-        next_free_in_ns=0,
-        all_free_in_ns=0,
-        soft=False,
-    )
 
 
 class Desk:
@@ -72,10 +59,10 @@ def test_when_all_are_full_the_one_that_is_done_soonest_wins() -> None:
     desk = Desk("a", "b")
     desk.answer("a", 50, times=10)
     desk.answer("b", 200, times=10)
-    full = (window(10, SECOND, 0),)
-    waits = Candidate("a", wait_ns=SECOND // 2, windows=full), Candidate("b", wait_ns=SECOND // 10, windows=full)
+    full = ((0, 10, SECOND),)
+    waits = Candidate("a", wait_ns=SECOND // 2, rooms=full), Candidate("b", wait_ns=SECOND // 10, rooms=full)
     assert desk.pick(*waits) == "b"
-    queued = Candidate("a", wait_ns=SECOND // 10, queued=20, windows=full), Candidate("b", wait_ns=SECOND, windows=full)
+    queued = Candidate("a", wait_ns=SECOND // 10, queued=20, rooms=full), Candidate("b", wait_ns=SECOND, rooms=full)
     assert desk.pick(*queued) == "b"  # twenty before it, at ten a second
     assert "no permit anywhere" in desk.balancer.decisions(1)[0].reason
 
@@ -98,13 +85,62 @@ def test_silence_is_seen_before_any_timeout_comes_back() -> None:
     assert desk.pick(Candidate("a", in_flight=1), Candidate("b")) == "b"
 
 
+@pytest.mark.parametrize(
+    ("operation", "wait_s", "chosen"), [(READ, 1.0, "b"), (READ, 10.0, "a"), (ORDER, 8.0, "b"), (ORDER, 30.0, "a")]
+)
+def test_rather_than_ask_a_silent_broker_one_waits_for_another_as_long_as_a_lost_request_is_worth(
+    operation: str, wait_s: float, chosen: str
+) -> None:
+    desk = Desk("a", "b")
+    for what in (READ, ORDER):
+        desk.answer("a", 40, times=20, operation=what)
+        desk.answer("b", 40, times=20, operation=what)
+    desk.balancer.started("a", READ)
+    waits = Candidate("b", wait_ns=round(wait_s * SECOND))
+    assert desk.pick(Candidate("a", in_flight=1), waits, operation=operation) == "a"
+    desk.after(150 * MILLISECOND)
+    choice = desk.balancer.choose(operation, [Candidate("a", in_flight=1), waits])
+    assert choice.chosen == chosen
+    assert choice.candidates[0].failure_s > 1.0
+    assert choice.candidates[0].barred.startswith("silent") is (chosen == "b")
+    assert desk.pick(Candidate("a", in_flight=1), operation=operation) == "a", "alone it is still asked"
+
+
+def test_a_broker_that_answers_later_requests_is_not_silent() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 40, times=20)
+    desk.answer("b", 100, times=20)
+    desk.balancer.started("a", READ)  # this one is lost
+    desk.after(200 * MILLISECOND)
+    desk.answer("a", 40)
+    assert desk.pick(Candidate("a", in_flight=1), Candidate("b")) == "a"
+
+
+def test_a_broker_that_failed_is_checked_until_it_is_trusted_again() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 40, times=20)
+    desk.answer("b", 60, times=20)
+    desk.fail("a", 4, outcome="unknown")  # one more would have opened its breaker
+    began_ns = desk.clock.now_ns()
+    while desk.pick(Candidate("a"), Candidate("b")) != "a":
+        for name in desk.balancer.probes_due():
+            desk.answer(name, 40, operation=Operation.HEALTH_CHECK)
+        desk.after(SECOND // 4)
+        assert desk.clock.now_ns() - began_ns < 10 * SECOND
+    while desk.clock.now_ns() - began_ns < 30 * SECOND and desk.balancer.probes_due() != ():
+        for name in desk.balancer.probes_due():
+            desk.answer(name, 40, operation=Operation.HEALTH_CHECK)
+        desk.after(SECOND)
+    assert desk.balancer.probes_due() == (), "a check costs a permit: no more than are needed"
+
+
 def test_near_ties_go_to_the_most_headroom_and_so_spread() -> None:
     desk = Desk("a", "b")
     desk.answer("a", 50, times=10)
     desk.answer("b", 51, times=10)
     used = {"a": 0, "b": 0}
     for _ in range(30):
-        candidates = [Candidate(name, windows=(window(100, MINUTE, 100 - used[name]),)) for name in used]
+        candidates = [Candidate(name, rooms=((100 - used[name], 100, MINUTE),)) for name in used]
         used[desk.pick(*candidates)] += 1
     assert used == {"a": 15, "b": 15}
 
@@ -129,9 +165,9 @@ def test_the_last_permits_of_a_window_are_kept_for_those_who_have_no_other() -> 
     desk = Desk("a", "b")
     desk.answer("a", 40, times=20)
     desk.answer("b", 60, times=20)
-    full = window(200, MINUTE, 5)
-    assert desk.pick(Candidate("a", windows=(full,)), Candidate("b", windows=(window(200, MINUTE, 150),))) == "b"
-    assert desk.pick(Candidate("a", windows=(full,))) == "a"
+    full = (5, 200, MINUTE)
+    assert desk.pick(Candidate("a", rooms=(full,)), Candidate("b", rooms=((150, 200, MINUTE),))) == "b"
+    assert desk.pick(Candidate("a", rooms=(full,))) == "a"
 
 
 def test_a_budget_of_the_day_is_spared_while_the_others_could_not_carry_the_demand() -> None:
@@ -139,9 +175,9 @@ def test_a_budget_of_the_day_is_spared_while_the_others_could_not_carry_the_dema
     for _ in range(300):
         desk.answer("day", 30)
         desk.answer("minute", 90)  # together 17 requests a second
-    day = Candidate("day", windows=(window(1000, DAY, 700),))
-    minute = Candidate("minute", windows=(window(300, MINUTE, 200),))
-    roomy = Candidate("minute", windows=(window(30_000, MINUTE, 20_000),))
+    day = Candidate("day", rooms=((700, 1000, DAY),))
+    minute = Candidate("minute", rooms=((200, 300, MINUTE),))
+    roomy = Candidate("minute", rooms=((20_000, 30_000, MINUTE),))
     assert desk.pick(day, minute) == "minute"
     desk.after(SECOND)
     assert desk.pick(day, roomy) == "day"  # its loss would cost nothing
@@ -363,7 +399,7 @@ def test_a_broker_that_would_answer_too_late_gives_way_to_one_that_would_not() -
 
 def test_every_decision_keeps_every_term_and_its_outcome_in_a_bounded_ring() -> None:
     desk = Desk("a", "b", settings=BalancerSettings(decisions=4))
-    serials = [desk.balancer.choose(READ, [Candidate("a"), Candidate("b", drained=True)]).serial for _ in range(6)]
+    serials = [desk.balancer.choose(READ, [Candidate("a"), Candidate("b", barred="drained")]).serial for _ in range(6)]
     desk.balancer.resolve(serials[-1], "ok")
     desk.balancer.resolve(serials[0], "ok")  # long gone
     kept = desk.balancer.decisions(10)
@@ -419,14 +455,14 @@ def test_traffic_shares_follow_what_was_sent_and_capacity_shares_what_could_be()
     desk.answer("a", 1, times=30)
     desk.answer("b", 1, times=10)
     assert desk.balancer.traffic_shares()["a"] == pytest.approx(0.75, abs=0.01)
-    windows = {"a": [window(10, SECOND, 10), window(300, MINUTE, 300)], "b": [window(100, MINUTE, 0)]}
-    assert desk.balancer.capacity_shares(windows) == pytest.approx({"a": 0.75, "b": 0.25})
+    free = {"a": [(10, 10, SECOND), (300, 300, MINUTE)], "b": [(0, 100, MINUTE)]}
+    assert desk.balancer.capacity_shares(free) == pytest.approx({"a": 0.75, "b": 0.25})
     assert desk.balancer.capacity_shares({"a": []}) == {"a": 0.0}
 
 
 names = st.sampled_from(["a", "b", "c", "d"])
-windows = st.builds(
-    lambda permits, length_ns, gone: window(permits, length_ns, max(0, permits - gone)),
+rooms = st.builds(
+    lambda permits, length_ns, gone: (max(0, permits - gone), permits, length_ns),
     st.integers(1, 300),
     st.sampled_from([SECOND, MINUTE, DAY]),
     st.integers(0, 300),
@@ -437,11 +473,9 @@ candidates = st.builds(
     wait_ns=st.sampled_from([0, 1, SECOND, MINUTE]),
     queued=st.integers(0, 50),
     in_flight=st.integers(0, 50),
-    windows=st.lists(windows, max_size=3).map(tuple),
-    health=st.sampled_from(HealthStatus),
-    drained=st.booleans(),
-    auth_failed=st.booleans(),
-    blocked=st.booleans(),
+    rooms=st.lists(rooms, max_size=3).map(tuple),
+    limited=st.booleans(),
+    barred=st.sampled_from(["", "", "drained", "blocked for the day", "log-in refused"]),
     weight=st.sampled_from([0.0, 0.5, 1.0]),
 )
 happenings = st.lists(
@@ -476,11 +510,10 @@ def test_the_laws_of_the_choice(
         else:
             desk.answer(name, took_ms, outcome=outcome, operation=what)
     category = Category.ORDERS if operation is ORDER else Category.READS
-    out = {HealthStatus.AUTH_FAILED, HealthStatus.BLOCKED_FOR_DAY, HealthStatus.DRAINED}
     usable = {
         one.name: one
         for one in asked
-        if not (one.drained or one.auth_failed or one.blocked or one.health in out or one.weight == 0)
+        if not (one.barred or one.weight == 0)
         and one.name not in exclude
         and desk.balancer.health(one.name)[0] is not HealthStatus.AUTH_FAILED
     }
@@ -505,7 +538,7 @@ def test_the_laws_of_the_choice(
         assert usable[chosen].wait_ns == 0 or not free
     shares = desk.balancer.traffic_shares()
     assert sum(shares.values()) == pytest.approx(1.0) or not any(shares.values())
-    capacity = desk.balancer.capacity_shares({one.name: one.windows for one in asked})
+    capacity = desk.balancer.capacity_shares({one.name: one.rooms for one in asked})
     assert sum(capacity.values()) == pytest.approx(1.0) or not any(capacity.values())
 
 

@@ -78,9 +78,9 @@ def test_the_history_is_bounded_however_long_nothing_came() -> None:
 def test_an_end_belongs_to_the_request_that_left_then() -> None:
     load = BrokerLoad()
     for at_ms in (0, 100, 200):
-        load.started(at_ms * MILLISECOND)
-    load.ended(200 * MILLISECOND, 300 * MILLISECOND)  # that of 100 ms
-    assert load.sent_ns == [0, 200 * MILLISECOND]
+        load.started(at_ms * MILLISECOND, orders=False)
+    load.ended(200 * MILLISECOND, 300 * MILLISECOND, orders=False, heard=True)  # that of 100 ms
+    assert load.sent_ns == ([0, 200 * MILLISECOND], [])
     assert load.oldest_ns(300 * MILLISECOND) == 300 * MILLISECOND
     assert load.in_flight == 2
 
@@ -88,31 +88,65 @@ def test_an_end_belongs_to_the_request_that_left_then() -> None:
 def test_the_given_up_still_end_and_no_longer_count_as_stalled() -> None:
     load = BrokerLoad()
     for at_ms in range(3):
-        load.started(at_ms * MILLISECOND)
+        load.started(at_ms * MILLISECOND, orders=at_ms == 1)
     assert load.stalled(10 * SECOND) == 3
     load.give_up()
     assert load.stalled(10 * SECOND) == 0
-    load.started(20 * SECOND)
+    load.started(20 * SECOND, orders=False)
     assert load.in_flight == 4
     for at_ms in range(3):
-        load.ended(30 * SECOND - at_ms * MILLISECOND, 30 * SECOND)
-    assert load.sent_ns == [20 * SECOND]
+        load.ended(30 * SECOND - at_ms * MILLISECOND, 30 * SECOND, orders=at_ms == 1, heard=False)
+    assert load.sent_ns == ([20 * SECOND], [])
     assert load.in_flight == 1
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, SECOND), st.integers(0, 3 * SECOND)), max_size=100))
-def test_in_flight_is_never_below_what_started_without_an_end(story: list[tuple[bool, int, int]]) -> None:
-    load, at_ns, open_ = BrokerLoad(), 0, 0
-    for starts, gap_ns, latency_ns in story:
+def test_silence_is_counted_from_what_left_after_the_last_that_was_answered() -> None:
+    load = BrokerLoad()
+    for at_ms in (0, 100, 200):
+        load.started(at_ms * MILLISECOND, orders=False)
+    assert load.silent_ns(300 * MILLISECOND) == 300 * MILLISECOND
+    load.ended(200 * MILLISECOND, 300 * MILLISECOND, orders=False, heard=True)  # that of 100 ms: the first is just late
+    assert load.silent_ns(300 * MILLISECOND) == 100 * MILLISECOND
+    load.ended(150 * MILLISECOND, 350 * MILLISECOND, orders=False, heard=False)  # a time-out is no answer
+    assert load.silent_ns(350 * MILLISECOND) == 0
+    load.started(400 * MILLISECOND, orders=True)
+    load.started(450 * MILLISECOND, orders=False)
+    load.ended(50 * MILLISECOND, 500 * MILLISECOND, orders=False, heard=True)
+    assert load.silent_ns(500 * MILLISECOND) == 100 * MILLISECOND, "an answered read says nothing of orders"
+
+
+def test_silence_is_suspect_by_the_brokers_own_answers() -> None:
+    quick, slow = BrokerLoad(), BrokerLoad()
+    for _ in range(256):
+        quick.answered("get_orders", 20 * MILLISECOND, 0)
+        slow.answered("get_orders", 800 * MILLISECOND, 0)
+    assert quick.suspect_after_ns == 100 * MILLISECOND
+    assert slow.suspect_after_ns == 1000 * MILLISECOND
+    assert BrokerLoad().suspect_after_ns == 2 * SECOND
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.booleans(), st.booleans(), st.integers(0, SECOND), st.integers(0, 3 * SECOND)),
+        max_size=100,
+    )
+)
+def test_in_flight_is_never_below_what_started_without_an_end(
+    story: list[tuple[bool, bool, bool, int, int]],
+) -> None:
+    load, at_ns, open_ = BrokerLoad(), 0, [0, 0]
+    for starts, orders, heard, gap_ns, latency_ns in story:
         at_ns += gap_ns
         if starts:
-            load.started(at_ns)
-            open_ += 1
+            load.started(at_ns, orders=orders)
+            open_[orders] += 1
         else:
-            load.ended(latency_ns, at_ns)
-            open_ = max(0, open_ - 1)
-        assert load.in_flight == open_
-        assert load.sent_ns == sorted(load.sent_ns)
+            load.ended(latency_ns, at_ns, orders=orders, heard=heard)
+            open_[orders] = max(0, open_[orders] - 1)
+        assert load.in_flight == load.unanswered == sum(open_)
+        assert [len(sent_ns) for sent_ns in load.sent_ns] == open_
+        assert all(sent_ns == sorted(sent_ns) for sent_ns in load.sent_ns)
+        assert 0 <= load.silent_ns(at_ns) <= load.oldest_ns(at_ns)
 
 
 def test_failures_fade_when_nothing_is_heard_of_the_broker() -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import core.balancer.policy
 from core.balancer import HedgePolicy, LatencyMeter, RetryBudget
 from core.clock import MILLISECOND, SECOND
-from core.models import Rate, WindowHeadroom
 
 
 def test_the_documented_example_holds() -> None:
@@ -50,19 +49,6 @@ def answers(count: int) -> LatencyMeter:
     return meter
 
 
-def window(free: int) -> WindowHeadroom:
-    return WindowHeadroom(
-        budget="all",
-        rate=Rate(10, SECOND),
-        used=10 - free,
-        in_flight=0,
-        free=free,
-        next_free_in_ns=0,
-        all_free_in_ns=0,
-        soft=False,
-    )
-
-
 @pytest.mark.parametrize(
     ("enabled", "count", "free", "after_ms"),
     [(True, 200, 10, 96), (True, 200, 5, 96), (True, 200, 4, None), (True, 49, 10, None), (False, 200, 10, None)],
@@ -70,5 +56,5 @@ def window(free: int) -> WindowHeadroom:
 def test_a_hedge_goes_after_the_p95_and_only_where_there_is_headroom(
     enabled: bool, count: int, free: int, after_ms: int | None
 ) -> None:
-    after_ns = HedgePolicy(enabled=enabled).after_ns(answers(count), [window(10)], [window(free)])
+    after_ns = HedgePolicy(enabled=enabled).after_ns(answers(count), [(10, 10, SECOND)], [(free, 10, SECOND)])
     assert after_ns == (None if after_ms is None else after_ms * MILLISECOND)

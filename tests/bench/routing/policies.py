@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from core.balancer import BalancerSettings, Candidate, IntelligentLoadBalancer
 from core.clock import SECOND
-from core.models import BreakerState, HealthStatus
+from core.models import BreakerState
 from tests.bench.routing.world import Broker, Request
 
 
@@ -265,15 +265,14 @@ class Ours(Plain):
                 wait_ns=broker.wait_ns(category, now_ns),
                 queued=len(broker.queues[category]),
                 in_flight=broker.in_flight,
-                windows=broker.limiter.headroom(category, now_ns),
-                health=HealthStatus.LIMITED if broker.closed_until_ns > now_ns else HealthStatus.UNKNOWN,
+                rooms=broker.limiter.rooms(category, now_ns),
+                limited=broker.closed_until_ns > now_ns,
             )
             for broker in brokers
         ]
-        decision = self.balancer.choose(request.arrival.operation, candidates, deadline_ns=request.due_ns - now_ns)
-        terms = next((terms for terms in decision.candidates if terms.name == decision.chosen), None)
-        self._latency_ns = round(terms.latency_s * SECOND) if terms else 0
-        return decision.chosen
+        choice = self.balancer.choose(request.arrival.operation, candidates, deadline_ns=request.due_ns - now_ns)
+        self._latency_ns = round(choice.latency_s * SECOND)
+        return choice.chosen
 
     def patience_ns(self, request: Request) -> int:
         return self._latency_ns

@@ -148,5 +148,38 @@ TUNED = (
         poisson(20, 80),
         seed=13,
     ),
+    # Unseen until it showed that a latency which grows with the load was taken for silence too soon.
+    Scenario(
+        "few workers at the fastest",
+        (
+            BrokerSpec("fast", everything((50, SECOND), (3000, MINUTE)), 30.0, workers=1),
+            BrokerSpec("wide", everything((20, SECOND), (900, MINUTE)), 70.0, sigma=0.6),
+            BrokerSpec("other", everything((20, SECOND), (900, MINUTE)), 80.0, sigma=0.6),
+        ),
+        poisson(40, 60, deadline_s=2.0),
+        seed=102,
+    ),
+    # Unseen until it showed that two in flight were thought to slow each other down before anything spoke for it.
+    Scenario(
+        "a rush of orders, then quotes",
+        (
+            BrokerSpec("a", apart(((10, SECOND), (250, MINUTE)), ((20, SECOND), (500, MINUTE))), 35.0),
+            BrokerSpec("b", everything((15, SECOND), (450, MINUTE)), 55.0, sigma=0.5, workers=3),
+            BrokerSpec(
+                "c",
+                everything((10, SECOND), (200, MINUTE)),
+                45.0,
+                spells=(Spell(40, 55, "failing", 0.4, only=Category.ORDERS), Spell(62, 70, "hole")),
+            ),
+        ),
+        poisson(
+            18,
+            90,
+            deadline_s=(2.0, 5.0),
+            mix={Operation.PLACE_ORDER: 0.5, Operation.GET_MARKET_DATA: 0.5},
+            busy=lambda at_s: 1.6 if at_s < 15 else 0.7,
+        ),
+        seed=110,
+    ),
 )
 TINY = Scenario("tiny", three((Spell(2, 4, "down"),)), poisson(15, 6), seed=0)

@@ -7,8 +7,8 @@ pytest tests/bench/routing                            one tiny scenario, as a sm
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
-from typing import Any
+from statistics import fmean, median
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -41,57 +41,94 @@ def table(scenario: Scenario, optimum: int, results: dict[str, Result]) -> str:
     return "\n".join(lines)
 
 
+class Row(NamedTuple):
+    """One policy in one scenario. Goodput as a share of the optimum; the gap is to the best other policy.
+
+    `p99_by_ours`: its p99 divided by ours. `lost`: the most requests lost to one broker that died. `back_s`: the
+    longest from a recovery to the first answer after it.
+    """
+
+    scenario: str
+    unseen: bool
+    goodput: float
+    gap: float
+    p99_s: float
+    p99_by_ours: float
+    lost: int
+    back_s: float
+    refused: int
+
+
 class Verdict:
-    """Ours against the best other policy of each scenario."""
+    """Every policy in every scenario, ours against the best other one."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, bool, float, float, float]] = []
-        self.each: dict[str, list[tuple[float, float]]] = {}
-        self.lost: dict[str, int] = {}
+        self.rows: dict[str, list[Row]] = {}
+        self.best_p99_by_ours: list[float] = []
 
     def add(self, scenario: Scenario, optimum: int, results: dict[str, Result], *, unseen: bool) -> None:
-        others = [result for name, result in results.items() if name != OURS]
-        ours = results[OURS]
-        for result in others:
-            p99_ratio = result.quantile(0.99) / ours.quantile(0.99)
-            self.each.setdefault(result.policy, []).append((result.ok / optimum, p99_ratio))
-        self.lost[scenario.name] = max(ours.lost_to_dead.values(), default=0)
-        best_p99 = min(result.quantile(0.99) for result in others)
-        self.rows.append(
-            (
-                scenario.name,
-                unseen,
-                ours.ok / optimum,
-                max(result.ok for result in others) / optimum,
-                best_p99 / ours.quantile(0.99),
+        ours_p99 = results[OURS].quantile(0.99)
+        honest = all(spec.truth == 1 for spec in scenario.brokers)
+        for name, result in results.items():
+            others = [other for other in results.values() if other is not result]
+            self.rows.setdefault(name, []).append(
+                Row(
+                    scenario.name,
+                    unseen,
+                    result.ok / optimum,
+                    (max(other.ok for other in others) - result.ok) / optimum,
+                    result.quantile(0.99),
+                    result.quantile(0.99) / ours_p99,
+                    max(result.lost_to_dead.values(), default=0),
+                    max(result.back_s.values(), default=0.0),
+                    result.refused if honest else 0,
+                )
             )
+        self.best_p99_by_ours.append(
+            min(result.quantile(0.99) for name, result in results.items() if name != OURS) / ours_p99
         )
 
-    def text(self) -> str:
-        lines = [f"\n{'scenario':44} {'ours':>7} {'best':>7} {'best p99 / ours':>16}"]
-        lines += [
-            f"{name:40}{' new' if unseen else '    '} {ours:7.4f} {best:7.4f} {ratio:16.2f}"
-            for name, unseen, ours, best, ratio in self.rows
+    @property
+    def ours(self) -> list[Row]:
+        return self.rows[OURS]
+
+    def each(self) -> str:
+        lines = [
+            f"\n{'scenario':44} {'goodput':>7} {'best other':>10} {'best p99 / ours':>15} {'lost':>4} {'back s':>6}"
         ]
-        for label, rows in (
-            ("all", self.rows),
-            ("tuned", [row for row in self.rows if not row[1]]),
-            ("unseen", [row for row in self.rows if row[1]]),
-        ):
+        lines += [
+            f"{row.scenario:40}{' new' if row.unseen else '    '} {row.goodput:7.4f} {row.goodput + row.gap:10.4f} "
+            f"{best:15.2f} {row.lost:4} {row.back_s:6.1f}"
+            for row, best in zip(self.ours, self.best_p99_by_ours, strict=True)
+        ]
+        for label, kinds in (("all", (False, True)), ("tuned", (False,)), ("unseen", (True,))):
+            both = [
+                (row, best) for row, best in zip(self.ours, self.best_p99_by_ours, strict=True) if row.unseen in kinds
+            ]
+            ratios = [best for _, best in both]
             lines.append(
-                f"{label}: mean goodput {fmean(row[2] for row in rows):.4f} (target 0.98), furthest below the best "
-                f"other {max(0.0, *(row[3] - row[2] for row in rows)):.4f} (target 0.02), p99 mean "
-                f"{fmean(row[4] for row in rows):.2f} x better (target 1.5), at worst "
-                f"{1 / min(row[4] for row in rows):.2f} x the best (target 1.2)"
+                f"{label}: mean goodput {fmean(row.goodput for row, _ in both):.4f} (target 0.98), furthest below the "
+                f"best other {max(0.0, *(row.gap for row, _ in both)):.4f} (target 0.02); p99 of the best other by "
+                f"ours: mean {fmean(ratios):.2f} (target 1.5), median {median(ratios):.2f}, at worst {min(ratios):.2f} "
+                "(target 0.83)"
             )
-        worst = max(self.lost, key=lambda name: self.lost[name])
-        lines.append(f"lost to one that died: at most {self.lost[worst]} a time (target 5), in: {worst}")
-        lines.append("\nThe same other policy in every scenario, its p99 by ours:")
-        for name, rows in sorted(self.each.items(), key=lambda item: -fmean(row[0] for row in item[1])):
-            goodputs, ratios = zip(*rows, strict=True)
+        return "\n".join(lines)
+
+    def summary(self) -> str:
+        """One line a policy, as README shows it: the same policy in every scenario."""
+        count = len(self.ours)
+        unseen = sum(row.unseen for row in self.ours)
+        lines = [
+            f"\n{count} scenarios, {unseen} never tuned to. Goodput as a share of the optimum; lost in one outage.\n",
+            "| policy | goodput, mean | worst | furthest below the best | p99 / ours, mean | median | lost | back, s |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for name, rows in sorted(self.rows.items(), key=lambda item: -fmean(row.goodput for row in item[1])):
             lines.append(
-                f"  {name:32} mean goodput {fmean(goodputs):.4f}, at worst {min(goodputs):.4f}, "
-                f"p99 mean {fmean(ratios):.2f} x ours, at best {min(ratios):.2f} x"
+                f"| {name} | {fmean(row.goodput for row in rows):.4f} | {min(row.goodput for row in rows):.4f} "
+                f"| {max(0.0, *(row.gap for row in rows)):.4f} | {fmean(row.p99_by_ours for row in rows):.2f} "
+                f"| {median(row.p99_by_ours for row in rows):.2f} | {max(row.lost for row in rows)} "
+                f"| {max(row.back_s for row in rows):.1f} |"
             )
         return "\n".join(lines)
 
@@ -112,11 +149,23 @@ def test_goodput_stays_near_the_optimum_and_near_the_best_other_policy(benchmark
     else:
         scenarios = [*((scenario, False) for scenario in TUNED), *((scenario, True) for scenario in UNSEEN)]
     verdict, tables = benchmark.pedantic(run, args=(scenarios,), rounds=1)
-    print(*tables, verdict.text(), sep="\n")
-    assert fmean(row[2] for row in verdict.rows) >= 0.98
-    assert all(ours >= best - 0.02 for _, _, ours, best, _ in verdict.rows)
+    print(*tables, verdict.each(), verdict.summary(), sep="\n")
+    ours = verdict.ours
+    assert fmean(row.goodput for row in ours) >= 0.98
+    for row in ours:
+        assert row.gap <= 0.02, row
+        assert row.lost <= 5, row
+        assert row.back_s <= 10, row
+        assert row.refused == 0, row
     if not benchmark.disabled:  # of the tiny one's ninety requests the p99 is a single answer
-        assert all(ratio >= 1 / 1.2 for *_, ratio in verdict.rows)
+        assert fmean(verdict.best_p99_by_ours) >= 1.5
+        assert min(verdict.best_p99_by_ours) >= 1 / 1.2
+
+
+def test_at_least_five_scenarios_judge_that_were_never_tuned_to() -> None:
+    tuned, unseen = {scenario.seed for scenario in TUNED}, {scenario.seed for scenario in UNSEEN}
+    assert len(unseen) == len(UNSEEN) >= 5
+    assert len(tuned | unseen) == len(TUNED) + len(UNSEEN) >= 12
 
 
 def test_the_same_seed_gives_the_same_result() -> None:

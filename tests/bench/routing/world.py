@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.clock import MILLISECOND, SECOND
-from core.models import CATEGORY_OF, Category, Operation, Rate, WindowHeadroom
+from core.models import CATEGORY_OF, Category, Operation, Rate, WindowRoom
 
 TIMEOUT_NS = 5 * SECOND
 REFUSED_CONNECTION_NS = 5 * MILLISECOND
@@ -119,20 +119,11 @@ class Windows:
         self.wait_ns(category, now_ns)
         return max(len(log) / permits for _, permits, _, log, _ in self.counting[category])
 
-    def headroom(self, category: Category, now_ns: int) -> tuple[WindowHeadroom, ...]:
+    def rooms(self, category: Category, now_ns: int) -> tuple[WindowRoom, ...]:
         self.wait_ns(category, now_ns)
         return tuple(
-            WindowHeadroom(
-                budget=name,
-                rate=rate,
-                used=len(log),
-                in_flight=0,
-                free=max(0, permits - len(log)),
-                next_free_in_ns=0,
-                all_free_in_ns=log[-1] + window_ns - now_ns if log else 0,
-                soft=len(log) >= 0.8 * permits,
-            )
-            for name, permits, window_ns, log, rate in self.counting[category]
+            (max(0, permits - len(log)), permits, window_ns)
+            for _, permits, window_ns, log, _ in self.counting[category]
         )
 
 
@@ -143,7 +134,7 @@ class Broker:
         self.spec = spec
         self.name = spec.name
         self.limiter = Windows(spec)
-        self.referee = Windows(spec, spec.truth) if spec.truth < 1 else None
+        self.referee = Windows(spec, spec.truth)
         self.queues: dict[Category, deque[Request]] = {category: deque() for category in Category}
         self.in_flight = 0
         self.closed_until_ns = 0
@@ -303,12 +294,11 @@ class World:
         request.state = "sent"
         broker.limiter.take(request.category, now_ns)
         self.policy.started(broker.name, request, now_ns)
-        if broker.referee is not None and broker.referee.wait_ns(request.category, now_ns):
+        if broker.referee.wait_ns(request.category, now_ns):
             outcome, latency_ns = "limited", 20 * MILLISECOND
             broker.refused += 1
         else:
-            if broker.referee is not None:
-                broker.referee.take(request.category, now_ns)
+            broker.referee.take(request.category, now_ns)
             draw = self.draws[request.serial][self.number[broker.name]]
             outcome, latency_ns = broker.serve(request.category, draw, now_ns)
         if outcome == "error" and request.category is Category.ORDERS:
@@ -390,7 +380,7 @@ def oracle(scenario: Scenario) -> int:  # noqa: C901, PLR0912 - one loop over ev
     arrivals = scenario.arrivals(random.Random(scenario.seed))
     draws = draws_of(scenario, len(arrivals))
     brokers = [Broker(spec) for spec in scenario.brokers]
-    windows = [broker.referee or broker.limiter for broker in brokers]
+    windows = [broker.referee for broker in brokers]
     events = [(arrival.at_ns, serial) for serial, arrival in enumerate(arrivals)]
     for spec in scenario.brokers:
         events += [(round(spell.end_s * SECOND), -1) for spell in spec.spells]

@@ -1,0 +1,64 @@
+"""What a router asks of a limiter in one go is what the single questions answer."""
+
+from __future__ import annotations
+
+import anyio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.clock import MILLISECOND, MINUTE, SECOND, VirtualClock
+from core.limiter import EnhancedRateLimiter
+from core.models import Budget, Category, Rate
+
+SMALL = (
+    Budget("all", (Rate(3, SECOND), Rate(9, MINUTE))),
+    Budget("orders", (Rate(2, SECOND),), frozenset({Category.ORDERS})),
+)
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["orders", "reads"]),
+        st.integers(1, 2),
+        st.sampled_from(["answer", "leave", "nothing", "close"]),
+        st.sampled_from([0, MILLISECOND, SECOND // 3, SECOND, 20 * SECOND]),
+    ),
+    max_size=30,
+)
+
+
+@given(steps)
+def test_one_look_says_what_every_single_question_would(story: list[tuple[str, int, str, int]]) -> None:
+    clock = VirtualClock()
+    limiter = EnhancedRateLimiter(budgets=SMALL, clock=clock)
+    for category, cost, then, gap_ns in story:
+        look = limiter.look(category, cost)
+        assert look.wait_ns == limiter.time_to_available_ns(category, cost)
+        assert look.queued == limiter.waiting
+        assert look.in_flight == limiter.in_flight
+        assert look.limited == (limiter.limited_for_ns > 0)
+        headroom = limiter.headroom(category, forecasts=False)
+        assert look.rooms == tuple((one.free, one.rate.permits, one.rate.window_ns) for one in headroom)
+        whole = limiter.headroom(forecasts=False)
+        assert limiter.rooms() == tuple((one.free, one.rate.permits, one.rate.window_ns) for one in whole)
+        if then == "close":
+            limiter.close_for_ns(SECOND // 2)
+        permit = limiter.try_acquire(category, cost)
+        assert (permit is not None) == (look.wait_ns == 0 and then != "close")
+        if permit is not None:
+            permit.sent()
+            if then == "answer":
+                permit.done()
+            elif then == "leave":
+                permit.unanswered(SECOND)
+        clock._now_ns += gap_ns
+
+
+async def test_a_look_counts_those_who_wait(clock: VirtualClock) -> None:
+    limiter = EnhancedRateLimiter(requests_per_second=1, clock=clock)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(limiter.acquire)
+        await clock.settle()
+        look = limiter.look()
+        assert look.queued == 2
+        assert look.wait_ns == limiter.time_to_available_ns() > 0
+        tasks.cancel_scope.cancel()
