@@ -12,7 +12,7 @@ from ..errors import CostTooHigh, RateLimited, UnknownCategory
 from ..models import Budget, Category, Incident, Priority, Rate, WindowForecast, WindowHeadroom, WindowRoom
 from .backend import Backend, Plan
 from .memory import MemoryBackend
-from .permit import Entry, Permit
+from .permit import TAKEN, Entry, Permit
 from .refusal import RefusalMemory
 from .report import Look, analytics_of, headroom_of, rooms_of, windows_of
 from .room import WaitingRoom, milliseconds
@@ -99,21 +99,34 @@ class EnhancedRateLimiter:
         Raises UnknownCategory; CostTooHigh when no wait could help; ValueError for a cost that is no whole number of at
         least 1.
         """
-        entry = self._entries.get(category)
-        if entry is None or cost is not ONE:
+        try:
+            entry = self._entries[category]
+        except KeyError:
             entry = self._checked(category, cost)
-        now_ns = self._now_ns()
+        if cost is not ONE:
+            self._checked(category, cost)
+        # The hot path: `now` and `take` are fetched before they are called, for CPython 3.11 looks for a method of that
+        # name first when it calls straight through an attribute. The permit is made as Entry.permit makes it.
+        now = self._now_ns
+        now_ns = now()
         if self._room.waiting and self._room.must_queue(category, now_ns):
             return None
-        ticket = entry.take(cost, now_ns)
+        take = entry.take
+        ticket = take(cost, now_ns)
         if ticket < 0:
             # A request without an answer may have become too old to arrive since somebody last looked.
             if not self._backend.refresh(now_ns):
                 return None
-            ticket = entry.take(cost, now_ns)
+            ticket = take(cost, now_ns)
             if ticket < 0:
                 return None
-        return entry.permit(cost, ticket)
+        entry.taken += cost
+        permit = Permit()
+        permit._entry = entry
+        permit._ticket = ticket
+        permit._state = TAKEN
+        permit.cost = cost
+        return permit
 
     async def acquire(
         self,
@@ -171,8 +184,9 @@ class EnhancedRateLimiter:
         self._backend.refresh(now_ns)
         in_flight, opens_ns = 0, now_ns
         for windows in self._backend.windows:
-            if windows.in_flight > in_flight:  # noqa: PLR1730 - one of these per broker and choice; max() costs double
-                in_flight = windows.in_flight
+            its_in_flight = windows.in_flight
+            if its_in_flight > in_flight:  # noqa: PLR1730 - one of these per broker and choice; max() costs double
+                in_flight = its_in_flight
             if windows.opens_ns > opens_ns:  # noqa: PLR1730 - as above
                 opens_ns = windows.opens_ns
         rooms = rooms_of(entry.plan, now_ns)
@@ -432,7 +446,7 @@ class EnhancedRateLimiter:
                 windows.fill((now_ns + min(0, at_ns - epoch_now_ns), count) for at_ns, count in anchors)
                 opens_ns = state.opens_epoch_ns.get(windows.budget.name)
                 if opens_ns is not None:
-                    windows.opens_ns = max(windows.opens_ns, now_ns + opens_ns - epoch_now_ns)
+                    windows.shut_until(now_ns + opens_ns - epoch_now_ns)
 
     def close(self) -> None:
         """Let go of the backend. Waiters are not woken: cancel them first, as their owner does."""
@@ -463,7 +477,7 @@ class EnhancedRateLimiter:
     def _close(self, plan: Plan, until_ns: int, now_ns: int) -> None:
         with self._backend.editing(now_ns):
             for windows in plan:
-                windows.opens_ns = max(windows.opens_ns, until_ns)
+                windows.shut_until(until_ns)
         self._room.closed(now_ns)
 
 

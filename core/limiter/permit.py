@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from ..errors import BrokerError, OrderNotSent, OrderOutcomeUnknown, PermitMisuse
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Permit"]
 
-_new = object.__new__
 TAKEN: Final = 0
 SENT: Final = 1
 ENDED: Final = 2
@@ -63,8 +62,8 @@ class Entry:
     def permit(self, cost: int, ticket: int) -> Permit:
         """The permit for a take that succeeded."""
         self.taken += cost
-        # Without a call of __init__, which would be a tenth of what a whole request costs here.
-        permit = _new(Permit)
+        # Without an __init__, which would be a tenth of what a whole request costs.
+        permit = Permit()
         permit._entry = self
         permit._ticket = ticket
         permit._state = TAKEN
@@ -127,21 +126,26 @@ class Permit:
         broker's own time of the request, in nanoseconds since 1970; used only where the limiter was told to trust it.
         Raises PermitMisuse when the permit was ended before, or was never sent (it is counted all the same).
         """
-        state = self._state
-        if state == ENDED:
-            raise PermitMisuse(ENDED_TWICE)
+        if self._state != SENT:
+            self._done_unsent(at_ns)
         self._state = ENDED
         entry = self._entry
-        anchor_ns = entry.now_ns()
+        now, settle = entry.now_ns, entry.settle  # fetched first, as in try_acquire
+        anchor_ns = now()
         if at_ns is not None and at_ns < anchor_ns:
             anchor_ns = at_ns
-        if server_stamp_ns is not None and state == SENT and entry.server_clock is not None:
+        if server_stamp_ns is not None and entry.server_clock is not None:
             anchor_ns = entry.server_clock.anchor_ns(self._sent_ns, anchor_ns, server_stamp_ns)
-        entry.settle(self.cost, anchor_ns, self._ticket)
+        settle(self.cost, anchor_ns, self._ticket)
         if entry.room.hangs_on_answer:
             entry.room.serve()
-        if state == TAKEN:
-            raise PermitMisuse("a permit was done before it was sent; it is counted as answered now")
+
+    def _done_unsent(self, at_ns: int | None) -> NoReturn:
+        if self._state == ENDED:
+            raise PermitMisuse(ENDED_TWICE)
+        self._state = SENT
+        self.done(at_ns)
+        raise PermitMisuse("a permit was done before it was sent; it is counted as answered now")
 
     def give_back(self) -> None:
         """Undo the take. Only for a request that never left, such as after OrderNotSent. Raises PermitMisuse."""

@@ -37,7 +37,7 @@ def rooms_of(plan: Plan, now_ns: int) -> tuple[WindowRoom, ...]:
     """What every window of the plan has left; a third of the cost of `headroom_of`."""
     rooms = []
     for windows in plan:
-        in_flight, newest_ns = windows.in_flight, windows.newest()
+        in_flight, newest_ns = windows.in_flight, windows.newest_ns
         for limit, span_ns, window_ns in windows.bounds:
             free = limit - in_flight
             if newest_ns > now_ns - span_ns:
@@ -67,7 +67,7 @@ def _headroom(
         behind = limit - windows.in_flight
         # All in flight: answered now at the earliest, and one window later free.
         next_ns = max(0, windows.ring[windows.head - behind] + span_ns - now_ns) if behind >= 1 else span_ns
-    last_ns = now_ns if in_flight else windows.newest()
+    last_ns = now_ns if in_flight else windows.newest_ns
     return WindowHeadroom(
         budget=windows.budget.name,
         rate=rate if limit == rate.permits else Rate(limit, rate.window_ns),

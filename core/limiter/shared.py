@@ -163,9 +163,7 @@ class SharedMemoryBackend:
     def _load(self, plan: Plan) -> None:
         for windows in plan:
             base = self._base(windows)
-            windows.head = self.words[base + HEAD]
-            windows.in_flight = self.words[base + IN_FLIGHT]
-            windows.opens_ns = self.words[base + OPENS]
+            windows.resume(self.words[base + HEAD], self.words[base + IN_FLIGHT], self.words[base + OPENS])
 
     def store(self, plan: Plan) -> None:
         for windows in plan:
@@ -241,7 +239,7 @@ class SharedMemoryBackend:
             return
         for windows in self.windows:
             windows.ring_not_after(now_ns)
-            windows.opens_ns = min(windows.opens_ns, now_ns + DAY)
+            windows.resume(windows.head, windows.in_flight, min(windows.opens_ns, now_ns + DAY))
         for lease in self._table():
             words[lease + UNTIL] = min(words[lease + UNTIL], now_ns + self.lease_ns)
         words[REAP] = now_ns
@@ -269,7 +267,7 @@ class _SharedLane:
             words[SEEN] = now_ns
             backend.lease(ticket, now_ns + backend.lease_ns, cost, self._mask)
             for windows in self._plan:
-                windows.in_flight += cost
+                windows.taken += cost
             return ticket
 
     def settle(self, cost: int, anchor_ns: int, ticket: int) -> None:

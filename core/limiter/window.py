@@ -24,6 +24,11 @@ Why one look is enough. Anchors stand in one ring in their order. A request of c
 `limit - in_flight - c` anchors are younger than W', that is, when the anchor that stands `limit - in_flight - c + 1`
 places back is not. The same anchor says when it will fit. One ring serves every window of a budget: a shorter window
 looks at a nearer place.
+
+Why even fewer looks do. An anchor that is older than a window stays older: a place that a window once had room for it
+has room for until it is taken. So the shorter windows, which have room most of the time, are looked at several places
+ahead, and not again before those are taken. The longest one may stay full for hours, with one place coming free at a
+time, so it is looked at for each request: a full day costs no more than an empty one.
 """
 
 from __future__ import annotations
@@ -53,32 +58,35 @@ class SlidingWindows:
     """The windows of one budget over one ring of anchors, and what is in flight in all of them.
 
     `ring` holds int64 monotonic nanoseconds, oldest first from `head` on; it is made here (8 bytes for each permit of
-    the largest limit) unless the counts live elsewhere and their owner hands it in. `spans` are pairs (limit, stretched
-    window) of what may be used now, `bounds` the same with the window as the broker has it in third place. `opens_ns`
-    is when the gate opens that a refusal has closed.
+    the largest limit) unless the counts live elsewhere and their owner hands it in. `newest_ns` is the latest of them,
+    NEVER when there is none. `taken` counts on from `head`: the places between the two are in flight. `spans` are pairs
+    (limit, stretched window) of what may be used now, `bounds` the same with the window as the broker has it in third
+    place. `opens_ns` is when the gate opens that a refusal has closed; `shut_until` sets it.
     """
 
     __slots__ = (
         "_capacity",
-        "_looks",
+        "_known",
+        "_longest",
+        "_longest_ns",
+        "_shorter",
         "bounds",
         "budget",
         "head",
-        "in_flight",
         "largest_cost",
+        "newest_ns",
         "opens_ns",
         "ring",
         "share",
         "spans",
+        "taken",
     )
 
     def __init__(self, budget: Budget, ring: memoryview[int] | None = None) -> None:
         self.budget = budget
         self._capacity = max(rate.permits for rate in budget.rates)
         self.ring: array[int] | memoryview[int] = self.empty_ring(self._capacity) if ring is None else ring
-        self.head = 0
-        self.in_flight = 0
-        self.opens_ns = NEVER
+        self.resume(0, 0, NEVER)
         self.set_share(1.0)
 
     @staticmethod
@@ -91,65 +99,103 @@ class SlidingWindows:
         """Anchors that the ring holds: the largest limit."""
         return self._capacity
 
+    def resume(self, head: int, in_flight: int, opens_ns: int) -> None:
+        """Go on from where the ring was left, or changed, by somebody else."""
+        self.head = head
+        self.taken = head + in_flight
+        self.newest_ns = self.ring[head - 1]
+        self.opens_ns = opens_ns
+        self._look_anew()
+
+    @property
+    def in_flight(self) -> int:
+        """Places taken and not yet given an anchor."""
+        return self.taken - self.head
+
+    def shut_until(self, at_ns: int) -> None:
+        """Let nothing through before `at_ns`; never opens a closed gate sooner."""
+        self.opens_ns = max(self.opens_ns, at_ns)
+        self._look_anew()
+
     def set_share(self, share: float) -> None:
         """Use only this share of every limit, and at least 1 permit of each."""
         self.share = share
         self.spans = tuple((self.limit(rate), stretch(rate.window_ns)) for rate in self.budget.rates)
         self.largest_cost = min(limit for limit, _ in self.spans)
-        self._looks = tuple((limit + 1, span_ns) for limit, span_ns in self.spans)
         self.bounds = tuple(
             (limit, span_ns, rate.window_ns)
             for rate, (limit, span_ns) in zip(self.budget.rates, self.spans, strict=True)
         )
+        *shorter, longest = sorted((span_ns, limit + 1) for limit, span_ns in self.spans)
+        self._shorter = tuple(shorter)
+        self._longest_ns, self._longest = longest
+        self._look_anew()
 
     def limit(self, rate: Rate) -> int:
         """The permits of `rate` that may be used now."""
         return max(1, int(rate.permits * self.share))
 
     def take(self, cost: int, now_ns: int) -> int:
-        """Take `cost` places: 0, or -1 when they are not all free at this instant.
-
-        This is the hot path, so the look of `free_at` stands here once more, without its answer to when.
-        """
-        wanted = self.in_flight + cost
-        if wanted > self.largest_cost or now_ns < self.opens_ns:
+        """Take `cost` places: 0, or -1 when they are not all free at this instant. The hot path."""
+        place = self.taken + cost
+        if place > self._known and not self._look_ahead(place, now_ns):
             return -1
-        ring = self.ring
-        place = self.head + wanted
-        for limit_plus_1, span_ns in self._looks:
-            # Never below -capacity: a negative index is the same place of the ring, counted from its other end.
-            if ring[place - limit_plus_1] > now_ns - span_ns:
-                return -1
-        self.in_flight = wanted
+        # Never below -capacity: a negative index is the same place of the ring, counted from its other end.
+        if self.ring[place - self._longest] > now_ns - self._longest_ns:
+            return -1
+        self.taken = place
         return 0
+
+    def _look_ahead(self, place: int, now_ns: int) -> bool:
+        """Whether the gate and all windows but the longest let `place` be taken; remembers how much further they do."""
+        last = self.head + self.largest_cost  # beyond it everything hangs on what is in flight
+        if place > last or now_ns < self.opens_ns:
+            return False
+        known = place + 3 * (last - place) // 4
+        ring = self.ring
+        for span_ns, limit_plus_1 in self._shorter:
+            if ring[known - limit_plus_1] > now_ns - span_ns:
+                known = place
+                if ring[place - limit_plus_1] > now_ns - span_ns:
+                    return False
+        self._known = known
+        return True
+
+    def _look_anew(self) -> None:
+        self._known = self.head
 
     def give_back(self, cost: int, ticket: int = 0) -> None:  # noqa: ARG002 - a ticket matters where counts are shared
         """Undo a take."""
-        self.in_flight -= cost
+        self.taken -= cost
 
     def settle(self, cost: int, anchor_ns: int, ticket: int = 0) -> None:  # noqa: ARG002 - as above
         """End a take: its places are free one stretched window after `anchor_ns`."""
-        self.in_flight -= cost
-        ring, head = self.ring, self.head
-        last_ns = ring[head - 1]
-        if anchor_ns < last_ns:  # noqa: PLR1730 - a call of max() would cost more than the look
-            anchor_ns = last_ns
-        ring[head] = anchor_ns
-        head += 1
-        self.head = head if head < self._capacity else 0
-        if cost > 1:
-            self.add(cost - 1, anchor_ns)
+        if anchor_ns < self.newest_ns:
+            anchor_ns = self.newest_ns
+        else:
+            self.newest_ns = anchor_ns
+        head = self.head
+        self.ring[head] = anchor_ns
+        self.head = head = head + 1
+        if head == self._capacity:
+            self.head = 0
+            self.taken -= head
+            self._known -= head
+        if cost > 1:  # a range of nothing would cost a tenth of the whole request
+            for _ in range(cost - 1):
+                self.settle(1, anchor_ns)
 
     def add(self, cost: int, anchor_ns: int) -> None:
         """Enter `cost` anchors that were never in flight, above the limit too. None is entered before the last one."""
-        for _ in range(min(cost, self._capacity)):
-            self.in_flight += 1
+        entered = min(cost, self._capacity)
+        self.taken += entered
+        for _ in range(entered):
             self.settle(1, anchor_ns)
 
     def free_at(self, cost: int, now_ns: int) -> int | None:
         """The instant from which `cost` fits if nothing more is taken; None while that hangs on something in flight."""
         instant_ns = max(now_ns, self.opens_ns)
-        place = self.head + self.in_flight + cost - 1
+        place = self.taken + cost - 1
         if place - self.head >= self.largest_cost:
             return None
         for limit, span_ns in self.spans:
@@ -181,10 +227,6 @@ class SlidingWindows:
             return head - bisect_right(ring, than_ns, 0, head)
         return head + self._capacity - bisect_right(ring, than_ns, head, self._capacity)
 
-    def newest(self) -> int:
-        """The latest anchor, NEVER when there is none."""
-        return self.ring[self.head - 1]
-
     def fill(self, anchors: Iterable[tuple[int, int]]) -> None:
         """Enter pairs (anchor, count) among those that are there, each at its own place in the order."""
         merged: list[int] = [anchor for anchor in self.ring if anchor != NEVER]
@@ -194,9 +236,10 @@ class SlidingWindows:
         kept = merged[-self._capacity :]
         for place, anchor_ns in enumerate([NEVER] * (self._capacity - len(kept)) + kept):
             self.ring[place] = anchor_ns
-        self.head = 0
+        self.resume(0, self.in_flight, self.opens_ns)
 
     def ring_not_after(self, now_ns: int) -> None:
         """Move every anchor that is later than `now_ns` to it."""
         for place in range(self._capacity):
             self.ring[place] = min(self.ring[place], now_ns)
+        self.resume(self.head, self.in_flight, self.opens_ns)

@@ -66,6 +66,21 @@ def test_every_window_must_have_room() -> None:
     assert windows.free_at(1, STRETCHED) == stretch(10 * W)
 
 
+@pytest.mark.parametrize("used_before", range(12))
+def test_a_short_window_is_kept_wherever_its_burst_stands_in_the_ring(used_before: int) -> None:
+    windows = windows_of((3, W), (9, 10 * W))
+    now_ns = 0
+    for _ in range(used_before):
+        assert windows.take(1, now_ns) == 0
+        windows.settle(1, now_ns)
+        now_ns += 3 * W
+    for _ in range(5):
+        now_ns += 20 * W
+        assert [windows.take(1, now_ns) for _ in range(5)] == [0, 0, 0, -1, -1]
+        windows.settle(3, now_ns)
+        assert windows.take(1, now_ns) == -1
+
+
 def test_an_answer_out_of_order_is_anchored_no_earlier_than_the_last() -> None:
     windows = windows_of((2, W))
     windows.take(2, 0)
@@ -84,7 +99,7 @@ def test_what_is_recorded_above_the_limit_counts() -> None:
 
 def test_a_closed_gate_lets_nothing_through_until_its_instant() -> None:
     windows = windows_of((2, W))
-    windows.opens_ns = 70
+    windows.shut_until(70)
     assert windows.take(1, 69) == -1
     assert windows.free_at(1, 5) == 70
     assert windows.take(1, 70) == 0
@@ -101,12 +116,15 @@ class ListModel:
     def __init__(self, *rates: tuple[int, int]) -> None:
         self.rates = [(permits, window_ns + window_ns * 200 // 1_000_000 + 1) for permits, window_ns in rates]
         self.in_flight = 0
+        self.shut_until = 0
         self.anchors: list[int] = []
 
     def used(self, now_ns: int, span_ns: int) -> int:
         return sum(anchor + span_ns > now_ns for anchor in self.anchors)
 
     def take(self, cost: int, now_ns: int) -> bool:
+        if now_ns < self.shut_until:
+            return False
         if any(self.used(now_ns, span) + self.in_flight + cost > permits for permits, span in self.rates):
             return False
         self.in_flight += cost
@@ -119,14 +137,25 @@ class ListModel:
 
 GAPS = st.sampled_from([0, 1, W // 2, W - 1, W, STRETCHED - 1, STRETCHED, STRETCHED + 1, 3 * W, 10 * W])
 STEPS = st.lists(
-    st.tuples(GAPS, st.sampled_from(["take", "take", "settle", "late", "give_back", "record"]), st.integers(1, 3)),
+    st.tuples(
+        GAPS, st.sampled_from(["take", "take", "settle", "late", "give_back", "record", "shut"]), st.integers(1, 3)
+    ),
     max_size=60,
+)
+RATES = st.sampled_from(
+    [
+        ((3, W), (5, 4 * W), (7, 9 * W)),
+        ((9, W), (24, 4 * W), (25, 9 * W)),  # room to look several places ahead
+        ((12, 3 * W),),
+        ((5, W), (4, 4 * W)),  # the longer window is the smaller one
+    ]
 )
 
 
-@given(STEPS)
-def test_one_look_in_the_ring_decides_as_counting_every_request_does(steps: list[tuple[int, str, int]]) -> None:
-    rates = ((3, W), (5, 4 * W), (7, 9 * W))
+@given(RATES, STEPS)
+def test_one_look_in_the_ring_decides_as_counting_every_request_does(
+    rates: tuple[tuple[int, int], ...], steps: list[tuple[int, str, int]]
+) -> None:
     windows, model = windows_of(*rates), ListModel(*rates)
     taken: list[int] = []
     now_ns = 0
@@ -138,6 +167,9 @@ def test_one_look_in_the_ring_decides_as_counting_every_request_does(steps: list
             assert granted == model.take(cost, now_ns)
             if granted:
                 taken.append(cost)
+        elif step == "shut":
+            windows.shut_until(now_ns + W)
+            model.shut_until = now_ns + W
         elif step == "record":
             windows.add(1, now_ns)
             model.in_flight += 1
