@@ -19,6 +19,7 @@ import pytest
 from tests.bench.screen.test_screen import on_a_terminal
 
 ROUNDS, SECONDS = 3, 10
+PLACE = {"wire": "thread", "process": "process"}  # as the setting calls it, as we do
 # Where that is allowed, ahead of the neighbours: elsewhere nice says so and runs it as it is.
 PROBE = ("nice", "-n", "-10", sys.executable, "-m", "tests.bench.simulator.demo_probe")
 SWITCH_MS = 5  # what one more thread may hold the interpreter before another gets it
@@ -37,7 +38,8 @@ def test_a_thread_disturbs_the_screen_no_more_than_a_process(tmp_path: Path, req
     middle = {where: {name: median(values) for name, values in figures.items()} for where, figures in told.items()}
     print()
     for where, values in middle.items():
-        print(f"simulator in a {'thread' if where == 'wire' else where:7}: " + ", ".join(f"{name} {value:.1f}" for name, value in values.items()))
+        told_so = ", ".join(f"{name} {value:.1f}" for name, value in values.items())
+        print(f"simulator in a {PLACE[where]}: {told_so}")
     if enabled:
         thread, process = middle["wire"], middle["process"]
         assert thread["start ms"] < process["start ms"]
