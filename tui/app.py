@@ -7,9 +7,9 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from textual.app import App
 from textual.color import Color
@@ -17,7 +17,15 @@ from textual.timer import Timer
 
 from core.clock import SECOND
 from core.errors import ConfigError, HeadroomError
-from core.models import Command, HaltTrading, ResumeTrading, RouterSnapshot, StressCommand
+from core.models import (
+    AcknowledgeAlerts,
+    Command,
+    HaltTrading,
+    Question,
+    ResumeTrading,
+    RouterSnapshot,
+    StressCommand,
+)
 
 from .keys import EVERYWHERE, KEYS, LAYOUTS, SCREENS, bindings, check_keymap, shown_keys
 from .palette import KeyCommands, Palette
@@ -26,8 +34,10 @@ from .screens.advice import AdviceScreen
 from .screens.base import RouterScreen
 from .screens.broker import BrokerScreen
 from .screens.dialogs import Ask, typed
+from .screens.faults import FaultsScreen
 from .screens.help import HelpScreen
 from .screens.orders import OrdersScreen
+from .screens.overlay import ACTING, Overlay
 from .screens.overview import OverviewScreen
 from .screens.routing import RoutingScreen
 from .screens.stress import StressScreen
@@ -41,6 +51,8 @@ from .view.text import Role
 
 __all__ = ["HeadroomApp"]
 
+A = TypeVar("A")
+
 _UNFOCUSED_HZ: Final = 1.0
 
 
@@ -49,7 +61,8 @@ class HeadroomApp(App[None]):
 
     `hz` pictures a second, once a second while the terminal is not looked at; `hz=0` waits for `tick()` by hand.
     `keymap` maps ids of the key table to other keys. `scenarios` are the names and descriptions the stress screen
-    offers. `after_first_paint` is called once. `stopwatch` gives nanoseconds for the app's own cost.
+    offers. `bell` rings at new alerts. `after_first_paint` is called once. `stopwatch` gives nanoseconds for the app's
+    own cost.
 
     Raises ConfigError for a theme, a layout or a key id that does not exist.
     """
@@ -89,6 +102,7 @@ class HeadroomApp(App[None]):
         layout: str | None = None,
         keymap: Mapping[str, str] | None = None,
         scenarios: Scenarios = (),
+        bell: bool = True,
         exports: Path | None = None,
         after_first_paint: Callable[[], None] | None = None,
         stopwatch: Callable[[], int] = time.perf_counter_ns,
@@ -107,6 +121,8 @@ class HeadroomApp(App[None]):
         self.read_only = read_only
         self.scenarios = scenarios
         self.broker = ""
+        self.faults: dict[tuple[str, str], float] = {}  # what was set on simulated brokers from here
+        self.undo: list[tuple[Command, ...]] = []  # what takes back what was applied from a what-if, newest last
         self.layout_name = layout or LAYOUTS[0]
         if self.layout_name not in LAYOUTS:
             message = f"layout: there is no layout {layout!r}; there are {', '.join(LAYOUTS)}"
@@ -122,7 +138,7 @@ class HeadroomApp(App[None]):
         self._newest_at_ns = 0
         self._frame_ns = 0
         self._frozen = False
-        self._bell_on = False
+        self._bell_on = bell
         self._answer = ""
         self._answer_level = Role.OK
 
@@ -188,7 +204,10 @@ class HeadroomApp(App[None]):
             frame_ns=self._frame_ns,
         )
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, RouterScreen):
+            if isinstance(screen, Overlay):
+                if screen.is_mounted and screen.query("*"):
+                    screen.follow(frame)
+            elif isinstance(screen, RouterScreen):
                 if screen.is_mounted and screen.query("#status"):
                     screen.show(frame)
                 break
@@ -196,8 +215,8 @@ class HeadroomApp(App[None]):
 
     def _ring(self, snapshot: RouterSnapshot) -> None:
         if self._bell_on and self._snapshot is not None:
-            known = max((incident.at_ns for incident in self._snapshot.incidents), default=-1)
-            if any(incident.at_ns > known for incident in snapshot.incidents):
+            known = {(alert.id, alert.raised_epoch_ns) for alert in self._snapshot.alerts}
+            if any(alert.calls and (alert.id, alert.raised_epoch_ns) not in known for alert in snapshot.alerts):
                 self.bell()
 
     def say(self, text: str, *, failed: bool = False) -> None:
@@ -213,6 +232,37 @@ class HeadroomApp(App[None]):
             return
         self.run_worker(self._send(command), group="commands")
 
+    async def ask(self, question: Question[A]) -> A:
+        """Ask the engine what a snapshot has no room for. Raises HeadroomError with one line for the operator."""
+        return await self._port.ask(question)
+
+    @property
+    def known_symbols(self) -> tuple[str, ...]:
+        """Symbols that stand on the screen somewhere, to complete what is being typed."""
+        if self._snapshot is None:
+            return ()
+        quoted = [quote.symbol for quote in self._snapshot.quotes]
+        return tuple(dict.fromkeys([*quoted, *(order.symbol for order in self._snapshot.orders)]))
+
+    def apply(self, commands: Sequence[tuple[Command, Command]]) -> None:
+        """Send each first command; the second ones take it back."""
+        if self.read_only:
+            self.say("read only: nothing was sent", failed=True)
+            return
+        for command, _ in commands:
+            self.send(command)
+        self.undo.append(tuple(back for _, back in reversed(commands)))
+
+    def take_back(self) -> None:
+        """Send what takes the last `apply` back."""
+        if not self.undo:
+            self.say("nothing was applied from a what-if")
+        elif self.read_only:
+            self.say("read only: nothing was sent", failed=True)
+        else:
+            for command in self.undo.pop():
+                self.send(command)
+
     async def _send(self, command: Command | StressCommand) -> None:
         try:
             self.say(await self._port.send(command))
@@ -222,7 +272,7 @@ class HeadroomApp(App[None]):
             self.say(f"{type(command).__name__} failed: {type(error).__name__}: {error}", failed=True)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        return None if self.read_only and action == "kill_switch" else True
+        return None if self.read_only and f"app.{action}" in ACTING else True
 
     def action_show_screen(self, name: str) -> None:
         self.switch_mode(name)
@@ -261,6 +311,20 @@ class HeadroomApp(App[None]):
     def action_command_palette(self) -> None:
         if not any(isinstance(screen, Palette) for screen in self.screen_stack):
             self.push_screen(Palette(id="--command-palette"))
+
+    def action_acknowledge(self) -> None:
+        if self._snapshot is not None and any(alert.calls for alert in self._snapshot.alerts):
+            self.send(AcknowledgeAlerts())
+        else:
+            self.say("no alert calls")
+
+    def action_faults(self) -> None:
+        if self._snapshot is None or not self._snapshot.brokers:
+            return
+        if not self._snapshot.simulated:
+            self.say("these are LIVE accounts: only simulated brokers can be made to fail", failed=True)
+        else:
+            self.push_screen(FaultsScreen(tuple(broker.name for broker in self._snapshot.brokers)))
 
     def action_help(self) -> None:
         mode = self.current_mode
@@ -309,7 +373,7 @@ class HeadroomApp(App[None]):
 
     def action_bell_switch(self) -> None:
         self._bell_on = not self._bell_on
-        self.say("the bell rings at new incidents" if self._bell_on else "the bell is off")
+        self.say("the bell rings at new alerts" if self._bell_on else "the bell is off")
 
     def action_export(self, form: str) -> None:
         screen = self.screen

@@ -40,7 +40,7 @@ SCREENS: Final = (
 
 
 LAYOUTS: Final = ("balanced", "limits", "activity")
-PANES: Final = 5  # as many panes of a screen have a key
+PANES: Final = 6  # as many panes of a screen have a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,21 @@ _BROKER_KEYS: Final = (
     Key("cap", "c", "cap", "cap rate", "Use only a share of each of the broker's limits", acts=True, footer=True),
 )
 
+_TABLE_KEYS: Final = (
+    Key(
+        "filter",
+        "slash",
+        "filter",
+        "filter",
+        "Filter the table: words, !without, field=value, field!=value",
+        footer=True,
+    ),
+    Key("sort", "o", "sort", "sort", "Sort the table by its next column; a click on a title does it too"),
+    Key("reverse", "O", "reverse", "reverse", "Sort it the other way round"),
+    Key("copy", "y", "copy", "copy", "Copy the row, or the pane where there is no table"),
+)
+_CLEAR: Final = Key("clear", "escape", "clear", "clear", "Drop filter and sorting")
+
 KEYS: Final[tuple[Key, ...]] = (
     *(
         Key(
@@ -113,7 +128,11 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("app.csv", "e", "app.export('csv')", "export CSV", "Write the table of this screen to a CSV file"),
     Key("app.json", "E", "app.export('json')", "export JSON", "Write the table of this screen to a JSON file"),
     Key("app.svg", "S", "app.picture", "picture", "Write this screen to an SVG file"),
-    Key("app.bell", "b", "app.bell_switch", "bell", "Ring the bell at new incidents, or stop ringing"),
+    Key("app.bell", "b", "app.bell_switch", "bell", "Ring the bell at new alerts, or stop ringing"),
+    Key("app.acknowledge", "A", "app.acknowledge", "acknowledge", "Say that you have seen the alerts that stand",
+        acts=True),
+    Key("app.faults", "X", "app.faults", "faults", "Make an embedded simulated broker misbehave, to see what follows",
+        acts=True),
     Key("app.quit_now", "ctrl+c", "app.quit", "quit", "Leave from anywhere, out of a dialogue too", urgent=True),
     *_table(
         "overview",
@@ -121,34 +140,40 @@ KEYS: Final[tuple[Key, ...]] = (
         Key("next", "down,j", "move(1)", "next", "Choose the broker below"),
         Key("open", "enter", "open", "open", "Look at the chosen broker in depth", footer=True),
         *_BROKER_KEYS,
+        *_TABLE_KEYS,
+        _CLEAR,
     ),
     *_table(
         "broker",
         Key("previous", "up,k", "move(-1)", "previous", "The broker before this one", footer=True),
         Key("next", "down,j", "move(1)", "next", "The broker after this one", footer=True),
         *_BROKER_KEYS,
+        Key("page", "right,v", "page(1)", "next page", "Over time, answers, operations, breaker, refusals, limits",
+            footer=True),
+        Key("page_back", "left,V", "page(-1)", "page before", "The page before"),
+        *_TABLE_KEYS,
         Key("back", "escape", "app.show_screen('overview')", "back", "Back to the overview"),
     ),
     *_table(
         "routing",
         Key("why", "enter", "open", "why", "Show or hide why this broker was chosen", footer=True),
-        Key("filter", "slash", "filter", "filter", "Filter: words, !without, operation=place_order", footer=True),
-        Key("sort", "o", "sort", "sort", "Sort by the next column"),
-        Key("reverse", "O", "reverse", "reverse", "Sort the other way round"),
-        Key("clear", "escape", "clear", "clear", "Drop filter and sorting"),
-        Key("copy", "y", "copy", "copy", "Copy the row"),
+        Key("what_if", "w", "what_if", "what if", "Suppose a broker were drained or capped, before doing it",
+            footer=True),
+        Key("undo", "u", "undo", "undo", "Take back what was applied from what-if", acts=True),
+        *_TABLE_KEYS,
+        _CLEAR,
     ),
     *_table(
         "orders",
         Key("detail", "enter", "open", "detail", "Show or hide all that is known of the order", footer=True),
-        Key("filter", "slash", "filter", "filter", "Filter: words, !without, status=unknown, broker!=fyers",
+        Key("story", "s", "story", "story", "The order's whole story from the journal", footer=True),
+        Key("ticket", "n", "ticket", "new order", "Write an order by hand", acts=True, footer=True),
+        Key("modify", "M", "modify", "modify", "Change quantity, price, trigger or type of the order", acts=True,
             footer=True),
-        Key("sort", "o", "sort", "sort", "Sort by the next column"),
-        Key("reverse", "O", "reverse", "reverse", "Sort the other way round"),
-        Key("clear", "escape", "clear", "clear", "Drop filter and sorting"),
         Key("cancel", "c", "cancel", "cancel", "Cancel the order that the cursor is on", acts=True, footer=True),
         Key("cancel_all", "C", "cancel_all", "cancel all", "Cancel every open order", acts=True, footer=True),
-        Key("copy", "y", "copy", "copy", "Copy the row"),
+        *_TABLE_KEYS,
+        _CLEAR,
     ),
     *_table(
         "stress",
@@ -172,7 +197,39 @@ KEYS: Final[tuple[Key, ...]] = (
         Key("undo", "u", "undo", "undo", "Take an applied suggestion back", acts=True, footer=True),
         Key("dismiss", "x", "hide", "dismiss", "Hide it until its cause has gone and come back", acts=True,
             footer=True),
-        Key("copy", "y", "copy", "copy", "Copy the row"),
+        *_TABLE_KEYS,
+        _CLEAR,
+    ),
+    *_table(
+        "ticket",
+        Key("review", "enter", "review", "review", "Go on to the confirmation, or to what is wrong", footer=True),
+        Key("leave", "escape", "leave", "leave it", "Send nothing", footer=True),
+    ),
+    *_table(
+        "story",
+        Key("copy", "y", "copy", "copy", "Copy the story", footer=True),
+        Key("back", "escape,s", "back", "back", "Close the story", footer=True),
+        Key("quit", "q", "app.quit", "quit", "Leave the program"),
+    ),
+    *_table(
+        "whatif",
+        Key("previous", "up,k", "move(-1)", "previous", "The broker above"),
+        Key("next", "down,j", "move(1)", "next", "The broker below"),
+        Key("drain", "d", "drain", "drained or not", "Suppose it were drained, or taken back", footer=True),
+        Key("less", "left,minus", "cap(-10)", "cap down", "Suppose it used 10 % less of its limits", footer=True),
+        Key("more", "right,plus", "cap(10)", "cap up", "Suppose it used 10 % more of its limits", footer=True),
+        Key("reset", "r", "reset", "as it is", "Suppose nothing"),
+        Key("apply", "enter", "apply", "apply", "Make it so; u takes it back", acts=True, footer=True),
+        Key("undo", "u", "undo", "undo", "Take back what was applied last", acts=True, footer=True),
+        Key("back", "escape,w", "back", "back", "Change nothing", footer=True),
+        Key("quit", "q", "app.quit", "quit", "Leave the program"),
+    ),
+    *_table(
+        "faults",
+        Key("set", "enter", "set", "set it", "From now on, until it is set to none", acts=True, footer=True),
+        Key("end_all", "x", "end_all", "end all", "End every fault that was set here", acts=True, footer=True),
+        Key("back", "escape", "back", "back", "Close; faults stay as they are", footer=True),
+        Key("quit", "q", "app.quit", "quit", "Leave the program"),
     ),
     *_table(
         "confirm",

@@ -6,10 +6,12 @@ import math
 from dataclasses import replace
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 from core.clock import DAY, MILLISECOND, MINUTE, SECOND
 from core.errors import HeadroomError
 from core.models import (
+    AlertRow,
     APIProvider,
     BreakerState,
     BrokerSnapshot,
@@ -22,6 +24,7 @@ from core.models import (
     IncidentRow,
     LatencySnapshot,
     OrderRow,
+    Question,
     Rate,
     RouterSnapshot,
     Severity,
@@ -31,6 +34,7 @@ from core.models import (
     WindowForecast,
     WindowHeadroom,
 )
+from tests.screen import answers
 
 EPOCH_NS = 1_767_585_600_000_000_000
 SCENARIOS = (
@@ -261,6 +265,36 @@ INCIDENTS = (
 )  # fmt: skip
 
 
+ALERTS = (
+    AlertRow(
+        id="window_exhausts:upstox reads 500/min", rule="window_exhausts", severity=Severity.WARNING,
+        message="upstox reads 500/min is gone in 38 s at 8.2/s", provider="upstox",
+        raised_epoch_ns=EPOCH_NS - 12 * SECOND,
+    ),
+    AlertRow(
+        id="refused:upstox", rule="refused", severity=Severity.WARNING, message="upstox refused us: 3 so far",
+        provider="upstox", raised_epoch_ns=EPOCH_NS - 90 * SECOND, acknowledged_epoch_ns=EPOCH_NS - 60 * SECOND,
+    ),
+    AlertRow(
+        id="breaker_open:fyers", rule="breaker_open", severity=Severity.CRITICAL,
+        message="fyers: breaker open: 5 failures in a row", provider="fyers", raised_epoch_ns=EPOCH_NS - 900 * SECOND,
+        acknowledged_epoch_ns=EPOCH_NS - 880 * SECOND, cleared_epoch_ns=EPOCH_NS - 870 * SECOND,
+    ),
+)  # fmt: skip
+CALLING = (
+    AlertRow(
+        id="order_in_doubt:ord-000003", rule="order_in_doubt", severity=Severity.CRITICAL,
+        message="ord-000003 is UNKNOWN at upstox: SELL 31 BSE:TCS-EQ", provider="upstox",
+        raised_epoch_ns=EPOCH_NS - 4 * SECOND,
+    ),
+    AlertRow(
+        id="halted:", rule="halted", severity=Severity.CRITICAL, message="trading is halted: kill switch by operator",
+        raised_epoch_ns=EPOCH_NS - 19 * SECOND,
+    ),
+    *ALERTS,
+)  # fmt: skip
+
+
 def warning() -> RouterSnapshot:
     """A window that will be gone within a minute, a slow broker, advice."""
     slow = upstox(
@@ -279,7 +313,13 @@ def warning() -> RouterSnapshot:
         ),
     )
     return replace(
-        normal(), sequence=2, brokers=(fyers(), slow), suggestions=ADVICE, incidents=INCIDENTS, efficiency=0.71
+        normal(),
+        sequence=2,
+        brokers=(fyers(), slow),
+        suggestions=ADVICE,
+        alerts=ALERTS,
+        incidents=INCIDENTS,
+        efficiency=0.71,
     )
 
 
@@ -325,6 +365,7 @@ def critical() -> RouterSnapshot:
         sequence=3,
         brokers=(down, full),
         suggestions=(ADVICE[1], worst, ADVICE[0], ADVICE[2]),
+        alerts=CALLING,
         incidents=INCIDENTS,
         orders=(*doubtful, *orders(30)),
         unknown_orders=2,
@@ -453,6 +494,7 @@ class SamplePort:
         self.now = snapshot
         self.sent: list[Command] = []
         self.refusal = refusal
+        self.silent: HeadroomError | None = None
 
     def snapshot(self) -> RouterSnapshot:
         return self.now
@@ -462,3 +504,8 @@ class SamplePort:
         if self.refusal is not None:
             raise self.refusal
         return f"done: {type(command).__name__}"
+
+    async def ask(self, question: Question[Any]) -> Any:
+        if self.silent is not None:
+            raise self.silent
+        return answers.answer(question, self.now)

@@ -441,20 +441,39 @@ async def test_a_pane_takes_the_whole_screen_and_gives_it_back() -> None:
         assert bench.app.screen.maximized is None
 
 
-async def test_the_bell_rings_at_a_new_incident_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_bell_rings_at_a_new_alert_and_only_then() -> None:
     rung: list[int] = []
     bench = Bench(samples.normal())
     async with bench.app.run_test(size=(80, 24)) as pilot:
         bench.app.bell = lambda: rung.append(1)
-        for sequence, incidents in ((10, ()), (11, samples.INCIDENTS), (12, samples.INCIDENTS)):
-            bench.port.now = replace(samples.normal(), sequence=sequence, incidents=incidents)
+        seen = replace(samples.CALLING[1], acknowledged_epoch_ns=1)
+        again = replace(samples.ALERTS[0], raised_epoch_ns=samples.EPOCH_NS)
+        for sequence, alerts, rings in (
+            (10, (), 0),
+            (11, samples.ALERTS, 1),  # one of them calls
+            (12, samples.ALERTS, 1),
+            (13, (seen, *samples.ALERTS), 1),  # somebody has seen it already
+            (14, (again,), 2),
+        ):
+            bench.port.now = replace(samples.normal(), sequence=sequence, alerts=alerts)
             bench.app.tick()
-        assert rung == []
+            assert len(rung) == rings
         await press(pilot, "b")
-        fresh = replace(samples.INCIDENTS[0], at_ns=899 * SECOND)
-        for sequence in (13, 14):
-            bench.port.now = replace(samples.normal(), sequence=sequence, incidents=(fresh, *samples.INCIDENTS))
-            bench.app.tick()
+        bench.port.now = replace(samples.normal(), sequence=15, alerts=samples.CALLING)
+        bench.app.tick()
+        assert len(rung) == 2
+
+
+async def test_a_bell_that_is_off_stays_silent_until_it_is_switched_on() -> None:
+    rung: list[int] = []
+    bench = Bench(samples.normal(), bell=False)
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        bench.app.bell = lambda: rung.append(1)
+        bench.port.now = replace(samples.normal(), sequence=10, alerts=samples.ALERTS)
+        bench.app.tick()
+        await press(pilot, "b")
+        bench.port.now = replace(samples.normal(), sequence=11, alerts=samples.CALLING)
+        bench.app.tick()
         assert rung == [1]
 
 

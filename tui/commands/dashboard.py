@@ -92,6 +92,7 @@ def _screen(arguments: argparse.Namespace, settings: Settings) -> int:
             read_only=arguments.read_only,
             scenarios=tuple((scenario.name, scenario.description) for scenario in BUILT_IN.values()),
             theme=settings.theme or None,
+            bell=bool(settings.alerts.get("bell", True)) and not os.environ.get("NO_BELL"),
             layout=settings.layout or None,
             keymap=settings.keys,
             # The first full collection stalls the loop for 42 ms; what lives as long as the app need not be looked at.

@@ -1,4 +1,4 @@
-"""Every suggestion with its evidence, and every incident."""
+"""Every suggestion with its evidence, every alert, and every incident."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from typing import ClassVar, cast
 from textual import on
 from textual.app import ComposeResult
 
-from core.models import ApplySuggestion, DismissSuggestion, IncidentRow, Suggestion, UndoSuggestion
+from core.models import AlertRow, ApplySuggestion, DismissSuggestion, IncidentRow, Suggestion, UndoSuggestion
 
 from ..keys import bindings
 from ..view.advice import INCIDENT_COLUMNS, SUGGESTION_COLUMNS, suggestion_lines, suggestion_rows
-from ..view.export import Sheet, sheet_of
+from ..view.alerts import ALERT_COLUMNS
 from ..view.frame import Frame
-from ..view.table import row_line, shown_columns
-from ..view.text import Line, Role, Span, line, plain
+from ..view.text import Line, Role, Span, line
 from ..widgets import Painted, Table
-from .base import RouterScreen
+from .tables import TablesScreen
 
 __all__ = ["AdviceScreen"]
 
 
-class AdviceScreen(RouterScreen):
-    """Decide on what is proposed; read what happened."""
+class AdviceScreen(TablesScreen):
+    """Decide on what is proposed; see what calls, what called, and what happened."""
 
     BINDINGS: ClassVar = bindings("advice")
 
@@ -32,6 +31,7 @@ class AdviceScreen(RouterScreen):
         return cast("Table[Suggestion]", self.query_one("#suggestions", Table))
 
     def compose_body(self) -> ComposeResult:
+        yield self.filter_line()
         table = Table(
             SUGGESTION_COLUMNS,
             lambda entry: entry.id,
@@ -42,21 +42,19 @@ class AdviceScreen(RouterScreen):
         table.add_class("first")
         yield table
         yield Painted(_paint, id="why", title="why")
+        yield Table(ALERT_COLUMNS, _alert_key, id="alerts", title="alerts", nothing="nothing has called yet")
         yield Table(INCIDENT_COLUMNS, _incident_key, id="incidents", title="incidents", nothing="no incident")
 
     def show_body(self, frame: Frame) -> None:
         self.suggestions.show(suggestion_rows(frame.snapshot.suggestions))
+        self.query_one("#alerts", Table).show(frame.snapshot.alerts)
         self.query_one("#incidents", Table).show(frame.snapshot.incidents)
-        self._show_why()
+        self.rows_changed()
 
     @on(Table.Moved)
-    def _show_why(self) -> None:
+    def rows_changed(self) -> None:
+        """Keep the evidence that of the suggestion under the cursor."""
         self.painted("#why").show((self.suggestions.cursor_row,))
-
-    def sheet(self) -> Sheet:
-        if self.query_one("#incidents").has_focus:
-            return sheet_of("incidents", INCIDENT_COLUMNS, self.query_one("#incidents", Table).rows)
-        return sheet_of("suggestions", SUGGESTION_COLUMNS, self.suggestions.rows)
 
     def action_apply(self) -> None:
         entry = self.suggestions.cursor_row
@@ -82,13 +80,9 @@ class AdviceScreen(RouterScreen):
         if entry is not None:
             self.send(DismissSuggestion(entry.id))
 
-    def action_copy(self) -> None:
-        entry = self.suggestions.cursor_row
-        if entry is not None:
-            self.app.copy_to_clipboard(
-                " ".join(plain(row_line(shown_columns(SUGGESTION_COLUMNS, 10_000), entry)).split())
-            )
-            self.headroom.say("copied the suggestion")
+
+def _alert_key(entry: AlertRow) -> tuple[str, int]:
+    return entry.id, entry.raised_epoch_ns
 
 
 def _incident_key(entry: IncidentRow) -> tuple[int, str, str]:

@@ -13,18 +13,17 @@ from textual.widgets import Footer
 
 from core.models import Command, StressCommand
 
-from ..keys import KEYS, LAYOUTS, PANES, SCREENS
+from ..keys import LAYOUTS, PANES, SCREENS
 from ..view.export import Sheet
-from ..view.frame import Frame, banner_lines, header_lines, status_lines
+from ..view.frame import Frame, alert_lines, banner_lines, header_lines, status_lines
 from ..view.tabs import Tab, Tabs, tab_at, tabs_lines
 from ..widgets import Painted, Pane, RolePalette
+from .overlay import ACTING
 
 if TYPE_CHECKING:
     from ..app import HeadroomApp
 
 __all__ = ["RouterScreen"]
-
-_ACTING = frozenset(key.action.partition("(")[0] for key in KEYS if key.acts)
 
 
 class RouterScreen(RolePalette, Screen[None]):
@@ -44,6 +43,7 @@ class RouterScreen(RolePalette, Screen[None]):
         yield Painted(tabs_lines, id="tabs", natural_height=lambda _tabs, _width: 1)
         yield Painted(banner_lines, id="banner")
         yield from self.compose_body()
+        yield Painted(alert_lines, id="alert")
         yield Painted(status_lines, id="status", natural_height=lambda _frame, _width: 1)
         yield Footer(show_command_palette=False)
 
@@ -62,7 +62,7 @@ class RouterScreen(RolePalette, Screen[None]):
     def show(self, frame: Frame) -> None:
         """Show this frame from now on."""
         self.frame = frame
-        for name in ("#header", "#banner", "#status"):
+        for name in ("#header", "#banner", "#alert", "#status"):
             self.painted(name).show(frame)
         self.painted("#tabs").show(self._tabs(frame))
         self.show_body(frame)
@@ -101,7 +101,7 @@ class RouterScreen(RolePalette, Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Grey out what would reach the engine while the screen may only look."""
-        return None if self.headroom.read_only and action in _ACTING else True
+        return None if self.headroom.read_only and action in ACTING else True
 
     def send(self, command: Command | StressCommand) -> None:
         """Pass a command on; its answer comes in the status line, its effect in a later snapshot."""

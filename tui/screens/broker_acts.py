@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from core.models import BrokerSnapshot, DrainProvider, ResumeProvider, SetRateCap
 
-from .base import RouterScreen
 from .dialogs import Ask
+from .tables import TablesScreen
 
 __all__ = ["BrokerActs"]
 
 
-class BrokerActs(RouterScreen):
+class BrokerActs(TablesScreen):
     """The choice of a broker, and the keys that act on it. The choice is the app's: it outlives the screen."""
 
     @property

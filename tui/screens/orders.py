@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from core.models import CancelAllOrders, CancelOrder, OrderRow
+from core.errors import HeadroomError
+from core.models import AskStory, CancelAllOrders, CancelOrder, OrderRow, OrderStory
 
 from ..keys import bindings
-from ..view.export import Sheet, sheet_of
 from ..view.frame import Frame
 from ..view.orders import ORDER_COLUMNS, order_lines
 from ..view.text import Line
+from ..view.ticket import Draft
 from .dialogs import Ask, Confirm, typed
+from .story import StoryScreen
 from .tabled import TabledScreen
+from .ticket import TicketScreen
 
 __all__ = ["OrdersScreen"]
 
@@ -33,8 +36,47 @@ class OrdersScreen(TabledScreen[OrderRow]):
     def rows_of(self, frame: Frame) -> tuple[OrderRow, ...]:
         return frame.snapshot.orders
 
-    def sheet(self) -> Sheet:
-        return sheet_of("orders", ORDER_COLUMNS, self.table.rows)
+    @property
+    def _is_live(self) -> bool:
+        return self.frame is None or not self.frame.snapshot.simulated
+
+    @property
+    def _brokers(self) -> tuple[str, ...]:
+        return tuple(broker.name for broker in self.frame.snapshot.brokers) if self.frame else ()
+
+    def action_ticket(self) -> None:
+        self.app.push_screen(TicketScreen(Draft(), live=self._is_live, brokers=self._brokers))
+
+    def action_modify(self) -> None:
+        self.run_worker(self._modify(), exclusive=True, group="story")
+
+    async def _modify(self) -> None:
+        story = await self._story_in_hand()
+        if story is None:
+            return
+        if story.status not in {"ACCEPTED", "PARTIALLY_FILLED"}:
+            self.headroom.say(f"it is {story.status.value}; only a resting order can be changed", failed=True)
+            return
+        draft = Draft.of(story.terms, story.provider)
+        self.app.push_screen(TicketScreen(draft, terms=story.terms, live=not story.simulated, brokers=self._brokers))
+
+    def action_story(self) -> None:
+        self.run_worker(self._story(), exclusive=True, group="story")
+
+    async def _story(self) -> None:
+        story = await self._story_in_hand()
+        if story is not None:
+            self.app.push_screen(StoryScreen(story))
+
+    async def _story_in_hand(self) -> OrderStory | None:
+        order = self.table.cursor_row
+        if order is None:
+            return None
+        try:
+            return await self.headroom.ask(AskStory(order.order_id))
+        except HeadroomError as error:
+            self.headroom.say(str(error), failed=True)
+            return None
 
     def action_cancel(self) -> None:
         order = self.table.cursor_row
@@ -56,19 +98,18 @@ class OrdersScreen(TabledScreen[OrderRow]):
     def action_cancel_all(self) -> None:
         if self.frame is None:
             return
-        snapshot = self.frame.snapshot
-        question = f"Cancel all {snapshot.open_orders:,} open orders?"
+        question = f"Cancel all {self.frame.snapshot.open_orders:,} open orders?"
 
         def cancel(answer: bool | str | None) -> None:  # noqa: FBT001 - what a dialogue answers
             if answer:
                 self.send(CancelAllOrders())
 
-        if snapshot.simulated:
-            self.app.push_screen(Confirm(question, "It cannot be undone. What is filled stays filled."), cancel)
-        else:
+        if self._is_live:
             self.app.push_screen(
                 Ask(
                     question, "These are LIVE orders. Type CANCEL ALL.", accepts=typed("CANCEL ALL"), fault="CANCEL ALL"
                 ),
                 cancel,
             )
+        else:
+            self.app.push_screen(Confirm(question, "It cannot be undone. What is filled stays filled."), cancel)

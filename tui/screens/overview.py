@@ -28,6 +28,7 @@ class OverviewScreen(BrokerActs):
     BINDINGS: ClassVar = bindings("overview")
 
     def compose_body(self) -> ComposeResult:
+        yield self.filter_line()
         yield Painted(verdict_lines, id="verdict")
         grid = Painted(broker_lines, id="grid", title="brokers", natural_height=grid_height)
         grid.add_class("first")
@@ -44,7 +45,7 @@ class OverviewScreen(BrokerActs):
             self.painted("#pulse").show(Flow.of(snapshot))
             self.query_one("#latest", Table).show(snapshot.orders[:_LATEST])
 
-    def sheet(self) -> Sheet:
+    def pane_sheet(self) -> Sheet | None:
         return windows_sheet(self.frame.snapshot.brokers if self.frame else ())
 
     @on(Painted.Pressed, "#grid")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from core.models import Decision
 
 from ..keys import bindings
-from ..view.export import Sheet, sheet_of
 from ..view.frame import Frame
 from ..view.routing import DECISION_COLUMNS, decision_lines
 from ..view.text import Line
 from .tabled import TabledScreen
+from .whatif import WhatIfScreen
 
 __all__ = ["RoutingScreen"]
 
@@ -34,5 +34,9 @@ class RoutingScreen(TabledScreen[Decision]):
     def detail_lines(self, row: Decision, width: int) -> list[Line]:
         return decision_lines(row, width)
 
-    def sheet(self) -> Sheet:
-        return sheet_of("decisions", DECISION_COLUMNS, self.table.rows)
+    def action_what_if(self) -> None:
+        if self.frame is not None:
+            self.app.push_screen(WhatIfScreen(self.frame))
+
+    def action_undo(self) -> None:
+        self.headroom.take_back()

@@ -1,4 +1,4 @@
-"""A screen that is one table, with a line to filter it by and the row under the cursor in full."""
+"""A screen that is one table, with the row under the cursor in full."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Input
 
 from ..view.frame import Frame
-from ..view.table import Column, Sort, row_line, shown_columns
-from ..view.text import Line, Span, line, plain
+from ..view.table import Column
+from ..view.text import Line, Span, line
 from ..widgets import Painted, Table
-from .base import RouterScreen
+from .tables import TablesScreen
 
 __all__ = ["TabledScreen"]
 
 R = TypeVar("R")
 
 
-class TabledScreen(RouterScreen, Generic[R]):
+class TabledScreen(TablesScreen, Generic[R]):
     """Sort, filter, look closer; what the rows are is the subclass's matter."""
 
     COLUMNS: ClassVar[Sequence[Column[Any]]] = ()
@@ -48,7 +47,7 @@ class TabledScreen(RouterScreen, Generic[R]):
         return cast("Table[R]", self.query_one("#table", Table))
 
     def compose_body(self) -> ComposeResult:
-        yield Input(placeholder="words  !without  field=value", id="filter", max_length=200)
+        yield self.filter_line()
         with Horizontal(id="body"):
             table = Table[R](self.COLUMNS, self.key_of, id="table", title=self.TABLE_TITLE, nothing=self.NOTHING)
             table.add_class("first")
@@ -56,7 +55,6 @@ class TabledScreen(RouterScreen, Generic[R]):
             yield Painted[object](self._paint_detail, id="detail", title=self.DETAIL_TITLE)
 
     def on_mount(self) -> None:
-        self.query_one("#filter").display = False
         self.query_one("#detail").display = False
 
     def show_body(self, frame: Frame) -> None:
@@ -72,7 +70,7 @@ class TabledScreen(RouterScreen, Generic[R]):
         return [line(Span("  no row"))] if row is None else self.detail_lines(row, width)
 
     @on(Table.Moved)
-    def follow(self) -> None:
+    def rows_changed(self) -> None:
         """Keep the closer look on the row under the cursor."""
         self._show_detail()
 
@@ -81,41 +79,3 @@ class TabledScreen(RouterScreen, Generic[R]):
         detail = self.query_one("#detail")
         detail.display = not detail.display
         self._show_detail()
-
-    def action_filter(self) -> None:
-        entry = self.query_one("#filter", Input)
-        entry.display = True
-        entry.focus()
-
-    @on(Input.Changed, "#filter")
-    def narrow(self, event: Input.Changed) -> None:
-        """Filter while it is being typed."""
-        self.table.filter_by(event.value)
-        self._show_detail()
-
-    @on(Input.Submitted, "#filter")
-    def keep(self) -> None:
-        """Keep the filter and go back to the rows."""
-        self.table.focus()
-        entry = self.query_one("#filter", Input)
-        entry.display = bool(entry.value)
-
-    def action_clear(self) -> None:
-        entry = self.query_one("#filter", Input)
-        entry.value = ""
-        entry.display = False
-        self.table.sort_by(Sort())
-        self.table.focus()
-
-    def action_sort(self) -> None:
-        self.table.sort_next()
-
-    def action_reverse(self) -> None:
-        self.table.sort_by(Sort(self.table.sort.key, not self.table.sort.descending))
-
-    def action_copy(self) -> None:
-        row = self.table.cursor_row
-        if row is not None:
-            text = plain(row_line(shown_columns(self.COLUMNS, 10_000), row))
-            self.app.copy_to_clipboard(" ".join(text.split()))
-            self.headroom.say("copied the row")

@@ -31,6 +31,11 @@ def facts_lines(broker: BrokerSnapshot, width: int, height: int | None = None) -
         ("breaker", f"{broker.breaker.value.replace('_', ' ')}{retry}", Role.TEXT),
         ("token", token, Role.TEXT),
         ("held back", f"for {duration(broker.limited_for_ns)}" if broker.limited_for_ns else "no", Role.TEXT),
+        (
+            "cap",
+            "none" if broker.cap == 1 else f"{percent(broker.cap)} of its limits, by you",
+            Role.TEXT if broker.cap == 1 else Role.WARN,
+        ),
         ("account", f"{broker.provider.value}, {'simulated' if broker.simulated else 'LIVE'}", Role.TEXT),
         ("sent", f"{count(broker.requests)}, now {rate(broker.rate_per_s)}", Role.TEXT),
         ("errors", f"{count(broker.errors)}", Role.WARN if broker.errors else Role.TEXT),

@@ -100,7 +100,7 @@ def health_text(broker: BrokerSnapshot) -> tuple[Role, str]:
         return worst((Role.WARN, level)), f"{_word(broker.health)}, {duration(broker.limited_for_ns)} left"
     if broker.token_expires_in_ns is not None and broker.token_expires_in_ns <= _TOKEN_SOON_NS and level is Role.OK:
         return Role.WARN, f"token expires in {duration(broker.token_expires_in_ns)}"
-    return level, _word(broker.health)
+    return level, _word(broker.health) + (f", capped to {percent(broker.cap)}" if broker.cap < 1 else "")
 
 
 def _word(health: HealthStatus) -> str:

@@ -31,6 +31,7 @@ from .text import (
 
 __all__ = [
     "Frame",
+    "alert_lines",
     "banner_lines",
     "header_lines",
     "orders_in_doubt",
@@ -128,6 +129,20 @@ def banner_lines(frame: Frame, width: int, _height: int | None = None) -> list[L
 def _rest(text: str, role: Role, width: int) -> Line:
     left = width - width_of((Span(text),))
     return (Span(" " * left, role),) if left > 0 else ()
+
+
+def alert_lines(frame: Frame, width: int, _height: int | None = None) -> list[Line]:
+    """The alerts that call, on one line, the loudest by name; no line while none does."""
+    calling = [alert for alert in frame.snapshot.alerts if alert.calls]
+    if not calling:
+        return []
+    first = calling[0]
+    role = level_of(first.severity)
+    more = f" and {len(calling) - 1} more" if len(calling) > 1 else ""
+    ago = duration(max(0, frame.snapshot.epoch_ns - first.raised_epoch_ns))
+    tail = line(Span("  A has seen it ", Role.DIM)) if not frame.read_only else ()
+    text = line(Span(f" {MARK[role]} {clean(first.message)}", role), Span(f"  for {ago}{more}", Role.DIM))
+    return [(*fit(text, width - width_of(tail)), *tail)]
 
 
 def runs_out_first(brokers: Sequence[BrokerSnapshot]) -> tuple[BrokerSnapshot, WindowHeadroom, int] | None:

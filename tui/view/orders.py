@@ -12,13 +12,13 @@ from .text import MARK, Line, Role, Span, clean, clock_time, column, duration, f
 
 __all__ = ["ORDER_COLUMNS", "order_level", "order_lines"]
 
-_FAILED: Final = frozenset({"DENIED", "REJECTED", "EXPIRED"})
+FAILED: Final = frozenset({"DENIED", "REJECTED", "EXPIRED"})
 _OVER: Final = frozenset({"FILLED", "CANCELLED"})
 
 
 def order_level(order: OrderRow) -> Role:
     """In doubt is critical, a no is a warning, the rest is fine."""
-    return Role.CRIT if order.status in IN_DOUBT else Role.WARN if order.status in _FAILED else Role.OK
+    return Role.CRIT if order.status in IN_DOUBT else Role.WARN if order.status in FAILED else Role.OK
 
 
 def _status_role(order: OrderRow) -> Role:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .choice import Choice
 from .painted import Painted
 from .pane import Pane
 from .styles import RolePalette
 from .table import Table
 
-__all__ = ["Painted", "Pane", "RolePalette", "Table"]
+__all__ = ["Choice", "Painted", "Pane", "RolePalette", "Table"]

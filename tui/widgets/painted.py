@@ -13,7 +13,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
-from ..view.text import Line
+from ..view.text import Line, plain
 from .pane import Pane
 
 __all__ = ["Painted", "Painter"]
@@ -64,6 +64,11 @@ class Painted(Pane, Generic[T]):
         if data != self._data:
             self._data = data
             self._repaint()
+
+    @property
+    def text(self) -> str:
+        """What is painted, as plain lines."""
+        return "\n".join(plain(spans).rstrip() for spans in self._lines)
 
     def _repaint(self) -> None:
         width, height = self.size

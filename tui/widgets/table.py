@@ -79,6 +79,11 @@ class Table(Pane, ScrollView, Generic[R], can_focus=True):
         return self._shown[self._cursor] if self._cursor < len(self._shown) else None
 
     @property
+    def filter_text(self) -> str:
+        """What the rows are filtered by; empty for all of them."""
+        return self._filter.text
+
+    @property
     def sort(self) -> Sort:
         """How the rows are sorted."""
         return self._sort
