@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Mapping
+from typing import Final
 
 from ..clock import Cancellable, Clock
 from ..errors import PermitTimeout, QueueFull
@@ -15,6 +16,9 @@ from .permit import Entry, Permit
 from .window import SlidingWindows
 
 __all__ = ["WaitingRoom", "milliseconds"]
+
+GRANTS_AT_ONCE: Final = 16
+"""After so many the granted go first: the first of a crowd is not held up until the last has its permit."""
 
 
 class WaitingRoom:
@@ -95,7 +99,7 @@ class WaitingRoom:
         return self._entries[category].earliest_ns(cost + self._line.cost_ahead(category, priority), now_ns)
 
     def serve(self) -> None:
-        """Grant whatever fits, in turn, and set the timer for whoever is first after that."""
+        """Grant what fits, in turn, a few at a time, and set the timer for whoever is first after that."""
         if not self.waiting:
             if self._timer is not None or self._deadlines:
                 self.stop()
@@ -107,7 +111,11 @@ class WaitingRoom:
         instants: list[int] = []
         blocked: set[SlidingWindows] = set()
         skip: set[str] = set()
+        granted = 0
         while (waiter := self._line.next(skip)) is not None:
+            if granted == GRANTS_AT_ONCE:
+                instants.append(now_ns)  # to go on in the next pass of the loop
+                break
             if not _waits(waiter):
                 self._leave(waiter)  # cancelled in this pass of the loop, and not yet run
                 continue
@@ -118,6 +126,7 @@ class WaitingRoom:
             ticket = entry.take(waiter.cost, now_ns)
             if ticket >= 0:
                 self._grant(waiter, entry.permit(waiter.cost, ticket))
+                granted += 1
                 continue
             free_ns = entry.free_at(waiter.cost, now_ns)
             if free_ns is not None and waiter.deadline_ns is not None and free_ns > waiter.deadline_ns:

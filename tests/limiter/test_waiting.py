@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.clock import DAY, MILLISECOND, MINUTE, SECOND, VirtualClock
 from core.errors import CostTooHigh, PermitTimeout, QueueFull
 from core.limiter import EnhancedRateLimiter, stretch
+from core.limiter.room import GRANTS_AT_ONCE
 from core.models import Budget, Category, Priority, Rate
 
 MakeLimiter = Callable[..., EnhancedRateLimiter]
@@ -367,6 +368,25 @@ async def test_one_timer_serves_everyone_and_none_is_left_behind(make: MakeLimit
     assert story.names == [str(number) for number in range(100)]
     assert [at_ns for _, at_ns in story.left] == [number // 5 * STRETCHED for number in range(100)]
     assert not [sleeper for sleeper in clock._sleepers if not sleeper[2].done()]
+
+
+async def test_the_first_of_a_crowd_goes_before_the_last_has_its_permit(make: MakeLimiter, clock: VirtualClock) -> None:
+    limiter = make(100)
+    limiter.close_for_ns(SECOND)
+    left: list[tuple[int, int, int]] = []
+
+    async def send(number: int) -> None:
+        with await limiter.acquire() as permit:
+            permit.sent()
+            left.append((number, limiter.waiting, clock.now_ns()))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(100):
+            tasks.start_soon(send, number)
+        await clock.advance_ns(SECOND)
+    assert [number for number, _, _ in left] == list(range(100))
+    assert left[0][1] == 100 - GRANTS_AT_ONCE
+    assert {at_ns for _, _, at_ns in left} == {SECOND}
 
 
 @given(
