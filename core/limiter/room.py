@@ -107,6 +107,10 @@ class WaitingRoom:
         now_ns = self._clock.now_ns()
         self._end_overdue(now_ns)
         self._backend.refresh(now_ns)
+        self._set_timer(self._grant_in_turn(now_ns))
+
+    def _grant_in_turn(self, now_ns: int) -> list[int]:
+        """Grant what fits; the instants at which to look again."""
         self.hangs_on_answer = False
         instants: list[int] = []
         blocked: set[SlidingWindows] = set()
@@ -141,7 +145,7 @@ class WaitingRoom:
             if self._backend.relook_ns and any(windows.in_flight for windows in entry.plan):
                 # Another process may give back what it holds, and nobody would tell us.
                 instants.append(now_ns + self._backend.relook_ns)
-        self._set_timer(instants)
+        return instants
 
     def closed(self, now_ns: int) -> None:
         """A gate was closed or a limit lowered: fail at once whoever cannot be served in time any more."""
