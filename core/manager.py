@@ -266,9 +266,16 @@ class MultiAPIManager:
                 meter.routed(category, account.name)
         return place
 
-    async def wait(self, place: Reservation) -> None:
-        """Wait for the permit of `place`, at another broker where that is sooner. Raises PermitTimeout or QueueFull."""
+    async def wait(self, place: Reservation, *, anew: bool = False) -> None:
+        """Wait for the permit of `place`, at another broker where that is sooner. Raises PermitTimeout or QueueFull.
+
+        `anew`: others may have got in line since the broker was chosen, so choose again before getting in line.
+        """
         operation, category = place.operation, CATEGORY_OF[place.operation]
+        if anew:
+            self.balancer.resolve(place.decision.serial, "chosen again before it got in line")
+            place.decision = self._decide(operation, place.deadline_ns, place.symbols, place.only, place.exclude)
+            place.account = self._accounts[place.decision.chosen]
         while True:
             account, decision = place.account, place.decision
             try:

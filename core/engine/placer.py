@@ -106,7 +106,8 @@ class Placer:
         if live.was_given_up():
             return False
         with anyio.CancelScope() as live.give_up:
-            await self._manager.wait(place)
+            # The claim took a trip to the disk. All who chose in that time saw the same lines, without each other.
+            await self._manager.wait(place, anew=True)
         live.give_up = None
         return place.permit is not None and not live.was_given_up()
 

@@ -140,6 +140,8 @@ def _facts(run: RunReport) -> str:
     facts = [
         ("elapsed", f"{run.elapsed_s:.2f} s"),
         ("achieved", f"{run.rates.units_per_s:.1f}/s"),
+        ("requests done / sent to brokers",
+         f"{run.requests.finished} / {'-' if run.requests.sent is None else run.requests.sent}"),
         ("orders given out / acknowledged / unsettled",
          f"{run.orders.given_out} / {run.orders.acknowledged} / {run.orders.unsettled}"),
         ("lost / duplicate / ghost orders", f"{run.orders.lost} / {run.orders.duplicates} / {run.orders.ghosts}"),

@@ -56,11 +56,16 @@ class ThresholdReport(_Part):
 
 
 class Requests(_Part):
-    """Counts, and the failures by class with one example each."""
+    """Counts, and the failures by class with one example each.
+
+    `sent`: requests that left for a broker; fewer than were finished where reads shared an answer or found a fresh one,
+    more where some were sent again; None for a run without brokers.
+    """
 
     planned: int
     started: int
     finished: int
+    sent: int | None
     failures: int
     refusals: int
     failures_by_class: dict[str, int]
@@ -144,7 +149,9 @@ class RunReport(_Part):
     """One scenario. `state` is passed, failed, stopped, or broken: then the message says by what.
 
     `latency` counts from the intended start, `queueing` is the wait for a permit, `service` the broker's answer time;
-    the latter two are per request at a broker. `bound_s`: the shortest time that the limits alone allow. `disk_syncs`:
+    the latter two are per request at a broker. `bound_s`: the shortest time that the
+    limits alone allow to what the users ask for; reads that share an answer are asked for and not sent, so a run can be
+    faster than that. `disk_syncs`:
     commits that waited for the disk, None for a run that has none; shared by all who commit at once.
     """
 
@@ -225,6 +232,7 @@ def _run_report(result: Result) -> RunReport:
             planned=run.planned,
             started=run.started,
             finished=run.finished,
+            sent=None if result.final is None else result.final.counters.requests,
             failures=run.failures.total(),
             refusals=run.refusals,
             failures_by_class=dict(sorted(run.failures.items())),

@@ -30,6 +30,7 @@ __all__ = ["Observation", "Run", "RunState", "Watch"]
 
 # How often figures that need a pass over a histogram are made anew.
 _TICK_NS: Final = 100 * MILLISECOND
+_AT_ONCE: Final = 50
 _SLICE_NS: Final = 100 * MILLISECOND
 _STOP_GRACE_NS: Final = 2 * SECOND
 _FELL_BEHIND_P99_NS: Final = 10 * MILLISECOND
@@ -251,6 +252,9 @@ class Run:
                 tasks.create_task(self._user(number, arrivals, Random(f"{self.seed} user {number}")))
             return
         for number, offset_ns in enumerate(arrivals.offsets_ns(rng)):
+            if number % _AT_ONCE == 0:
+                # Of many that are due at one instant the first must be on their way while the last are handed in.
+                await asyncio.sleep(0)
             if not await self._until_due(offset_ns):
                 return
             self._arrive(tasks, number, self._due_ns(offset_ns))

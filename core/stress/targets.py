@@ -21,7 +21,7 @@ from ..clock import MILLISECOND, SECOND, Clock
 from ..config import Settings
 from ..errors import ConfigError
 from ..feed import MarketDataFeed
-from ..models import APIConfig, APIProvider, Category
+from ..models import APIConfig, APIProvider
 from ..router import LocalRouter, open_router
 from ..store import TradeStore
 from .actors import Actor, FeedActor, RouterActor, StoreActor
@@ -96,9 +96,7 @@ async def _play_router(stage: Stage, scenario: Scenario, path: Path) -> Result:
     # Opened anew: what counts is what a later start would find, not what this process still remembers.
     async with TradeStore(path, clock=stage.clock) as store:
         trades = await store.get_recent_trades(limit=max(1, len(ledger)))
-    sent = {Category.ORDERS: final.counters.orders, Category.READS: final.counters.reads}
-    # Reads that share an answer, or find a fresh one, need no request: the limits are not to be charged for them.
-    demand = {category: min(asked, sent[category]) for category, asked in demand_of(scenario).items()}
+    demand = demand_of(scenario)
     return Result(
         run=run,
         virtual=stage.virtual,

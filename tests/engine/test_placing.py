@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 import anyio
 import pytest
@@ -362,3 +363,19 @@ async def test_prices_reach_the_broker_as_they_were_given(
         await bench.engine.place_order(limit("780.05", client_order_id="one"))
         rows = [row for api in brokers.values() for row in api.books()]
         assert [row.price for row in rows] == [Decimal("780.05")]
+
+
+@story
+async def test_orders_that_come_at_one_instant_stand_in_every_brokers_line(clock: VirtualClock, opened: Opener) -> None:
+    """Each waits for the disk before it gets in line; chosen before that, all saw the same short line and took it."""
+    async with opened() as bench:
+        await bench.engine.start()
+        began_ns = clock.now_ns()
+        async with anyio.create_task_group() as tasks:
+            for number in range(400):
+                order = replace(MARKET, client_order_id=f"o{number}")
+                tasks.start_soon(partial(bench.engine.place_order, order, deadline_ns=began_ns + 30 * SECOND))
+        # 50 a second at each of two brokers: 100 at once, and 100 with each second that goes by.
+        assert clock.now_ns() - began_ns < 3.5 * SECOND
+        shares = [sum(name == broker for name, _, _ in bench.at_brokers()) for broker in bench.brokers]
+        assert min(shares) > 150

@@ -54,7 +54,7 @@ def run(*, name: str = "orders", latency: Summary | None = None, failures: int =
         message=text,
         elapsed_s=10.0,
         requests=Requests(
-            planned=1000, started=1000, finished=1000, failures=failures, refusals=0,
+            planned=1000, started=1000, finished=1000, sent=900, failures=failures, refusals=0,
             failures_by_class={"OrderNotSent": failures} if failures else {}, examples={"OrderNotSent": text},
         ),
         rates=Rates(offered_per_s=100.0, achieved_per_s=100.0, units=units, units_per_s=units / 10),
