@@ -9,6 +9,7 @@ from .advice import Forecaster
 from .balancer import Candidate, IntelligentLoadBalancer
 from .brokers.base import HasSession, TradingAPI
 from .clock import HOUR, SECOND, Clock
+from .errors import CostTooHigh
 from .limiter import EnhancedRateLimiter
 from .models import CATEGORY_OF, BrokerSnapshot, Category, HealthStatus, Operation, WindowHeadroom
 
@@ -40,12 +41,19 @@ class Account:
     def candidate(self, operation: Operation, symbols: int, now_ns: int) -> Candidate:
         """The account as the balancer sees it, for one operation."""
         category = CATEGORY_OF[operation]
-        wait_ns, queued, in_flight, limited, rooms = self.limiter.look(
-            category, self.api.cost(operation, symbols=symbols)
-        )
-        barred = "drained" if self.drained else "blocked for the day" if self.blocked_until_ns > now_ns else ""
+        cost = self.api.cost(operation, symbols=symbols)
         weight = self.weights.get(category, 1.0)
-        return _new(Candidate, (self.name, wait_ns, queued, in_flight, rooms, limited, barred, weight))
+        try:
+            wait_ns, queued, in_flight, limited, rooms = self.limiter.look(category, cost)
+        except CostTooHigh:
+            return Candidate(self.name, barred=f"needs {cost} permits at once, more than it allows")
+        return _new(
+            Candidate, (self.name, wait_ns, queued, in_flight, rooms, limited, self.barred(now_ns), weight, cost)
+        )
+
+    def barred(self, now_ns: int) -> str:
+        """Why nothing new may go there, whatever its answers tell; empty when it may."""
+        return "drained" if self.drained else "blocked for the day" if self.blocked_until_ns > now_ns else ""
 
     def windows(self, now_ns: int) -> tuple[WindowHeadroom, ...]:
         """Every window with its forecast: the scored one where somebody looks after the account, else the limiter's."""

@@ -22,12 +22,16 @@ OF_ONE_BROKER = frozenset({Operation.MODIFY_ORDER, Operation.CANCEL_ORDER, Opera
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operation with its arguments: how to send it, how many symbols it is about, and what makes it identical."""
+    """One operation with its arguments: how to send it, and what makes it identical.
+
+    `symbols`: how many it is about; `about`: which, where it asks for quotes.
+    """
 
     operation: Operation
     send: Callable[[TradingAPI], Awaitable[Any]]
     symbols: int = 1
     key: Hashable = None
+    about: tuple[str, ...] = ()
 
 
 def parse_call(operation: str, arguments: Mapping[str, Any], new_tag: Callable[[], str]) -> Call:
@@ -39,7 +43,7 @@ def parse_call(operation: str, arguments: Mapping[str, Any], new_tag: Callable[[
         return Call(kind, lambda api: api.place_order(order, tag=tag), key=key)
     if kind is Operation.GET_MARKET_DATA:
         symbols = symbols_of(arguments)
-        return Call(kind, lambda api: api.get_market_data(symbols), len(symbols), symbols)
+        return Call(kind, lambda api: api.get_market_data(symbols), len(symbols), key, symbols)
     _check_arguments(kind, arguments)
     return Call(kind, lambda api: getattr(api, kind.value)(**arguments), key=key)
 

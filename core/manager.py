@@ -40,9 +40,11 @@ from .models import (
     Decision,
     Operation,
     Priority,
+    Quote,
     RouterSnapshot,
     Suggestion,
 )
+from .quotes import QuoteBatch, QuoteBatches
 from .reads import SharedReads
 from .routing import ManagerConfig, checked_config
 from .sending import AuditLogger, Reservation, Sender
@@ -77,6 +79,7 @@ class MultiAPIManager:
         self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
         self.advisor = Advisor()
         self._reads_shared = SharedReads(self.clock)
+        self._quotes = QuoteBatches(self.clock, self._fetch_quotes, self._quote_costs)
         self._sender = Sender(
             clock=self.clock,
             bus=self.bus,
@@ -151,6 +154,7 @@ class MultiAPIManager:
             raise ConfigError(message)
         self._read_max_age_ns[kind] = round(seconds * SECOND)
         self._reads_shared.forget()
+        self._quotes.forget()
 
     def _account(self, name: str) -> Account:
         try:
@@ -181,12 +185,31 @@ class MultiAPIManager:
         deadline_ns = self._deadline(deadline_ns)
         if call.operation not in SHARED_READS:
             return await self._with_fallback(call, deadline_ns, only)
+        if call.operation is Operation.GET_MARKET_DATA:
+            return await self._quotes.get(
+                call.about,
+                only=only,
+                deadline_ns=deadline_ns,
+                max_age_ns=self._read_max_age_ns.get(call.operation, 0),
+            )
         return await self._reads_shared.get(
             (call.operation, only, call.key),
             lambda: self._with_fallback(call, deadline_ns, only),
             deadline_ns=deadline_ns,
             max_age_ns=self._read_max_age_ns.get(call.operation, 0),
         )
+
+    async def _fetch_quotes(self, batch: QuoteBatch) -> tuple[Quote, ...]:
+        call = Call(Operation.GET_MARKET_DATA, batch.send, len(batch.symbols))
+        quotes: tuple[Quote, ...] = await self._with_fallback(call, batch.deadline_ns, batch.only)
+        return quotes
+
+    def _quote_costs(self, only: str | None, count: int) -> tuple[int, ...]:
+        """The permits that quotes of `count` symbols cost at each broker that may be asked."""
+        now_ns = self.clock.now_ns()
+        accounts = [self._account(only)] if only is not None else list(self._accounts.values())
+        asked = [account for account in accounts if not account.barred(now_ns)] or accounts
+        return tuple(account.api.cost(Operation.GET_MARKET_DATA, symbols=count) for account in asked)
 
     async def _with_fallback(self, call: Call, deadline_ns: int, only: str | None) -> Any:
         tried: set[str] = set()

@@ -13,11 +13,16 @@ from typing import Any, Final
 import anyio
 
 from .clock import Clock
-from .errors import HeadroomError, PermitTimeout
+from .errors import HeadroomError, OrderOutcomeUnknown, PermitTimeout
 
-__all__ = ["SharedReads"]
+__all__ = ["SharedReads", "ended_early"]
 
 KEPT_MAX: Final = 256
+
+
+def ended_early(error: HeadroomError, deadline_ns: int, now_ns: int) -> bool:
+    """Whether a read failed by the deadline of who asked: one who has more time left asks again for himself."""
+    return isinstance(error, PermitTimeout) or (isinstance(error, OrderOutcomeUnknown) and now_ns >= deadline_ns)
 
 
 @dataclass(slots=True)
@@ -60,7 +65,7 @@ class SharedReads:
             if flight.answered:
                 self.shared += 1
                 return flight.value
-            if flight.error is not None and not isinstance(flight.error, PermitTimeout):
+            if flight.error is not None and not ended_early(flight.error, flight.deadline_ns, self._clock.now_ns()):
                 raise flight.error
 
     async def _fetch(self, key: Hashable, fetch: Callable[[], Awaitable[Any]], deadline_ns: int, *, keep: bool) -> Any:

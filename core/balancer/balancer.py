@@ -164,7 +164,7 @@ class IntelligentLoadBalancer:
         tail_share = prices.tail_share
         costs: list[Cost] = []
         for candidate, known in zip(candidates, knowns, strict=True):
-            name, _, _, in_flight, _, _, _, _ = candidate
+            name, in_flight = candidate.name, candidate.in_flight
             load = known.load
             ewma = load.latency_of.get(operation)
             if ewma is None:

@@ -17,6 +17,7 @@ class Candidate(NamedTuple):
     `wait_ns`: time until the limiter has a permit for this category and cost, 0 when it has one now. `queued`: waiters
     that go first. `rooms`: those of the windows that count this category. `limited`: the broker has refused us for its
     limit and the gate is closed. `barred`: why it takes nothing now, in the manager's words; empty when it does.
+    `cost`: permits that the operation takes there, one request each.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Candidate(NamedTuple):
     limited: bool = False
     barred: str = ""
     weight: float = 1.0
+    cost: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

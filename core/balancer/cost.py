@@ -99,7 +99,7 @@ def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window woul
     orders: bool,  # noqa: FBT001 - by place: keywords cost a tenth of the call
 ) -> Cost:
     """What one more request costs at this broker; `expected_s` is the latency that its answers let expect."""
-    _, wait_ns, queued, in_flight, rooms, limited, _, weight = candidate
+    _, wait_ns, queued, in_flight, rooms, limited, _, weight, cost = candidate
     failure_s = 0.0
     silent = False
     if load.unanswered:
@@ -143,6 +143,9 @@ def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window woul
             if price_s > headroom_s:
                 headroom_s = price_s
 
+    if cost > 1:  # that many requests, one after the other
+        expected_s *= cost
+        headroom_s *= cost
     wait_s = wait_ns / 1e9
     answer_s = wait_s + queue_s + expected_s
     score = (answer_s + failure_s + headroom_s) / weight if weight > 0 else math.inf
