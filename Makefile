@@ -11,11 +11,12 @@ LOCK := requirements/dev.txt
 BENCH_LOCK := requirements/bench.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sdk simulate venv check bench snapshots clean lock
+.PHONY: help run test nightly test-sdk simulate venv check bench snapshots clean lock
 
 help:
 	@echo 'make run        the live dashboard on the embedded brokers (a plain report without a terminal)'
 	@echo 'make test       the test suite'
+	@echo 'make nightly    every law with 10 000 examples instead of 200'
 	@echo 'make simulate   seeded faults at every await, on virtual time: make simulate SEEDS=1000'
 	@echo 'make test-sdk   the brokers'"'"' own SDKs against the simulator, in an environment of their own'
 	@echo 'make check      format, lint, types, import contracts'
@@ -30,6 +31,10 @@ run: venv
 
 test: venv
 	$(BIN)/python -m pytest $(ARGS)
+
+# Laws that say how many examples they need keep to that; the others get 10 000 (tests/conftest.py).
+nightly: venv
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=nightly --timeout=3600 $(ARGS)
 
 # Every seed is a run of orders through faults, crashes and restarts; a seed that fails repeats to the digit.
 simulate: venv

@@ -33,7 +33,7 @@ class Referee:
         self.drift_ppm = drift_ppm
         self.start_ns = start_ns
         self.logs: list[deque[int]] = [deque() for _ in rates]
-        self.accepted = 0
+        self.accepted_ns: list[int] = []
         self.refused = 0
 
     def arrive(self, at_ns: int) -> bool:
@@ -47,7 +47,7 @@ class Referee:
         if full:
             self.refused += 1
         else:
-            self.accepted += 1
+            self.accepted_ns.append(at_ns)
         if not full or self.counts_refused:
             for log in self.logs:
                 log.append(now_ns)
@@ -93,13 +93,18 @@ def calm() -> Network:
 
 @dataclass
 class Verdict:
-    accepted: int
+    accepted_ns: list[int]
     refused: int
     took_ns: int
 
     def goodput(self, permits: int, window_ns: int) -> float:
         """The share of the limit that was used."""
-        return self.accepted / (permits * self.took_ns / window_ns)
+        return len(self.accepted_ns) / (permits * self.took_ns / window_ns)
+
+    def sustained(self, permits: int, window_ns: int) -> float:
+        """The same without the start, where a whole window is free at once, and the end, where nothing is sent."""
+        windows = len(self.accepted_ns) // permits - 2
+        return windows * window_ns / (self.accepted_ns[(windows + 1) * permits] - self.accepted_ns[permits])
 
 
 class HandClock:
@@ -161,7 +166,7 @@ def play(
                     permit.done(server_stamp_ns=stamp_ns if stamped else None)
         elif wait_ns is not None:
             clock.at_ns += max(wait_ns, 1)
-    return Verdict(referee.accepted, referee.refused, clock.at_ns)
+    return Verdict(referee.accepted_ns, referee.refused, clock.at_ns)
 
 
 class SendStampedLog:

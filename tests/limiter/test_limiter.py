@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,7 +22,7 @@ from core.errors import (
     PermitMisuse,
     UnknownCategory,
 )
-from core.limiter import EnhancedRateLimiter, stretch
+from core.limiter import EnhancedRateLimiter, MemoryBackend, SharedMemoryBackend, stretch
 from core.models import Budget, Category, Rate, WindowHeadroom
 
 MakeLimiter = Callable[..., EnhancedRateLimiter]
@@ -368,13 +369,17 @@ STEPS = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(STEPS)
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "shared"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # one place for the file of every example
+@given(steps=STEPS)
 def test_reading_adds_up_agrees_with_taking_and_changes_nothing(
-    make: MakeLimiter, steps: list[tuple[int, str, str, int]]
+    shared: bool, tmp_path: Path, steps: list[tuple[int, str, str, int]]
 ) -> None:
+    (tmp_path / "ring").unlink(missing_ok=True)
+    backend = SharedMemoryBackend(tmp_path / "ring") if shared else MemoryBackend()
     clock = VirtualClock()
-    limiter = make(budgets=FYERS, clock=clock)
+    budgets = (Budget("all", (Rate(10, SECOND), Rate(20, MINUTE), Rate(30, DAY))), FYERS[1])
+    limiter = EnhancedRateLimiter(budgets=budgets, clock=clock, backend=backend)
     permits = []
     for gap_ns, step, category, cost in steps:
         clock._now_ns += gap_ns
@@ -403,6 +408,7 @@ def test_reading_adds_up_agrees_with_taking_and_changes_nothing(
     headroom = limiter.headroom()
     assert [limiter.get_status(), limiter.get_analytics(), limiter.forecast(), limiter.save_state(), limiter.in_flight]
     assert limiter.headroom() == headroom
+    limiter.close()
 
 
 # The cap

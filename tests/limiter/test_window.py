@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.clock import DAY, SECOND
-from core.limiter import NEVER, SlidingWindows, stretch
+from core.clock import DAY, SECOND, VirtualClock
+from core.limiter import NEVER, EnhancedRateLimiter, SlidingWindows, stretch
 from core.models import Budget, Rate
 
 W = 1_000_000  # a short window: stretched by 201 ns
@@ -105,9 +107,18 @@ def test_a_closed_gate_lets_nothing_through_until_its_instant() -> None:
     assert windows.take(1, 70) == 0
 
 
-def test_a_ring_takes_8_bytes_for_each_permit_of_the_largest_limit() -> None:
-    windows = windows_of((10, SECOND), (100_000, DAY))
-    assert memoryview(windows.ring).nbytes <= 8.5 * 100_000
+def test_a_full_limiter_takes_at_most_8_5_bytes_for_each_permit_of_the_largest_limit() -> None:
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        limiter = EnhancedRateLimiter(10, 200, None, 50_000, clock=VirtualClock())
+        for _ in range(50_000):
+            limiter.record_request()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert limiter.headroom()[2].used == 50_000
+    assert taken <= 8.5 * 50_000
 
 
 class ListModel:
