@@ -18,6 +18,9 @@
     [alerts]                          # docs/alerts.md
     window_free_percent = 15
 
+    [routing]
+    hedged_reads = ["get_orders"]     # a slow one is asked at a second broker too; none unless named
+
     [routing.routing_rules.get_market_data]
     prefer = ["upstox"]
 

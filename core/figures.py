@@ -17,6 +17,7 @@ from .models import (
     HealthStatus,
     Operation,
     ResumeProvider,
+    SetHedging,
     SetRateCap,
     SetReadCache,
     SetRouteWeight,
@@ -67,10 +68,11 @@ def rate_limit_analytics(accounts: Mapping[str, Account], now_ns: int) -> dict[s
     return analytics
 
 
-def levers_of(accounts: Mapping[str, Account], read_max_age_ns: Mapping[Operation, int]) -> Levers:
+def levers_of(accounts: Mapping[str, Account], read_max_age_ns: Mapping[Operation, int], *, hedging: bool) -> Levers:
     """What the advisor may propose to move, and how it stands now."""
     return Levers(
-        commands=frozenset({DrainProvider, ResumeProvider, SetRateCap, SetRouteWeight, SetReadCache}),
+        commands=frozenset({DrainProvider, ResumeProvider, SetRateCap, SetRouteWeight, SetReadCache, SetHedging}),
+        hedging=hedging,
         caps={name: account.limiter.cap for name, account in accounts.items()},
         weights={
             (name, category): weight

@@ -14,7 +14,7 @@ from typing import Any
 
 from .accounts import Account
 from .advice import Advisor, Levers
-from .balancer import Candidate, Choice, IntelligentLoadBalancer, RetryBudget, RoutingRules
+from .balancer import Candidate, Choice, HedgePolicy, IntelligentLoadBalancer, RetryBudget, RoutingRules
 from .brokers.base import TradingAPI
 from .bus import EventBus
 from .calls import OF_ONE_BROKER, SHARED_READS, Call, parse_call, parse_operation
@@ -30,6 +30,7 @@ from .errors import (
     RateLimited,
 )
 from .figures import broker_snapshots, levers_of, rate_limit_analytics, suggestion_row, usable_windows
+from .hedging import first_answer
 from .limiter import EnhancedRateLimiter
 from .models import (
     CATEGORY_OF,
@@ -89,6 +90,7 @@ class MultiAPIManager:
         )
         self.incident = self._sender.incident
         self._retries = RetryBudget()
+        self._hedges = HedgePolicy(self.config.hedged_reads)
         self._read_max_age_ns: dict[Operation, int] = {}
         self._no_rule = RoutingRules(chain=self.config.fallback_chain)
         self._rules = {
@@ -156,6 +158,15 @@ class MultiAPIManager:
         self._reads_shared.forget()
         self._quotes.forget()
 
+    def set_hedging(self, operation: str = "", *, enabled: bool) -> None:
+        """Ask a slow read at a second broker too: one operation, or every one that may be asked twice."""
+        chosen = {parse_operation(operation)} if operation else SHARED_READS
+        if not chosen <= SHARED_READS:
+            message = f"{operation} cannot be asked twice; hedge any of {', '.join(sorted(SHARED_READS))}"
+            raise ConfigError(message)
+        hedged = self._hedges.operations
+        self._hedges = HedgePolicy(hedged | chosen if enabled else hedged - chosen)
+
     def _account(self, name: str) -> Account:
         try:
             return self._accounts[name]
@@ -204,11 +215,11 @@ class MultiAPIManager:
         quotes: tuple[Quote, ...] = await self._with_fallback(call, batch.deadline_ns, batch.only)
         return quotes
 
-    def _quote_costs(self, only: str | None, count: int) -> tuple[int, ...]:
-        """The permits that quotes of `count` symbols cost at each broker that may be asked."""
+    def _quote_costs(self, only: str | None, count: int, *, every: bool) -> tuple[int, ...]:
+        """The permits that quotes of `count` symbols cost: at every broker, or at each that may be asked now."""
         now_ns = self.clock.now_ns()
         accounts = [self._account(only)] if only is not None else list(self._accounts.values())
-        asked = [account for account in accounts if not account.barred(now_ns)] or accounts
+        asked = [account for account in accounts if every or not account.barred(now_ns)] or accounts
         return tuple(account.api.cost(Operation.GET_MARKET_DATA, symbols=count) for account in asked)
 
     async def _with_fallback(self, call: Call, deadline_ns: int, only: str | None) -> Any:
@@ -221,13 +232,14 @@ class MultiAPIManager:
                 with await self.reserve(
                     call.operation, deadline_ns=deadline_ns, symbols=call.symbols, only=only, exclude=tried
                 ) as place:
-                    return await place.call(call.send)
+                    return await self._ask(place, call, tried)
             except (NoBrokerAvailable, PermitTimeout):
                 if last_error is None:
                     raise
                 raise last_error from None
             except BrokerError as error:
-                if not self._may_go_elsewhere(call, error):
+                # At the deadline it is too late for anybody; a retry spent on it would be missed by another read.
+                if self.clock.now_ns() >= deadline_ns or not self._may_go_elsewhere(call, error):
                     raise
                 # A broker that counts us above a limit is not tried out: its gate is closed, the wait tells the rest.
                 if not isinstance(error, RateLimited):
@@ -235,6 +247,38 @@ class MultiAPIManager:
                 last_error = error
         assert last_error is not None  # noqa: S101 - the loop ends only after an error
         raise last_error
+
+    async def _ask(self, place: Reservation, call: Call, tried: Collection[str]) -> Any:
+        """Send it; a read that is hedged goes to a second broker too once this one has taken longer than most."""
+        after_ns = None
+        if self._hedges.operations and place.only is None:
+            answers = self.balancer.answers(place.name, call.operation)
+            after_ns = self._hedges.after_ns(call.operation, answers, place.account.limiter.rooms())
+        if after_ns is None:
+            return await place.call(call.send)
+        return await first_answer(
+            place, lambda: self._second(place, call, tried), call.send, clock=self.clock, after_ns=after_ns
+        )
+
+    def _second(self, place: Reservation, call: Call, tried: Collection[str]) -> Reservation | None:
+        """Another broker with a permit and headroom for a hedge, within the budget of retries; None without one."""
+        if not self._hedges.has_room(place.account.limiter.rooms()):
+            return None
+        try:
+            second = self.choose(
+                call.operation, deadline_ns=place.deadline_ns, symbols=call.symbols, exclude={*tried, place.name}
+            )
+        except NoBrokerAvailable:
+            return None
+        if (
+            second.permit is not None
+            and self._hedges.has_room(second.account.limiter.rooms())
+            and self._retries.try_retry(self.clock.now_ns())
+        ):
+            return second
+        with second:  # gives its permit back
+            self.balancer.resolve(second.decision.serial, "not hedged")
+        return None
 
     def _may_go_elsewhere(self, call: Call, error: BrokerError) -> bool:
         """Whether what failed so may be sent to another broker."""
@@ -399,7 +443,7 @@ class MultiAPIManager:
 
     def levers(self) -> Levers:
         """What the advisor may propose to move, and how it stands now."""
-        return levers_of(self._accounts, self._read_max_age_ns)
+        return levers_of(self._accounts, self._read_max_age_ns, hedging=bool(self._hedges.operations))
 
     def advise(self, snapshot: RouterSnapshot | None = None) -> tuple[Suggestion, ...]:
         """What the advisor makes of the present figures, most urgent first; about once a second is enough.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
@@ -67,8 +67,14 @@ class QuoteBatch:
         return isinstance(self.error, NoBrokerAvailable)
 
 
+class SymbolCosts(Protocol):
+    """The permits that quotes of `count` symbols cost: at `every` broker, or at each that may be asked now."""
+
+    def __call__(self, only: str | None, count: int, *, every: bool) -> Sequence[int]: ...
+
+
 class QuoteBatches:
-    """`fetch` gets one batch answered; `costs(only, n)`: permits for n symbols at each broker that may be asked.
+    """`fetch` gets one batch answered; `costs`: see `SymbolCosts`.
 
     `saved` counts the requests that nobody had to make because another's carried his symbols.
     """
@@ -77,7 +83,7 @@ class QuoteBatches:
         self,
         clock: Clock,
         fetch: Callable[[QuoteBatch], Awaitable[Sequence[Quote]]],
-        costs: Callable[[str | None, int], Sequence[int]],
+        costs: SymbolCosts,
     ) -> None:
         self._clock = clock
         self._fetch = fetch
@@ -154,11 +160,15 @@ class QuoteBatches:
         count = len(batch.symbols)
         if not batch.reserved:
             return count < batch.most
-        return self._costs(batch.only, count + 1) == self._costs(batch.only, batch.reserved)
+        # Any broker: the request may still move to another, with a permit for as many symbols as this one.
+        wanted, paid = (self._costs(batch.only, symbols, every=True) for symbols in (count + 1, batch.reserved))
+        return wanted == paid
 
     def _most(self, only: str | None) -> int:
         """The most symbols that one request of some broker carries."""
-        return bisect_right(range(1, SYMBOLS_MAX + 1), 1, key=lambda count: min(self._costs(only, count), default=1))
+        return bisect_right(
+            range(1, SYMBOLS_MAX + 1), 1, key=lambda count: min(self._costs(only, count, every=False), default=1)
+        )
 
     async def _drive(self, batch: QuoteBatch, *, keep: bool) -> None:
         """See a batch of one's own through. What goes wrong is left in it; a cancelled one is left without a word."""

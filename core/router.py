@@ -55,6 +55,7 @@ from .models import (
     ResumeTrading,
     RouterSnapshot,
     SetFault,
+    SetHedging,
     SetRateCap,
     SetReadCache,
     SetRouteWeight,
@@ -350,6 +351,9 @@ class LocalRouter:
             case SetReadCache(operation, seconds):
                 self.manager.set_read_cache(operation, seconds)
                 return f"{operation} is answered from memory for {seconds:g} s"
+            case SetHedging(enabled, operation):
+                self.manager.set_hedging(operation, enabled=enabled)
+                return f"{operation or 'reads'}: {'hedged where the headroom allows it' if enabled else 'asked once'}"
             case ApplySuggestion(suggestion_id):
                 return self._apply(suggestion_id)
             case UndoSuggestion(suggestion_id):

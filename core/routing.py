@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .balancer import RoutingRules
+from .calls import SHARED_READS
 from .errors import ConfigError
 from .models import Operation
 
@@ -38,7 +39,10 @@ class RoutingRule(BaseModel):
 
 
 class ManagerConfig(BaseModel):
-    """How a MultiAPIManager routes. `deadline_ms` bounds the wait for a permit where the caller names no deadline."""
+    """How a MultiAPIManager routes. `deadline_ms` bounds the wait for a permit where the caller names no deadline.
+
+    `hedged_reads`: a read of these that takes longer than most is asked at a second broker too; none unless named.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +50,16 @@ class ManagerConfig(BaseModel):
     routing_rules: dict[Operation, RoutingRule] = Field(default_factory=dict)
     fallback_chain: tuple[str, ...] = ()
     deadline_ms: int = Field(default=30_000, ge=1)
+    hedged_reads: tuple[Operation, ...] = ()
+
+    @field_validator("hedged_reads")
+    @classmethod
+    def _only_reads(cls, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        for operation in operations:
+            if operation not in SHARED_READS:
+                message = f"{operation.value} cannot be asked twice; hedge any of {', '.join(sorted(SHARED_READS))}"
+                raise ValueError(message)
+        return operations
 
 
 def checked_config(config: ManagerConfig | Mapping[str, Any]) -> ManagerConfig:

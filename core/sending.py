@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 # An audit log that hangs must not hold an order longer than this.
 AUDIT_PATIENCE_S: Final = 1.0
-_OURS: Final = frozenset({"ok", "refused", "limited"})  # ends that say nothing against the broker
+_OURS: Final = frozenset({"ok", "refused", "limited", "abandoned"})  # ends that say nothing against the broker
 
 
 class AuditLogger(Protocol):
@@ -142,6 +142,8 @@ class Sender:
         except BaseException as error:
             # Cancelled, or a bug of an adapter: either way it may have left.
             fault = error
+            if not is_order and isinstance(error, anyio.get_cancelled_exc_class()):
+                outcome = "abandoned"
             permit.unanswered(account.api.config.timeout_ms * MILLISECOND)
             raise
         else:

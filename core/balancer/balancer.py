@@ -42,14 +42,14 @@ from .choice import Choice, cheapest, hurry, in_time, nobody, probe_of, ready, r
 from .cost import NO_SCARCITY, Cost, Prices, Scarcity, next_minute, scarcities, weigh
 from .efficiency import EfficiencyMeter
 from .known import DOUBT, HALF_OPEN, OPEN, Known, Recent
-from .load import LatencyMeter
+from .load import PeakEwma
 
 __all__ = ["BalancerSettings", "BreakerView", "IntelligentLoadBalancer"]
 
 _ORDERS: Final = frozenset(operation for operation, category in CATEGORY_OF.items() if category is Category.ORDERS)
 _WORKS: Final = frozenset({"ok", "refused"})
 _FAILS: Final = frozenset({"not_sent", "unknown", "error"})
-OUTCOMES: Final = _WORKS | _FAILS | {"limited", "auth"}
+OUTCOMES: Final = _WORKS | _FAILS | {"limited", "auth", "abandoned"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +216,7 @@ class IntelligentLoadBalancer:
         """A request to `name` came to its end after `latency_ns`.
 
         `outcome`: ok; refused (the broker's own no: it works); limited; auth; not_sent, error (an answer that speaks of
-        ill health); unknown (no answer). Raises ValueError for any other.
+        ill health); unknown (no answer); abandoned (nobody waits for it any more). Raises ValueError for any other.
         """
         if outcome not in OUTCOMES:
             message = f"outcome is {outcome!r}; one of {', '.join(sorted(OUTCOMES))}"
@@ -225,6 +225,8 @@ class IntelligentLoadBalancer:
         known = self._of(name)
         sent_ns = now_ns - latency_ns
         orders = operation in _ORDERS
+        if outcome == "abandoned" and latency_ns > known.load.suspect_after_ns:
+            outcome = "unknown"  # it owed the answer for longer than its answers ever take
         known.load.ended(latency_ns, now_ns, orders=orders, heard=outcome not in _UNHEARD)
         breaker = known.breakers[orders]
         if outcome in _WORKS:
@@ -245,7 +247,11 @@ class IntelligentLoadBalancer:
             breaker.failed(now_ns, sent_ns, _WHY[outcome])
         else:
             breaker.probe_ended()
-            if outcome == "auth":
+            if outcome == "abandoned":
+                ewma = known.load.latency_of.get(operation)
+                if ewma is not None and latency_ns > ewma.value_ns:
+                    known.load.answered(operation, latency_ns, now_ns)  # it would have taken at least so long
+            elif outcome == "auth":
                 known.auth_failed = "the broker refused the token; log in again"
             else:
                 known.refusals += 1  # the limiter's matter: who is asked too often is not ill
@@ -304,9 +310,9 @@ class IntelligentLoadBalancer:
     def latency(self, name: str) -> LatencySnapshot:
         return self._of(name).load.latency.snapshot(self._clock.now_ns())
 
-    def latency_meter(self, name: str) -> LatencyMeter:
-        """The answers of `name`, for whoever needs another quantile than the snapshot's."""
-        return self._of(name).load.latency
+    def answers(self, name: str, operation: str) -> PeakEwma | None:
+        """How `name` answers one operation; None before it has."""
+        return self._of(name).load.latency_of.get(operation)
 
     def probes_due(self) -> tuple[str, ...]:
         """The brokers that a health check should be sent to now. Ask a few times a second.
@@ -459,6 +465,6 @@ class IntelligentLoadBalancer:
         return index, last_resort + reason
 
 
-_UNHEARD: Final = frozenset({"not_sent", "unknown"})
+_UNHEARD: Final = frozenset({"not_sent", "unknown", "abandoned"})
 _WHY: Final = {"not_sent": "could not connect", "unknown": "no answer", "error": "server error"}
 _WORSE: Final = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}

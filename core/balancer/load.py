@@ -39,6 +39,7 @@ class PeakEwma:
         "count",
         "each_s",
         "load",
+        "recent_ns",
         "value_ns",
     )
 
@@ -49,6 +50,7 @@ class PeakEwma:
         self.alone_s = self.each_s = 0.0  # expected with none under way, and for each that is
         self.load = 1.0  # in flight, with the request itself, when the samples were taken
         self.count = 0
+        self.recent_ns: deque[int] = deque(maxlen=_RECENT)
         self._calm = self._busy = 0.0
         self._calm_load = self._busy_load = 0.0
         self._slope = 0.5
@@ -57,6 +59,7 @@ class PeakEwma:
     def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
         """Learn one answer that took `latency_ns` while `in_flight` others were under way."""
         load = in_flight + 1.0
+        self.recent_ns.append(latency_ns)
         if not self.count:
             self.value_ns = self._calm = self._busy = float(latency_ns)
             self.load = self._calm_load = self._busy_load = load
@@ -87,6 +90,11 @@ class PeakEwma:
         """Seconds that one more request would take with `in_flight` under way."""
         return self.alone_s + self.each_s * in_flight
 
+    def quantile_ns(self, share: float) -> int:
+        """The latency that `share` (0..1) of the recent answers stayed within; 0 before the first."""
+        recent = sorted(self.recent_ns)
+        return recent[min(len(recent) - 1, int(share * len(recent)))] if recent else 0
+
 
 class LatencyMeter:
     """The last 256 latencies, and one mean a second for a minute."""
@@ -94,7 +102,6 @@ class LatencyMeter:
     __slots__ = (
         "_history",
         "_max_ns",
-        "_recent",
         "_second",
         "_sum_ns",
         "_summed",
@@ -106,7 +113,6 @@ class LatencyMeter:
     def __init__(self) -> None:
         self.count = 0
         self.ewma = PeakEwma()
-        self._recent: deque[int] = deque(maxlen=_RECENT)
         self._max_ns = 0
         self._history: deque[int] = deque(maxlen=_HISTORY_S)
         self._second = -1
@@ -118,21 +124,15 @@ class LatencyMeter:
         self._roll(now_ns // SECOND)
         self.count += 1
         self.ewma.record(latency_ns, in_flight, now_ns)
-        self._recent.append(latency_ns)
         self._max_ns = max(self._max_ns, latency_ns)
         self._sum_ns += latency_ns
         self._summed += 1
         if not self.count % 16:
-            self.tail_ns = self.quantile_ns(0.99)
-
-    def quantile_ns(self, share: float) -> int:
-        """The latency that `share` (0..1) of the recent answers stayed within; 0 before the first."""
-        recent = sorted(self._recent)
-        return recent[min(len(recent) - 1, int(share * len(recent)))] if recent else 0
+            self.tail_ns = self.ewma.quantile_ns(0.99)
 
     def snapshot(self, now_ns: int) -> LatencySnapshot:
         self._roll(now_ns // SECOND)
-        recent = sorted(self._recent)
+        recent = sorted(self.ewma.recent_ns)
         last = len(recent) - 1
         return LatencySnapshot(
             count=self.count,

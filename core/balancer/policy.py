@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..clock import MILLISECOND, SECOND
 from ..models import WindowRoom
-from .load import LatencyMeter
+from .load import PeakEwma
 
 __all__ = ["HedgePolicy", "RetryBudget"]
 
@@ -54,22 +54,27 @@ class RetryBudget:
 
 
 class HedgePolicy:
-    """When a read that is still unanswered may go to a second broker too. Off unless asked for.
+    """When a read that is still unanswered may go to a second broker too. No operation is hedged unless asked for.
 
-    After the p95 of the operation's answers: then about one read in twenty goes out twice. Only where both brokers have
-    half of every window free: a hedge must not take a permit that somebody waits for.
+    After the p95 of the operation's answers there: then about one read in twenty goes out twice. Only where both
+    brokers have half of every window free: a hedge must not take a permit that somebody waits for.
     """
 
-    __slots__ = ("_least", "enabled")
+    __slots__ = ("_least", "operations")
 
-    def __init__(self, *, enabled: bool = False, least_answers: int = 50) -> None:
-        self.enabled = enabled
+    def __init__(self, operations: Iterable[str] = (), *, least_answers: int = 50) -> None:
+        self.operations = frozenset(operations)
         self._least = least_answers
 
-    def after_ns(self, meter: LatencyMeter, *rooms: Sequence[WindowRoom]) -> int | None:
-        """Nanoseconds to wait for the first broker; None when no second one may be asked."""
-        if not self.enabled or meter.count < self._least:
+    def after_ns(self, operation: str, answers: PeakEwma | None, rooms: Sequence[WindowRoom]) -> int | None:
+        """Nanoseconds to wait for a broker that answers so and has such rooms; None when no second one may be asked."""
+        if operation not in self.operations or answers is None or answers.count < self._least:
             return None
-        if any(2 * free < permits for counted in rooms for free, permits, _ in counted):
+        if not self.has_room(rooms):
             return None
-        return max(10 * MILLISECOND, meter.quantile_ns(0.95))
+        return max(10 * MILLISECOND, answers.quantile_ns(0.95) + MILLISECOND)  # longer than the p95, not as long
+
+    @staticmethod
+    def has_room(rooms: Sequence[WindowRoom]) -> bool:
+        """Whether half of every window is free."""
+        return all(2 * free >= permits for free, permits, _ in rooms)

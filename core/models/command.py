@@ -101,9 +101,13 @@ class SetReadCache:
 
 @dataclass(frozen=True, slots=True)
 class SetHedging:
-    """Send a read that takes longer than most to a second broker too, where the headroom allows it."""
+    """Send a read that takes longer than most to a second broker too, where the headroom allows it.
+
+    `operation` names one kind of read; empty means every one that may be asked twice.
+    """
 
     enabled: bool
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

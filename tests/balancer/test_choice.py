@@ -202,6 +202,15 @@ def test_a_refusal_is_no_failure_of_health(outcome: str) -> None:
     assert desk.balancer.health("a")[0] in {HealthStatus.HEALTHY, HealthStatus.UNKNOWN}
 
 
+@pytest.mark.parametrize(("took_ms", "failed", "learned"), [(20, False, False), (80, False, True), (500, True, False)])
+def test_an_abandoned_request_tells_what_it_can(took_ms: int, failed: bool, learned: bool) -> None:
+    desk = Desk("a")
+    desk.answer("a", 50, times=40)
+    desk.answer("a", took_ms, outcome="abandoned")
+    assert (desk.balancer.insights()["failure_rates"]["a"] > 0) is failed, "unanswered for too long, it looks lost"
+    assert (desk.balancer.latency("a").count > 40) is learned, "it would have taken at least so long"
+
+
 def test_a_refused_token_is_a_state_of_its_own_until_something_works_or_it_is_reset() -> None:
     desk = Desk("a", "b")
     for heal in (lambda: desk.answer("a", operation="authenticate"), lambda: desk.balancer.reset("a")):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import core.balancer.policy
-from core.balancer import HedgePolicy, LatencyMeter, RetryBudget
+from core.balancer import HedgePolicy, PeakEwma, RetryBudget
 from core.clock import MILLISECOND, SECOND
 
 
@@ -42,19 +42,31 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
         RetryBudget(share=share)
 
 
-def answers(count: int) -> LatencyMeter:
-    meter = LatencyMeter()
+def answers(count: int) -> PeakEwma:
+    ewma = PeakEwma()
     for number in range(count):
-        meter.record((number % 100 + 1) * MILLISECOND, 0, number)
-    return meter
+        ewma.record((number % 100 + 1) * MILLISECOND, 0, number)
+    return ewma
 
 
 @pytest.mark.parametrize(
-    ("enabled", "count", "free", "after_ms"),
-    [(True, 200, 10, 96), (True, 200, 5, 96), (True, 200, 4, None), (True, 49, 10, None), (False, 200, 10, None)],
+    ("operation", "count", "free", "after_ms"),
+    [
+        ("get_orders", 200, 10, 97),
+        ("get_orders", 200, 5, 97),
+        ("get_orders", 200, 4, None),
+        ("get_orders", 49, 10, None),
+        ("get_positions", 200, 10, None),
+    ],
 )
 def test_a_hedge_goes_after_the_p95_and_only_where_there_is_headroom(
-    enabled: bool, count: int, free: int, after_ms: int | None
+    operation: str, count: int, free: int, after_ms: int | None
 ) -> None:
-    after_ns = HedgePolicy(enabled=enabled).after_ns(answers(count), [(10, 10, SECOND)], [(free, 10, SECOND)])
+    policy = HedgePolicy(["get_orders"])
+    after_ns = policy.after_ns(operation, answers(count), [(10, 10, SECOND), (free, 10, SECOND)])
     assert after_ns == (None if after_ms is None else after_ms * MILLISECOND)
+
+
+def test_nothing_is_hedged_unless_asked_for_or_before_it_was_ever_answered() -> None:
+    assert HedgePolicy().after_ns("get_orders", answers(200), []) is None
+    assert HedgePolicy(["get_orders"]).after_ns("get_orders", None, []) is None
