@@ -698,7 +698,10 @@ async def test_latency_has_a_floor() -> None:
         b'{"fault": [{"kind": "slow", "rat": 1}]}',
         b'{"fault": [{"kind": "down"}]}',
         b'{"fault": [{"kind": "down", "rate": 0.5, "until_s": 1}]}',
+        b'{"fault": [{"kind": "slow", "rate": 1e999}]}',
+        b'{"fault": [{"kind": "slow", "count": 1.5}]}',
         b'{"latency": {"floor_ms": 3}}',
+        b'{"latency": {"floor_ms": null}}',
     ],
 )
 async def test_a_bad_plan_over_http_is_refused_in_one_line_and_changes_nothing(client: Client, body: bytes) -> None:
@@ -712,9 +715,12 @@ async def test_a_bad_plan_over_http_is_refused_in_one_line_and_changes_nothing(c
 
 
 async def test_a_plan_over_http_is_in_force_at_once(client: Client) -> None:
-    plan = {"fault": [{"kind": "error_before_accept", "broker": "upstox"}], "latency": {"median_ms": 1}}
+    plan = {
+        "fault": [{"kind": "slow", "rate": 0.0001}, {"kind": "error_before_accept", "broker": "upstox"}],
+        "latency": {"median_ms": 1.5},
+    }
     async with client.session.post(client.simulator.base_url + "/_sim/faults", json=plan) as reply:
-        assert await reply.json() == {"active": ["error_before_accept"]}
+        assert await reply.json() == {"active": ["slow", "error_before_accept"]}
     assert (await client.upstox("GET", "/v2/user/profile"))[0] == 500
     async with client.session.get(client.simulator.base_url + "/_sim/faults") as reply:
         assert (await reply.json())["struck"] == {"error_before_accept": 1}

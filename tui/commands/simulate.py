@@ -73,7 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import anyio
 
-    return anyio.run(_serve, _settings(arguments))
+    return anyio.run(_serve, _settings(arguments), arguments.faults)
 
 
 def _settings(arguments: argparse.Namespace) -> SimulatorSettings:
@@ -105,7 +105,7 @@ def _settings(arguments: argparse.Namespace) -> SimulatorSettings:
     )
 
 
-async def _serve(settings: SimulatorSettings) -> int:
+async def _serve(settings: SimulatorSettings, faults: Path | None) -> int:
     import anyio
 
     from core.brokers.simulator.server import serve
@@ -120,6 +120,8 @@ async def _serve(settings: SimulatorSettings) -> int:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             raise ConfigError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error
+        except ConfigError as error:  # what a server cannot show is only known to the server
+            raise ConfigError(f"{faults}: {error}") from None
     return 0
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from random import Random
@@ -52,6 +53,7 @@ class FaultKind(StrEnum):
     CLOCK_SKEW = "clock_skew"
 
 
+MS_MAX: Final = 86_400_000.0  # a day; also the furthest that dates may be off
 ACCEPTED_KINDS: Final = frozenset(
     {
         FaultKind.RESET_AFTER_ACCEPT,
@@ -84,20 +86,20 @@ class Fault:
 
     def __post_init__(self) -> None:
         if isinstance(self.rate, bool) or not 0.0 <= self.rate <= 1.0:
-            raise ConfigError(f"fault {self.kind.value}: rate is {self.rate!r}; give a number from 0 to 1")
+            raise ConfigError(f"{self.kind.value}: rate is {self.rate!r}; give a number from 0 to 1")
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 0:
-            raise ConfigError(f"fault {self.kind.value}: count is {self.count!r}; give a whole number of at least 0")
+            raise ConfigError(f"{self.kind.value}: count is {self.count!r}; give a whole number of at least 0")
         if bool(self.rate) == bool(self.count):
-            raise ConfigError(f"fault {self.kind.value}: give either a rate above 0 or a count of at least 1")
+            raise ConfigError(f"{self.kind.value}: give either a rate above 0 or a count of at least 1")
         if self.until_ns is not None and self.until_ns <= self.from_ns:
-            raise ConfigError(f"fault {self.kind.value}: it would end before it begins")
+            raise ConfigError(f"{self.kind.value}: it would end before it begins")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
     """How long an answer takes: `floor_ms`, and above it a lognormal tail of median `median_ms - floor_ms`.
 
-    `sigma` is the shape of the tail; 0 makes every answer take `median_ms`. Raises ConfigError.
+    `sigma` is the shape of the tail, up to 3; 0 makes every answer take `median_ms`. Raises ConfigError.
     """
 
     floor_ms: float = 0.0
@@ -105,10 +107,10 @@ class Latency:
     sigma: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("floor_ms", "median_ms", "sigma"):
+        for name, most in (("floor_ms", MS_MAX), ("median_ms", MS_MAX), ("sigma", 3.0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
-                raise ConfigError(f"latency.{name} is {value!r}; give a number of at least 0")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+                raise ConfigError(f"latency.{name} is {value!r}; give a number from 0 to {most:g}")
         if self.median_ms < self.floor_ms:
             raise ConfigError(f"latency.median_ms is {self.median_ms:g}, below floor_ms of {self.floor_ms:g}")
 
@@ -226,7 +228,10 @@ def read_plan(plan: object) -> FaultPlan:
     tables = known.get("fault", [])
     if not isinstance(tables, list):
         raise ConfigError("fault is no list of tables; write [[fault]]")
-    latency = _only(known.get("latency", {}), _LATENCY_KEYS, "latency")
+    latency = {
+        name: float(value) if isinstance(value, Decimal) else value
+        for name, value in _only(known.get("latency", {}), _LATENCY_KEYS, "latency").items()
+    }
     return FaultPlan(
         faults=tuple(_read_fault(table, f"fault {number}") for number, table in enumerate(tables, 1)),
         latency=Latency(**latency),
@@ -237,22 +242,28 @@ def _read_fault(table: object, where: str) -> Fault:
     known = _only(table, _FAULT_KEYS, where)
     if "kind" not in known:
         raise ConfigError(f"{where} has no kind; known: {', '.join(FaultKind)}")
+    kind = fault_kind(str(known["kind"]), where)
     operations = known.get("operations", [])
     if not isinstance(operations, list) or not all(isinstance(name, str) for name in operations):
         raise ConfigError(f"{where}: operations is {operations!r}; give a list of names")
     broker = known.get("broker", "")
     if broker not in {"", *_BROKERS}:
         raise ConfigError(f"{where}: broker is {broker!r}; known: {', '.join(_BROKERS)}")
-    return Fault(
-        kind=fault_kind(str(known["kind"])),
-        rate=_number(known.get("rate", 0.0 if "count" in known else 1.0), f"{where}: rate"),
-        count=known.get("count", 0),
-        operations=frozenset(operations),
-        broker=broker,
-        from_ns=round(_number(known.get("from_s", 0), f"{where}: from_s") * SECOND),
-        until_ns=round(_number(known["until_s"], f"{where}: until_s") * SECOND) if "until_s" in known else None,
-        delay_ns=round(_number(known.get("delay_ms", 1000), f"{where}: delay_ms") * MILLISECOND),
-    )
+    until_s = known.get("until_s")
+    delay_ms_min = -MS_MAX if kind is FaultKind.CLOCK_SKEW else 0.0
+    try:
+        return Fault(
+            kind=kind,
+            rate=_number(known.get("rate", 0.0 if "count" in known else 1.0), "rate", 0.0, 1.0),
+            count=known.get("count", 0),
+            operations=frozenset(operations),
+            broker=broker,
+            from_ns=round(_number(known.get("from_s", 0), "from_s", 0.0, MS_MAX) * SECOND),
+            until_ns=None if until_s is None else round(_number(until_s, "until_s", 0.0, MS_MAX) * SECOND),
+            delay_ns=round(_number(known.get("delay_ms", 1000), "delay_ms", delay_ms_min, MS_MAX) * MILLISECOND),
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _only(table: object, keys: tuple[str, ...], where: str) -> dict[str, Any]:
@@ -264,16 +275,17 @@ def _only(table: object, keys: tuple[str, ...], where: str) -> dict[str, Any]:
     return table
 
 
-def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{where} is {value!r}; give a number")
-    return value
+def _number(value: object, name: str, least: float, most: float) -> float:
+    """A finite number; JSON's are Decimals, TOML's may be nan."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not least <= value <= most:
+        raise ConfigError(f"{name} is {value!s}; give a number from {least:g} to {most:g}")
+    return float(value)
 
 
-def fault_kind(name: str) -> FaultKind:
-    """The kind of that name. Raises ConfigError."""
+def fault_kind(name: str, where: str = "") -> FaultKind:
+    """The kind of that name. Raises ConfigError, beginning with `where`."""
     try:
         return FaultKind(name)
     except ValueError:
         known = ", ".join(FaultKind)
-        raise ConfigError(f"unknown fault {name!r}; known: {known}") from None
+        raise ConfigError(f"{where and where + ': '}unknown kind {name!r}; known: {known}") from None

@@ -188,14 +188,14 @@ class Simulator:
 
     def _check(self, faults: Iterable[Fault]) -> None:
         operations = {name for wire in self.wires for name in wire.operations}
-        for fault in faults:
+        for number, fault in enumerate(faults, 1):
             if unknown := sorted(fault.operations - operations):
                 known = ", ".join(sorted(operations))
-                message = f"fault {fault.kind.value}: unknown operation {unknown[0]!r}; known: {known}"
+                message = f"fault {number}: unknown operation {unknown[0]!r}; known: {known}"
                 raise ConfigError(message)
             if fault.kind is FaultKind.DOWN and (fault.count or fault.rate < 1.0 or fault.operations):
                 message = "a port is closed or open: give down no rate, count or operations, but from_s and until_s"
-                raise ConfigError(message)
+                raise ConfigError(f"fault {number}: {message}")
 
     # -- start and stop ------------------------------------------------------------------------------------------
 
