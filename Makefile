@@ -6,18 +6,20 @@ BIN := $(VENV)/bin
 SDK_VENV := .venv-sdk
 SDK_PYTHON ?= $(PYTHON)
 SEEDS ?= 1000
+KILLS ?= 100
 BENCH ?= tests/bench
 LOCK := requirements/dev.txt
 BENCH_LOCK := requirements/bench.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test nightly test-sdk simulate venv check bench snapshots clean lock
+.PHONY: help run test nightly test-sdk simulate kill venv check bench snapshots clean lock
 
 help:
 	@echo 'make run        the live dashboard on the embedded brokers (a plain report without a terminal)'
 	@echo 'make test       the test suite'
 	@echo 'make nightly    every law with 10 000 examples instead of 200'
 	@echo 'make simulate   seeded faults at every await, on virtual time: make simulate SEEDS=1000'
+	@echo 'make kill       a trading process killed -9 again and again over real sockets: make kill KILLS=100'
 	@echo 'make test-sdk   the brokers'"'"' own SDKs against the simulator, in an environment of their own'
 	@echo 'make check      format, lint, types, import contracts'
 	@echo 'make bench      the benchmarks, side by side with their peers'
@@ -39,6 +41,9 @@ nightly: venv
 # Every seed is a run of orders through faults, crashes and restarts; a seed that fails repeats to the digit.
 simulate: venv
 	$(BIN)/python -m tests.simulate --seeds $(SEEDS) $(ARGS)
+
+kill: venv
+	HEADROOM_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/engine/test_kill.py $(ARGS)
 
 test-sdk: venv $(SDK_VENV)/ready
 	HEADROOM_SDK_PYTHON=$(CURDIR)/$(SDK_VENV)/bin/python $(BIN)/python -m pytest tests/sdk $(ARGS)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Final, TypeVar
@@ -70,6 +71,12 @@ _LOST: Final = {
     FaultKind.WRONG_TYPE: "the answer is text/html",
     FaultKind.UNACKNOWLEDGED: "sent on, and not acknowledged",
 }
+_DOWN: Final = frozenset({FaultKind.DOWN})
+_SLOW: Final = frozenset({FaultKind.SLOW, FaultKind.SLOW_BODY, FaultKind.HANG, FaultKind.LATE})
+_REFUSED_429: Final = frozenset({FaultKind.STORM_429, FaultKind.SOFT_429, FaultKind.FIREWALL_429})
+_BEFORE_ALL: Final = _REFUSED_429 | {FaultKind.RESET_BEFORE_READ, FaultKind.ERROR_BEFORE_ACCEPT}
+_REFUSALS: Final = frozenset({FaultKind.TOKEN_EXPIRED, FaultKind.MAINTENANCE, FaultKind.WRONG_IP})
+_ANSWERS: Final = frozenset(FaultKind) - _SLOW
 _STATUS_500: Final = {FaultKind.ERROR_BEFORE_ACCEPT, FaultKind.ERROR_AFTER_ACCEPT}
 
 
@@ -115,6 +122,8 @@ class MockTradingAPI:
         self.exchange = exchange or Exchange(self._clock)
         self.account = self.exchange.open_account(name)
         self.faults = Faults(self._rng, start_ns=self._clock.now_ns())
+        self.felt: Counter[FaultKind] = Counter()  # faults that changed what a caller got, or when
+        self._answered_by: FaultKind | None = None  # the fault that the last answer is owed to
         for kind, amount in (faults or {}).items():
             self.set_fault(kind, amount)
         self._book = Book(name)
@@ -242,14 +251,16 @@ class MockTradingAPI:
         fault = self.faults.draw(operation.value, sent_ns)
         latency_ns = self._latency_ns()
         refused_connection = fault is not None and fault.kind is FaultKind.DOWN
+        kind = None if fault is None else fault.kind
         if refused_connection or (self.failure_rate and self._rng.random() < self.failure_rate):
             await clock.sleep_until_ns(sent_ns + min(latency_ns, MILLISECOND))
+            self._feel(kind, _DOWN)
             raise OrderNotSent(f"{self._name}: connection refused", provider=self._name)
         give_up_ns = sent_ns + self._config.timeout_ms * MILLISECOND
         arrival_ns, answer_ns = self._instants(sent_ns, latency_ns, give_up_ns, fault)
 
         def arrive(now_ns: int) -> T:
-            return self._arrive(operation, do, cost, fault, now_ns)
+            return self._arrive(operation, do, cost, kind, now_ns)
 
         try:
             await clock.sleep_until_ns(min(arrival_ns, give_up_ns))
@@ -258,15 +269,19 @@ class MockTradingAPI:
             raise
         if arrival_ns > give_up_ns:
             self._still_arrives(arrival_ns, arrive)
+            self._feel(kind, _SLOW)
             raise self._timed_out()
         now_ns = clock.now_ns()
         self._deliver(now_ns)
         outcome: T | BrokerError
+        self._answered_by = None
         try:
             outcome = arrive(now_ns)
         except BrokerError as error:
             outcome = error
+        answered_by = self._answered_by
         await clock.sleep_until_ns(min(answer_ns, give_up_ns))
+        self._feel(answered_by or kind, _ANSWERS if answered_by else _SLOW)
         if answer_ns > give_up_ns:
             raise self._timed_out()
         if isinstance(outcome, BrokerError):
@@ -278,7 +293,7 @@ class MockTradingAPI:
         latest_ns = give_up_ns + self._absence_ns - 1
         arrival_ns = min(sent_ns + int(latency_ns * self._rng.uniform(0.3, 0.7)), latest_ns)
         kind = None if fault is None else fault.kind
-        if fault is None or kind not in {FaultKind.SLOW, FaultKind.SLOW_BODY, FaultKind.HANG, FaultKind.LATE}:
+        if fault is None or kind not in _SLOW:
             return arrival_ns, sent_ns + latency_ns
         if kind is FaultKind.HANG:
             return arrival_ns, give_up_ns + 1
@@ -288,23 +303,21 @@ class MockTradingAPI:
             return late_ns, late_ns
         return arrival_ns, sent_ns + latency_ns + fault.delay_ns
 
-    def _arrive(self, operation: Operation, do: Callable[[], T], cost: int, fault: Fault | None, now_ns: int) -> T:
+    def _feel(self, kind: FaultKind | None, among: Collection[FaultKind]) -> None:
+        if kind is not None and kind in among:
+            self.felt[kind] += 1
+
+    def _arrive(self, operation: Operation, do: Callable[[], T], cost: int, kind: FaultKind | None, now_ns: int) -> T:
         """What happens at the broker, at once: refuse, do, or do and lose the answer."""
-        kind = None if fault is None else fault.kind
-        if kind in {FaultKind.RESET_BEFORE_READ, FaultKind.ERROR_BEFORE_ACCEPT}:
+        if kind in _BEFORE_ALL:
+            self._answered_by = kind
+            if kind in _REFUSED_429:
+                raise RateLimited(f"{self._name}: too many requests", provider=self._name, code="429", status=429)
             raise self._lost(kind)
-        if kind in {FaultKind.STORM_429, FaultKind.SOFT_429, FaultKind.FIREWALL_429}:
-            raise RateLimited(f"{self._name}: too many requests", provider=self._name, code="429", status=429)
         self._judge(operation, cost, now_ns)
-        if kind is FaultKind.TOKEN_EXPIRED:
-            message = f"{self._name}: the token has expired; log in again"
-            raise AuthenticationFailed(message, provider=self._name, code="token_expired", status=401)
-        if kind is FaultKind.MAINTENANCE:
-            message = f"{self._name}: closed for maintenance"
-            raise OrderRefused(message, provider=self._name, code="maintenance", status=423, elsewhere=True)
-        if kind is FaultKind.WRONG_IP and CATEGORY_OF[operation] is Category.ORDERS:
-            message = f"{self._name}: orders are not taken from this IP address"
-            raise OrderRefused(message, provider=self._name, code="wrong_ip", status=403, elsewhere=True)
+        if kind in _REFUSALS and (kind is not FaultKind.WRONG_IP or CATEGORY_OF[operation] is Category.ORDERS):
+            self._answered_by = kind
+            raise self._refused(kind)
         refusal: OrderRefused | None = None
         try:
             result = do()
@@ -313,10 +326,21 @@ class MockTradingAPI:
                 f"{self._name}: {no}", provider=self._name, code=no.reason.value, status=400, elsewhere=False
             )
         if kind in ACCEPTED_KINDS and kind is not FaultKind.HANG:
+            self._answered_by = kind
             raise self._lost(kind)
         if refusal is not None:
             raise refusal
         return result
+
+    def _refused(self, kind: FaultKind | None) -> OrderRefused:
+        if kind is FaultKind.TOKEN_EXPIRED:
+            message = f"{self._name}: the token has expired; log in again"
+            return AuthenticationFailed(message, provider=self._name, code="token_expired", status=401)
+        if kind is FaultKind.MAINTENANCE:
+            message = f"{self._name}: closed for maintenance"
+            return OrderRefused(message, provider=self._name, code="maintenance", status=423, elsewhere=True)
+        message = f"{self._name}: orders are not taken from this IP address"
+        return OrderRefused(message, provider=self._name, code="wrong_ip", status=403, elsewhere=True)
 
     def _judge(self, operation: Operation, cost: int, now_ns: int) -> None:
         block = self._day_block

@@ -406,3 +406,20 @@ def test_sends_paced_at_the_limit_are_refused_now_and_then_because_arrivals_are_
     assert (refused > 0) is some_refused
     assert broker.referee_report().refused == refused
     assert len(broker.books()) == 200 - refused
+
+
+def test_a_fault_is_felt_where_it_changed_an_answer_and_struck_wherever_it_was_drawn(clock: VirtualClock) -> None:
+    async def main() -> None:
+        broker = make(clock)
+        broker.set_fault("wrong_ip", 2)
+        await broker.get_orders()  # reads are taken from any address
+        with pytest.raises(OrderRefused):
+            await broker.place_order(ORDER, tag="a")
+        assert broker.faults.struck == {FaultKind.WRONG_IP: 2}
+        assert broker.felt == {FaultKind.WRONG_IP: 1}
+        broker.set_fault("hang", 1)
+        with anyio.move_on_after(0):  # nobody waits for what would have hung
+            await broker.get_orders()
+        assert FaultKind.HANG not in broker.felt
+
+    clock.run(main)

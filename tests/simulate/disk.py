@@ -74,6 +74,24 @@ class Disk:
         named = {"Claimed": "NEW", "Intent": "SUBMITTING"}
         return {named.get(row[0], row[0]) for row in rows}
 
+    def all_steps(self) -> dict[str, set[str]]:
+        """The same of every order at once."""
+        found: dict[str, set[str]] = {}
+        named = {"Claimed": "NEW", "Intent": "SUBMITTING"}
+        rows = self.connection.execute(
+            "SELECT DISTINCT order_id, coalesce(json_extract(body, '$.after'), kind) FROM journal "
+            "WHERE order_id IS NOT NULL"
+        )
+        for order_id, step in rows:
+            found.setdefault(order_id, set()).add(named.get(step, step))
+        return found
+
+    def order_ids(self) -> set[str]:
+        return {row[0] for row in self.connection.execute("SELECT order_id FROM trades")}
+
+    def has_orders(self) -> bool:
+        return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM trades)").fetchone()[0])
+
     def halted(self) -> bool:
         return self.connection.execute("SELECT count(*) FROM halts").fetchone()[0] > 0
 
