@@ -15,6 +15,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
+from core.stress.library import BUILT_IN
 from core.stress.report import load_report
 from tui.__main__ import main
 
@@ -112,7 +113,9 @@ def test_a_flag_that_is_none_ends_with_2_and_one_line(arguments: list[str], caps
     with pytest.raises(SystemExit) as caught:
         main(["stress", "orders", *arguments])
     assert caught.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "_" not in err  # no name of ours
 
 
 def test_a_broken_file_ends_with_2_and_names_line_and_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +132,16 @@ def test_lists_examples_and_the_schema_are_printed(capsys: pytest.CaptureFixture
     assert "[[faults]]" in capsys.readouterr().out
     assert main(["stress", "--schema"]) == 0
     assert json.loads(capsys.readouterr().out)["properties"]["version"]["const"] == 1
+
+
+def test_the_help_explains_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["stress", "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    for scenario in BUILT_IN.values():
+        assert f"{scenario.name:<12} {scenario.description}" in out
+    assert "--virtual" in out
 
 
 def test_a_baseline_is_compared_beyond_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,8 +43,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="play a stress scenario on simulated brokers and judge it",
         description="Play a stress scenario and judge it by its thresholds. It brings its own simulated brokers: "
         "no live account is ever loaded.",
-        epilog="Exit codes: 0 passed, 1 a threshold failed, 2 usage, 130 interrupted (reports are written even so).",
+        epilog="Exit codes: 0 passed, 1 a threshold failed, 2 usage, 130 interrupted (reports are written even so). "
+        "Scenario files, reports and what the figures mean: docs/stress.md.",
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action=_Help, nargs=0, help="show this help, the scenarios too, and exit")
     parser.add_argument("scenario", nargs="?", metavar="NAME|FILE", help="a built-in scenario, or a .toml file")
     parser.add_argument("--list", action="store_true", help="list the built-in scenarios and exit")
     parser.add_argument(
@@ -73,24 +76,37 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+class _Help(argparse.Action):
+    """The usual help, and what each built-in scenario does: read from the files only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        sys.stdout.write(f"{parser.format_help()}\nBuilt-in scenarios:\n")
+        sys.stdout.write("".join(f"  {entry}\n" for entry in _listing().splitlines()))
+        parser.exit()
+
+
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not (value > 0 and math.isfinite(value)):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return value
+    return _whole(text, 1, 1_000_000)
 
 
 def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2^63 - 1")
+    return _whole(text, 0, (1 << 63) - 1)
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else -1
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} to {most}")
     return value
 
 
