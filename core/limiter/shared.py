@@ -63,15 +63,17 @@ class SharedMemoryBackend:
         self._file = -1
         self._map: mmap.mmap | None = None
         self.words: memoryview[int] = memoryview(b"").cast("q")
-        self._leases = 0
+        self._table = range(0)  # the first word of each lease
         self._rings: list[memoryview[int]] = []
         self.windows: Plan = ()
 
     def open(self, budgets: Sequence[Budget], now_ns: int) -> None:
         largest = [max(rate.permits for rate in budget.rates) for budget in budgets]
         # Every permit in flight holds at least one place of the smallest limit of some budget.
-        self._leases = sum(min(rate.permits for rate in budget.rates) for budget in budgets)
-        first_ring = HEADER + PER_BUDGET * len(budgets) + PER_LEASE * self._leases
+        leases = sum(min(rate.permits for rate in budget.rates) for budget in budgets)
+        first_lease = HEADER + PER_BUDGET * len(budgets)
+        first_ring = first_lease + PER_LEASE * leases
+        self._table = range(first_lease, first_ring, PER_LEASE)
         size = WORD * (first_ring + sum(largest))
         limits = zlib.crc32(
             repr([(budget.name, budget.rates, sorted(budget.categories)) for budget in budgets]).encode()
@@ -96,7 +98,7 @@ class SharedMemoryBackend:
             self.close()
             raise
         fcntl.flock(self._file, fcntl.LOCK_UN)
-        with self.changing(self.windows):
+        with self._changing():
             self._after_restart(now_ns)
 
     def close(self) -> None:
@@ -117,32 +119,45 @@ class SharedMemoryBackend:
         return Lane(lane.take, lane.settle, lane.give_back, lane.hold)
 
     def refresh(self, now_ns: int) -> bool:
-        with self.editing(now_ns):
-            return False  # `take` looks at the file itself: to try once more would not help
+        try:
+            self.lock()
+            self.reap(now_ns)
+            self._load()
+        finally:
+            self.unlock()
+        return False  # `take` looks at the file itself: to try once more would not help
 
     def next_change_ns(self) -> int | None:
         return self.words[REAP] if self.words[REAP] != FOREVER else None
 
     @contextmanager
     def editing(self, now_ns: int) -> Iterator[None]:
-        with self.changing(self.windows):
+        with self._changing():
             self.reap(now_ns)
             yield
 
-    @contextmanager
-    def changing(self, plan: Plan) -> Iterator[None]:
-        """The windows of `plan` as the file has them; whatever the block makes of them is written back."""
+    def lock(self) -> None:
+        """Keep every other process out until `unlock`, and find the counts in order."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        if self.words[DIRTY]:
+            self._recover()
+
+    def unlock(self) -> None:
+        """Let the others in; also when `lock` did not come to its end."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """The windows as the file has them; whatever the block makes of them is written back."""
         try:
-            if self.words[DIRTY]:
-                self._recover()
-            self._load(plan)
+            self.lock()
+            self._load()
             self.words[DIRTY] = 1
             yield
-            self.store(plan)
+            self._store()
             self.words[DIRTY] = 0
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self.unlock()
 
     def _check(self, limits: int) -> None:
         if self.words[IS] != MAGIC or self.words[LIMITS] != limits:
@@ -160,27 +175,24 @@ class SharedMemoryBackend:
         words[SEEN] = NEVER
         words[IS] = MAGIC  # last: a maker that dies before it leaves a file that is made again
 
-    def _load(self, plan: Plan) -> None:
-        for windows in plan:
-            base = self._base(windows)
-            windows.resume(self.words[base + HEAD], self.words[base + IN_FLIGHT], self.words[base + OPENS])
+    def _load(self) -> None:
+        words = self.words
+        for base, windows in self.based(self.windows):
+            windows.resume(words[base + HEAD], words[base + IN_FLIGHT], words[base + OPENS])
 
-    def store(self, plan: Plan) -> None:
-        for windows in plan:
-            base = self._base(windows)
-            self.words[base + HEAD] = windows.head
-            self.words[base + IN_FLIGHT] = windows.in_flight
-            self.words[base + OPENS] = windows.opens_ns
+    def _store(self) -> None:
+        words = self.words
+        for base, windows in self.based(self.windows):
+            words[base + HEAD] = windows.head
+            words[base + IN_FLIGHT] = windows.in_flight
+            words[base + OPENS] = windows.opens_ns
 
-    def _base(self, windows: SlidingWindows) -> int:
-        return HEADER + PER_BUDGET * self.windows.index(windows)
-
-    def _table(self) -> range:
-        first = HEADER + PER_BUDGET * len(self.windows)
-        return range(first, first + PER_LEASE * self._leases, PER_LEASE)
+    def based(self, plan: Plan) -> list[tuple[int, SlidingWindows]]:
+        """The windows of `plan`, each with the first of its words in the file."""
+        return [(HEADER + PER_BUDGET * place, windows) for place, windows in enumerate(self.windows) if windows in plan]
 
     def lease(self, serial: int, until_ns: int, cost: int, mask: int) -> None:
-        words, table = self.words, self._table()
+        words, table = self.words, self._table
         for step in range(len(table)):
             lease = table[(serial + step) % len(table)]
             if not words[lease + OWNED]:
@@ -188,12 +200,13 @@ class SharedMemoryBackend:
                 words[lease + COST] = cost
                 words[lease + PLAN] = mask
                 words[lease + OWNED] = serial
-                words[REAP] = min(words[REAP], until_ns)
+                if until_ns < words[REAP]:  # noqa: PLR1730 - seldom: a word costs more to write than to look at
+                    words[REAP] = until_ns
                 return
         raise AssertionError("more leases than places: the counts and the table disagree")
 
     def find(self, ticket: int) -> int | None:
-        words, table = self.words, self._table()
+        words, table = self.words, self._table
         for step in range(len(table)):
             lease = table[(ticket + step) % len(table)]
             if words[lease + OWNED] == ticket:
@@ -201,24 +214,27 @@ class SharedMemoryBackend:
         return None
 
     def reap(self, now_ns: int) -> None:
-        """Anchor every take whose lease has run out. Inside a change of all windows."""
+        """Anchor every take whose lease has run out, in `windows` and in the file. Under the lock."""
         words = self.words
         if now_ns < words[REAP]:
             return
-        held = [lease for lease in self._table() if words[lease + OWNED]]
+        self._load()
+        dirty, words[DIRTY] = words[DIRTY], 1
+        held = [lease for lease in self._table if words[lease + OWNED]]
         due = sorted((words[lease + UNTIL], lease) for lease in held if words[lease + UNTIL] <= now_ns)
         for until_ns, lease in due:
             for number, windows in enumerate(self.windows):
                 if words[lease + PLAN] >> number & 1:
                     windows.settle(words[lease + COST], until_ns)
-            self.store(self.windows)
+            self._store()
             words[lease + OWNED] = 0
         words[REAP] = min((words[lease + UNTIL] for lease in held if words[lease + OWNED]), default=FOREVER)
+        words[DIRTY] = dirty
 
     def _recover(self) -> None:
         """Put right what a holder that died in the middle of a change has left."""
         words = self.words
-        leases = [lease for lease in self._table() if words[lease + OWNED]]
+        leases = [lease for lease in self._table if words[lease + OWNED]]
         for number, windows in enumerate(self.windows):
             base = HEADER + PER_BUDGET * number
             head = words[base + HEAD]
@@ -240,65 +256,87 @@ class SharedMemoryBackend:
         for windows in self.windows:
             windows.ring_not_after(now_ns)
             windows.resume(windows.head, windows.in_flight, min(windows.opens_ns, now_ns + DAY))
-        for lease in self._table():
+        for lease in self._table:
             words[lease + UNTIL] = min(words[lease + UNTIL], now_ns + self.lease_ns)
         words[REAP] = now_ns
         words[SEEN] = now_ns
 
 
 class _SharedLane:
-    """The four calls of one category, each under the lock of the file."""
+    """The four calls of one category, each under the lock of the file; they write no word that does not change."""
 
     def __init__(self, backend: SharedMemoryBackend, plan: Plan) -> None:
         self._backend = backend
-        self._plan = plan
+        self._based = backend.based(plan)
         self._mask = sum(1 << place for place, windows in enumerate(backend.windows) if windows in plan)
 
     def take(self, cost: int, now_ns: int) -> int:
-        backend, words = self._backend, self._backend.words
-        if now_ns >= words[REAP]:
-            backend.refresh(now_ns)
-        with backend.changing(self._plan):
-            for windows in self._plan:
-                if not windows.fits(cost, now_ns):
+        backend = self._backend
+        try:
+            backend.lock()
+            words = backend.words
+            backend.reap(now_ns)
+            for base, windows in self._based:
+                windows.resume(words[base + HEAD], words[base + IN_FLIGHT], words[base + OPENS])
+            for place, (_, windows) in enumerate(self._based):
+                if windows.take(cost, now_ns) < 0:
+                    for _, before in self._based[:place]:
+                        before.give_back(cost)  # here; nothing is written yet
                     return -1
-            ticket = words[SERIAL] + 1
-            words[SERIAL] = ticket
+            words[DIRTY] = 1
+            words[SERIAL] = ticket = words[SERIAL] + 1
             words[SEEN] = now_ns
             backend.lease(ticket, now_ns + backend.lease_ns, cost, self._mask)
-            for windows in self._plan:
-                windows.taken += cost
+            for base, windows in self._based:
+                words[base + IN_FLIGHT] = windows.in_flight
+            words[DIRTY] = 0
             return ticket
+        finally:
+            backend.unlock()
 
     def settle(self, cost: int, anchor_ns: int, ticket: int) -> None:
-        backend = self._backend
-        with backend.changing(self._plan):
-            lease = backend.find(ticket)
-            for windows in self._plan:
-                if lease is None:
-                    windows.add(cost, anchor_ns)  # the lease ran out first: the answer counts as well
-                else:
-                    windows.settle(cost, anchor_ns)
-            backend.store(self._plan)
-            if lease is not None:
-                backend.words[lease + OWNED] = 0
+        self._end(cost, anchor_ns, ticket)
 
     def give_back(self, cost: int, ticket: int) -> None:
+        self._end(cost, None, ticket)
+
+    def _end(self, cost: int, anchor_ns: int | None, ticket: int) -> None:
+        """End a take at `anchor_ns`, or as if it had never been."""
         backend = self._backend
-        with backend.changing(self._plan):
+        try:
+            backend.lock()
+            words = backend.words
+            words[DIRTY] = 1
             lease = backend.find(ticket)
-            if lease is not None:
-                backend.words[lease + OWNED] = 0
-                for windows in self._plan:
+            for base, windows in self._based:
+                windows.resume(words[base + HEAD], words[base + IN_FLIGHT], words[base + OPENS])
+                if lease is None:
+                    if anchor_ns is not None:
+                        windows.add(cost, anchor_ns)  # the lease ran out first: the answer counts as well
+                elif anchor_ns is None:
                     windows.give_back(cost)
+                else:
+                    windows.settle(cost, anchor_ns)
+                words[base + HEAD] = windows.head
+                words[base + IN_FLIGHT] = windows.in_flight
+            if lease is not None:
+                words[lease + OWNED] = 0
+            words[DIRTY] = 0
+        finally:
+            backend.unlock()
 
     def hold(self, cost: int, until_ns: int, ticket: int) -> None:
-        backend, words = self._backend, self._backend.words
-        with backend.changing(self._plan):
+        backend = self._backend
+        try:
+            backend.lock()
+            words = backend.words
             lease = backend.find(ticket)
-            if lease is None:
-                for windows in self._plan:
-                    windows.add(cost, until_ns)
-            else:
+            if lease is not None:
+                words[DIRTY] = 1
                 words[lease + UNTIL] = until_ns
                 words[REAP] = min(words[REAP], until_ns)
+                words[DIRTY] = 0
+        finally:
+            backend.unlock()
+        if lease is None:
+            self._end(cost, until_ns, ticket)  # the lease ran out first

@@ -105,7 +105,7 @@ class SlidingWindows:
         self.taken = head + in_flight
         self.newest_ns = self.ring[head - 1]
         self.opens_ns = opens_ns
-        self._look_anew()
+        self._known = head
 
     @property
     def in_flight(self) -> int:

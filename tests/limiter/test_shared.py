@@ -131,51 +131,73 @@ def test_a_process_killed_at_any_instant_leaves_counts_that_add_up(tmp_path: Pat
     limiter.close()
 
 
-@pytest.mark.parametrize("stop_at", range(1, 12))
-def test_a_death_between_any_two_writes_of_an_answer_loses_no_count(tmp_path: Path, stop_at: int) -> None:
-    """Each child dies by its own hand right before one write to the file; the next process must put that right."""
-    path = tmp_path / "ring"
-    child = f"""
+DYING = """
 import os, sys
 from core.clock import SECOND
 from core.limiter import EnhancedRateLimiter, SharedMemoryBackend
 from core.models import Budget, Rate
 
 class Dying:
-    def __init__(self, words): self.words, self.writes = words, 0
+    def __init__(self, words, stop_at): self.words, self.writes, self.stop_at = words, 0, stop_at
     def __getitem__(self, at): return self.words[at]
     def __len__(self): return len(self.words)
     def __setitem__(self, at, value):
         self.writes += 1
-        if self.writes == {stop_at}: os.kill(os.getpid(), 9)
+        if self.writes == self.stop_at: os.kill(os.getpid(), 9)
         self.words[at] = value
 
-backend = SharedMemoryBackend({str(path)!r}, lease_ns=SECOND)
-limiter = EnhancedRateLimiter(budgets=[Budget("all", (Rate(3, 10 * SECOND),))], backend=backend)
-permits = [limiter.try_acquire() for _ in range(2)]
-for permit in permits: permit.sent()
-permits[0].done()
-dying = Dying(backend.words)
-backend.words = dying
-backend.windows[0].ring = type("Ring", (), {{
-    "__getitem__": lambda self, at: backend.words.words[dying.words.__len__() - 3 + at % 3],
-    "__setitem__": lambda self, at, value: dying.__setitem__(len(dying) - 3 + at % 3, value),
-}})()
-permits[1].done()
+class Ring:
+    def __init__(self, dying): self.dying = dying
+    def __getitem__(self, at): return self.dying[len(self.dying) - 3 + at % 3]
+    def __setitem__(self, at, value): self.dying[len(self.dying) - 3 + at % 3] = value
+
+folder, change, rows = sys.argv[1], sys.argv[2], int(sys.argv[3])
+for stop_at in range(1, rows + 1):
+    if os.fork() == 0:
+        backend = SharedMemoryBackend(f"{folder}/{stop_at}", lease_ns=SECOND)
+        limiter = EnhancedRateLimiter(budgets=[Budget("all", (Rate(3, 10 * SECOND),))], backend=backend)
+        permits = [limiter.try_acquire() for _ in range(2)]
+        for permit in permits: permit.sent()
+        permits[0].done()
+        backend.words = dying = Dying(backend.words, stop_at)
+        backend.windows[0].ring = Ring(dying)
+        exec(change)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
 """
+
+
+@pytest.mark.parametrize(
+    ("change", "writes", "counted"),  # what is done with one of two places of three, and what may count after a death
+    [
+        ("permits[1].done()", 6, {2, 3}),
+        ("permits[1].give_back()", 5, {1, 2}),
+        ("permits[1].unanswered(0)", 4, {2}),
+        ("limiter.try_acquire()", 9, {2, 3}),
+    ],
+)
+def test_a_death_between_any_two_writes_of_a_change_loses_no_count(
+    tmp_path: Path, change: str, writes: int, counted: set[int]
+) -> None:
+    """Each child dies by its own hand right before one write to the file; the next process must put that right."""
     done = subprocess.run(
-        [sys.executable, "-c", child], cwd=Path(__file__).parents[2], check=False, capture_output=True
+        [sys.executable, "-c", DYING, str(tmp_path), change, str(writes + 1)],
+        cwd=Path(__file__).parents[2],
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    # Ten writes end a take; the eleventh row lets the child live.
-    assert done.returncode == (-signal.SIGKILL if stop_at <= 10 else 0), done.stderr.decode()
-    clock = VirtualClock(start_ns=SystemClock().now_ns())
-    backend = SharedMemoryBackend(path, lease_ns=SECOND)
-    limiter = EnhancedRateLimiter(budgets=[Budget("all", (Rate(3, 10 * SECOND),))], clock=clock, backend=backend)
-    window = limiter.headroom()[0]
-    assert 2 <= window.used + window.in_flight <= 3
-    clock._now_ns += 12 * SECOND
-    assert limiter.headroom()[0].free == 3
-    limiter.close()
+    # The last one has no write left to die before.
+    assert done.stdout.split() == [*(["-9"] * writes), "0"]
+    for stop_at in range(1, writes + 2):
+        clock = VirtualClock(start_ns=SystemClock().now_ns())
+        backend = SharedMemoryBackend(tmp_path / str(stop_at), lease_ns=SECOND)
+        limiter = EnhancedRateLimiter(budgets=[Budget("all", (Rate(3, 10 * SECOND),))], clock=clock, backend=backend)
+        window = limiter.headroom()[0]
+        assert window.used + window.in_flight in counted
+        clock._now_ns += 12 * SECOND
+        assert limiter.headroom()[0].free == 3
+        limiter.close()
 
 
 def test_a_file_that_counts_other_limits_is_refused(tmp_path: Path) -> None:
