@@ -65,7 +65,7 @@ class Answers:
     def _detail(self, name: str) -> BrokerDetail:
         limiter, api = self._manager.limiter(name), self._manager.apis[name]
         config = api.config
-        published = brokers.published_limits(config.provider)
+        published = brokers.published_limits(config.provider, registered_algo=config.registered_algo)
         told = self._chronicle.of(name)
         return BrokerDetail(
             name=name,

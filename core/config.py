@@ -30,9 +30,9 @@ Secrets may stand in the environment as HEADROOM_<ACCOUNT>_<KEY>; there they win
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -54,7 +54,11 @@ __all__ = [
 
 SECRET_KEYS: Final = ("api_key", "api_secret", "access_token")
 
-PublishedLimits = Callable[[APIProvider], tuple[Budget, ...]]
+
+class PublishedLimits(Protocol):
+    """What a provider publishes; an algo that is registered at the exchange may raise it."""
+
+    def __call__(self, provider: APIProvider, /, *, registered_algo: bool = ...) -> tuple[Budget, ...]: ...
 
 
 class Instruments(BaseModel):
@@ -174,7 +178,8 @@ def _account(
     if "rates" in account:
         account["rates"] = _rates(path, name, account["rates"])
     elif "rate_limits" not in account:
-        account["budgets"] = published(APIProvider(account["provider"]))
+        algo = bool(account.get("algo_name"))
+        account["budgets"] = published(APIProvider(account["provider"]), registered_algo=algo)
     try:
         return APIConfig.model_validate(account)
     except ValidationError as error:

@@ -70,6 +70,7 @@ def rate_limit_analytics(accounts: Mapping[str, Account], now_ns: int) -> dict[s
 
 def levers_of(accounts: Mapping[str, Account], read_max_age_ns: Mapping[Operation, int], *, hedging: bool) -> Levers:
     """What the advisor may propose to move, and how it stands now."""
+    configs = {name: account.api.config for name, account in accounts.items()}
     return Levers(
         commands=frozenset({DrainProvider, ResumeProvider, SetRateCap, SetRouteWeight, SetReadCache, SetHedging}),
         hedging=hedging,
@@ -80,7 +81,10 @@ def levers_of(accounts: Mapping[str, Account], read_max_age_ns: Mapping[Operatio
             for category, weight in account.weights.items()
         },
         caches={operation: age_ns / SECOND for operation, age_ns in read_max_age_ns.items()},
-        published={name: published_limits(account.api.config.provider) for name, account in accounts.items()},
+        published={
+            name: published_limits(config.provider, registered_algo=config.registered_algo)
+            for name, config in configs.items()
+        },
     )
 
 

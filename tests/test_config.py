@@ -29,6 +29,14 @@ def test_without_limits_of_its_own_an_account_keeps_the_published_ones(tmp_path:
     assert not settings.simulated
 
 
+def test_an_algo_that_is_registered_at_the_exchange_raises_the_orders_of_a_second(tmp_path: Path) -> None:
+    path = settings_file(tmp_path, "[brokers.upstox]\nalgo_name = 'mine'\n[brokers.fyers]\nalgo_name = 'mine'\n")
+    settings = load_settings(path, published_limits, {})
+    orders = settings.brokers["upstox"].limits[0]
+    assert [str(rate) for rate in orders.rates] == ["50/s", "500/min", "2000/30min"]
+    assert settings.brokers["fyers"].limits == published_limits(APIProvider.FYERS)
+
+
 def test_limits_may_be_named_or_free(tmp_path: Path) -> None:
     text = """
         [brokers.fyers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from decimal import Decimal
 from ipaddress import ip_address
 from types import TracebackType
@@ -92,6 +93,11 @@ class RESTAccount(ABC):
         return self._token.expires_epoch_ns
 
     @property
+    def token_obtained_epoch_ns(self) -> int:
+        """When `headroom login` fetched the access token, epoch nanoseconds; 0 for one from the configuration."""
+        return self._token.obtained_epoch_ns
+
+    @property
     def clock_skew_ns(self) -> int | None:
         """The broker's clock minus ours, from its last Date header (whole seconds); None before any answer."""
         return self._skew_ns
@@ -161,9 +167,7 @@ class RESTAccount(ABC):
     def _use(self, token: Token) -> None:
         text = token.access_token.get_secret_value()
         if not token.expires_epoch_ns:
-            token = Token(
-                access_token=token.access_token, user_id=token.user_id, expires_epoch_ns=expiry_in_token(text) or 0
-            )
+            token = replace(token, expires_epoch_ns=expiry_in_token(text) or 0)
         self._token = token
         config = self._config
         known = (text, config.api_key.get_secret_value(), config.api_secret.get_secret_value())

@@ -47,7 +47,10 @@ def code_in_answer(answer: str, *, state: str) -> str:
     Raises AuthenticationFailed for an address without a code, and for one of another login than `state`.
     """
     answer = answer.strip()
-    if "?" not in answer and "=" not in answer and answer:
+    if not answer:
+        message = "nothing was pasted; paste the whole address that the browser was sent to"
+        raise AuthenticationFailed(message)
+    if "?" not in answer and "=" not in answer:
         return answer
     fields = {name: values[0] for name, values in parse_qs(urlsplit(answer).query).items()}
     if not hmac.compare_digest(fields.get("state", "").encode(), state.encode()):

@@ -235,6 +235,11 @@ class APIConfig(BaseModel):
         rates = sorted([*rates, *self.rates], key=lambda rate: rate.window_ns)
         return (Budget("all", tuple(rates)),) if rates else ()
 
+    @property
+    def registered_algo(self) -> bool:
+        """Whether the account has an algo that is registered at the exchange, which may raise its limits."""
+        return bool(self.algo_name)
+
     def public(self) -> dict[str, Any]:
         """What may be shown: everything but the secrets."""
         return self.model_dump(mode="json", exclude={"api_key", "api_secret", "access_token"})

@@ -243,7 +243,7 @@ def test_the_code_is_found_in_what_the_browser_was_sent_to(answer: str, code: st
         ("http://x/?code=abc&state=T", "another login"),
         ("http://x/?code=abc", "another login"),
         ("http://x/?state=S&error=denied", "no code"),
-        ("", "another login"),
+        (" \n", "nothing was pasted"),
     ],
 )
 def test_an_answer_of_another_login_or_without_a_code_is_refused(answer: str, words: str):

@@ -79,6 +79,7 @@ async def test_the_answer_is_caught_at_the_redirect_address_and_the_token_kept(t
     [
         ("upstox", b"the-code\n", b"was used; start the login again"),
         ("fyers", b"http://127.0.0.1/?auth_code=x&state=forged\n", b"another login"),
+        ("fyers", b"", b"nothing was pasted"),
         ("nobody", b"", b"no account 'nobody'; it has fyers, upstox"),
     ],
 )
@@ -94,6 +95,15 @@ async def test_a_log_in_that_fails_is_one_line_and_exit_code_2(
     assert error.count(b"\n") == 1
     assert b"S3CRET" not in error
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:99999/", "http://127.0.0.1:x/", "127.0.0.1:8750", "ftp://x/", ""])
+async def test_a_redirect_address_that_is_none_is_one_line_and_exit_code_2(tmp_path: Path, uri: str):
+    process = await command(tmp_path, "fyers", "--redirect-uri", uri)
+    _, error = await process.communicate()
+    assert process.returncode == 2
+    assert b"is no address; give one such as http://127.0.0.1:8750/" in error
+    assert error.count(b"\n") == 1
 
 
 @pytest.fixture

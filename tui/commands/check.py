@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -48,11 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     async def say() -> int:
         worst = 0
-        print(f"{OK} {arguments.config}: {len(settings.brokers)} accounts")
+        count = len(settings.brokers)
+        print(f"{OK} {arguments.config}: {count} account{'' if count == 1 else 's'}")
+        mode = stat.S_IMODE(arguments.config.stat().st_mode)
+        if mode & 0o077:
+            print(
+                f"{WARN} {arguments.config}: may hold secrets, and others may read it (mode {mode:04o}); chmod 600 it"
+            )
         for name, config in settings.brokers.items():
             async for mark, text in _account(name, config, offline=arguments.offline):
                 worst = max(worst, int(mark is FAIL))
-                print(f"{mark} {name}: {text}")
+                print(f"{mark} {name}: {text.removeprefix(name + ': ')}")
         return worst
 
     return anyio.run(say)
@@ -64,7 +71,7 @@ async def _account(name: str, config: APIConfig, *, offline: bool) -> AsyncItera
     from core.errors import HeadroomError
 
     for budget in config.limits:
-        own = config.limits != brokers.published_limits(config.provider)
+        own = config.limits != brokers.published_limits(config.provider, registered_algo=config.registered_algo)
         rates = ", ".join(str(rate) for rate in budget.rates)
         counted = " and ".join(sorted(budget.categories))
         yield OK, f"{counted}: {rates} ({'from the file' if own else 'as the broker publishes'})"
@@ -72,31 +79,30 @@ async def _account(name: str, config: APIConfig, *, offline: bool) -> AsyncItera
         yield FAIL, "client_id is missing; copy it from the broker's developer page"
     try:
         adapter = brokers.adapter_of(config.provider)
-        api = adapter(name, config, tokens=brokers.TokenStore(token_dir()))
+        async with adapter(name, config, tokens=brokers.TokenStore(token_dir())) as api:
+            async for finding in _session(name, api, offline=offline):
+                yield finding
     except HeadroomError as error:
         yield FAIL, str(error)
-        return
-    async with api:
-        async for finding in _session(name, api, offline=offline):
-            yield finding
 
 
 async def _session(name: str, api: RESTAccount, *, offline: bool) -> AsyncIterator[Finding]:
     from core.clock import HOUR, MILLISECOND, SystemClock
     from core.errors import HeadroomError
 
-    expires_ns = api.token_expires_epoch_ns
-    left_ns = expires_ns - SystemClock().epoch_ns()
+    expires_ns, now_ns = api.token_expires_epoch_ns, SystemClock().epoch_ns()
+    left_ns = expires_ns - now_ns
+    age = f" is {(now_ns - since_ns) / HOUR:.1f} h old and" if (since_ns := api.token_obtained_epoch_ns) else ""
     if not api.has_token:
         yield FAIL, f"no access token; run: headroom login {name}"
         return
     if not expires_ns:
-        yield WARN, "the token does not say when it expires"
+        yield WARN, f"the token{age} does not say when it expires"
     elif left_ns <= 0:
         yield FAIL, f"the token expired {-left_ns / HOUR:.1f} h ago; run: headroom login {name}"
         return
     else:
-        yield OK, f"the token is good for {left_ns / HOUR:.1f} h more"
+        yield OK, f"the token{age or ' is'} good for {left_ns / HOUR:.1f} h more"
     if offline:
         return
     try:

@@ -30,6 +30,7 @@ client_id = ""                   # the app id with its suffix, such as ABCD1234E
 [brokers.upstox]
 provider = "upstox"
 client_id = ""                   # the API key
+# algo_name = ""                 # an algo registered at the exchange: 50 orders a second instead of 10
 # api_secret = ""
 # access_token = ""
 

@@ -41,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--redirect-uri",
+        type=_redirect,
         default=DEFAULT_REDIRECT,
         metavar="URI",
         help=f"as registered with your app at the broker (default: {DEFAULT_REDIRECT}); the answer is caught there "
@@ -76,6 +77,17 @@ def run(arguments: argparse.Namespace) -> int:
     until = datetime.fromtimestamp(token.expires_epoch_ns // SECOND, IST)
     print(f"{arguments.account}: logged in until {until:%Y-%m-%d %H:%M} IST; token in {path}")
     return 0
+
+
+def _redirect(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; give one such as {DEFAULT_REDIRECT}")
+    return text
 
 
 def _port_here(redirect_uri: str) -> int | None:
