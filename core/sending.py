@@ -36,6 +36,7 @@ T = TypeVar("T")
 # An audit log that hangs must not hold an order longer than this.
 AUDIT_PATIENCE_S: Final = 1.0
 _OURS: Final = frozenset({"ok", "refused", "limited", "abandoned"})  # ends that say nothing against the broker
+_SHUT: Final = frozenset({403, 404, 423})
 
 
 class AuditLogger(Protocol):
@@ -230,6 +231,7 @@ def _outcome_of(error: BrokerError) -> str:
         case AuthenticationFailed():
             return "auth"
         case OrderRefused():
-            return "refused"
+            # Another request would fare no better there: under maintenance, an address that it does not take.
+            return "error" if error.elsewhere and error.status in _SHUT else "refused"
         case _:
             return "unknown"

@@ -143,6 +143,25 @@ def test_an_order_that_never_left_goes_to_the_next_broker_and_its_permit_comes_b
     assert all(window.used + window.in_flight == 0 for window in manager.limiter("fyers").headroom())
 
 
+def test_a_broker_that_refuses_every_order_for_its_own_reason_is_left_by_orders_and_kept_for_reads() -> None:
+    clock = VirtualClock()
+    manager = pair(clock)
+    fyers = manager.apis["fyers"]
+    assert isinstance(fyers, MockTradingAPI)
+    fyers.set_fault("wrong_ip", 1.0)
+
+    async def main() -> None:
+        for _ in range(20):
+            await manager.execute_with_fallback("place_order", **ORDER)
+            await clock.sleep_until_ns(clock.now_ns() + SECOND // 5)
+        assert fyers.request_count <= 5, "an order that it refuses costs the way there and a permit"
+        manager.drain("upstox")
+        await manager.execute_with_fallback("get_positions")
+
+    clock.run(main)
+    assert counts(manager) == {"fyers": 0, "upstox": 20}
+
+
 def test_when_nobody_can_be_reached_the_last_error_is_told() -> None:
     clock = VirtualClock()
     manager = pair(clock, failure_rate=1.0)

@@ -456,12 +456,13 @@ class IntelligentLoadBalancer:
             index, reason = cheapest(
                 among, candidates, costs, rules.weights, settings.near_s, settings.near_share, self._random
             )
-        wait_ns = candidates[index].wait_ns
-        if wait_ns > 0 and not last_resort:
+        chosen = costs[index]
+        if not chosen.silent:
             for i in able:
                 if costs[i].silent and candidates[i].wait_ns <= 0:
                     barred[i] = "silent: longer without an answer than any of its answers took"
-            reason = f"no permit anywhere for {wait_ns / SECOND:.3g} s: {reason}"
+        if chosen.wait_s > 0 and not last_resort:
+            reason = f"no permit anywhere for {chosen.wait_s:.3g} s: {reason}"
         return index, last_resort + reason
 
 
