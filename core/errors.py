@@ -8,6 +8,7 @@
         PermitMisuse              mend the caller: a permit used twice, or done before it was sent
         PermitTimeout             nothing was sent; `free_in_ns` says when to come back
         QueueFull                 nothing was sent; slow the caller
+      ReplayRefused               nothing was sent: a recording is shown; ask the live router
       NoBrokerAvailable           nothing was sent; every broker is open, drained or blocked
       BrokerError                 one broker said or did something
         OrderNotSent              it never left this process: safe to send elsewhere
@@ -55,6 +56,7 @@ __all__ = [
     "PermitTimeout",
     "QueueFull",
     "RateLimited",
+    "ReplayRefused",
     "StoreCorrupt",
     "StoreError",
     "StoreFull",
@@ -102,6 +104,10 @@ class PermitTimeout(LimiterError):
 
 class QueueFull(LimiterError):
     """As many wait as may wait. Nothing was sent."""
+
+
+class ReplayRefused(HeadroomError):
+    """What is shown has been recorded: there is nobody to send to. Nothing was sent."""
 
 
 class NoBrokerAvailable(HeadroomError):

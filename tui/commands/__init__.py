@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import check, init, journal, login, simulate, stress
+from . import check, init, journal, login, record, replay, simulate, stress
 
 __all__ = ["SUBCOMMANDS"]
 
-SUBCOMMANDS = (stress, simulate, journal, login, check, init)
+SUBCOMMANDS = (record, replay, stress, simulate, journal, login, check, init)

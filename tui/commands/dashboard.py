@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from core.config import Settings
     from core.models import RouterSnapshot
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "add_router_arguments", "freeze_garbage", "run", "settings_of", "show"]
 
 SAMPLE_S = 2.2
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_router_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which accounts, in which state: for every command that opens a router."""
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="accounts and settings (default: two embedded simulated brokers)"
     )
@@ -30,24 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="journal and trade store (default: in memory of the run, gone with it)",
     )
-    parser.add_argument("--read-only", action="store_true", help="show everything, change nothing")
     parser.add_argument("--quiet-market", action="store_true", help="no background flow of simulated reads and orders")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_router_arguments(parser)
+    parser.add_argument("--read-only", action="store_true", help="show everything, change nothing")
     parser.add_argument("--json", action="store_true", help="print the report as JSON and exit")
     parser.add_argument("--report", action="store_true", help="print the report as text and exit, even on a terminal")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments)
+    settings = settings_of(arguments)
     if arguments.json or arguments.report or not (sys.stdout.isatty() and sys.stdin.isatty()):
         import anyio
 
         snapshot = anyio.run(partial(_sample, settings, background=not arguments.quiet_market))
-        sys.stdout.write(_as_text(snapshot, as_json=arguments.json))
-        return 0
+        return show(snapshot, as_json=arguments.json)
     return _screen(arguments, settings)
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings that these arguments ask for."""
     from core import brokers
     from core.config import load_settings, simulated_settings
 
@@ -71,14 +76,18 @@ async def _sample(settings: Settings, *, background: bool) -> RouterSnapshot:
         return router.snapshot()
 
 
-def _as_text(snapshot: RouterSnapshot, *, as_json: bool) -> str:
+def show(snapshot: RouterSnapshot, *, as_json: bool) -> int:
+    """Print a snapshot as a report or as JSON."""
     if as_json:
         from core.wire import to_json
 
-        return to_json(snapshot) + "\n"
-    from tui.report import report_text
+        text = to_json(snapshot) + "\n"
+    else:
+        from tui.report import report_text
 
-    return report_text(snapshot)
+        text = report_text(snapshot)
+    sys.stdout.write(text)
+    return 0
 
 
 def _screen(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -96,12 +105,13 @@ def _screen(arguments: argparse.Namespace, settings: Settings) -> int:
             layout=settings.layout or None,
             keymap=settings.keys,
             # The first full collection stalls the loop for 42 ms; what lives as long as the app need not be looked at.
-            after_first_paint=_freeze_garbage,
+            after_first_paint=freeze_garbage,
         )
         app.run()
     return app.return_code or 0
 
 
-def _freeze_garbage() -> None:
+def freeze_garbage() -> None:
+    """Let the collector leave alone what is there now."""
     gc.collect()
     gc.freeze()

@@ -17,6 +17,7 @@ from core.clock import DAY, HOUR, MICROSECOND, MILLISECOND, MINUTE, SECOND
 from core.models import Severity
 
 __all__ = [
+    "IST_OFFSET_NS",
     "MARK",
     "Line",
     "Role",
@@ -40,7 +41,7 @@ __all__ = [
     "worst",
 ]
 
-_IST_OFFSET_NS: Final = 5 * HOUR + 30 * MINUTE  # the brokers' own time of day; India keeps no summer time
+IST_OFFSET_NS: Final = 5 * HOUR + 30 * MINUTE  # the brokers' own time of day; India keeps no summer time
 
 
 class Role(StrEnum):
@@ -237,7 +238,7 @@ def clock_time(epoch_ns: int) -> str:
     >>> clock_time(1_767_585_600_000_000_000)
     '09:30:00'
     """
-    seconds = (epoch_ns + _IST_OFFSET_NS) // SECOND % 86_400
+    seconds = (epoch_ns + IST_OFFSET_NS) // SECOND % 86_400
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
