@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 import termios
@@ -11,11 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
-from textual.app import App
 from textual.color import Color
 from textual.timer import Timer
 
-from core.clock import SECOND
 from core.errors import ConfigError, HeadroomError
 from core.models import (
     AcknowledgeAlerts,
@@ -27,7 +26,8 @@ from core.models import (
     StressCommand,
 )
 
-from .keys import EVERYWHERE, KEYS, LAYOUTS, SCREENS, bindings, check_keymap, shown_keys
+from .app_log import AppLog
+from .keys import EVERYWHERE, KEYS, LAYOUTS, SCREENS, Key, bindings, check_keymap, keys_of, shown_keys
 from .palette import KeyCommands, Palette
 from .port import RouterPort
 from .screens.advice import AdviceScreen
@@ -36,13 +36,17 @@ from .screens.broker import BrokerScreen
 from .screens.dialogs import Ask, typed
 from .screens.faults import FaultsScreen
 from .screens.help import HelpScreen
+from .screens.log import LogScreen
 from .screens.orders import OrdersScreen
 from .screens.overlay import ACTING, Overlay
 from .screens.overview import OverviewScreen
+from .screens.replay import ReplayScreen
 from .screens.routing import RoutingScreen
 from .screens.stress import StressScreen
 from .terminal import surviving_output
 from .theme import DARK, THEMES
+from .timeline import Timeline
+from .travel import TimeTravel
 from .view.export import to_csv, to_json
 from .view.frame import Frame
 from .view.help import HelpEntry
@@ -54,15 +58,17 @@ __all__ = ["HeadroomApp"]
 A = TypeVar("A")
 
 _UNFOCUSED_HZ: Final = 1.0
+_log = logging.getLogger(__name__)
 
 
-class HeadroomApp(App[None]):
+class HeadroomApp(TimeTravel):
     """One app over one port.
 
     `hz` pictures a second, once a second while the terminal is not looked at; `hz=0` waits for `tick()` by hand.
     `keymap` maps ids of the key table to other keys. `scenarios` are the names and descriptions the stress screen
-    offers. `bell` rings at new alerts. `after_first_paint` is called once. `stopwatch` gives nanoseconds for the app's
-    own cost.
+    offers, `recording` is the name of the file where the port is a replay, `log` what the log screen shows. `bell`
+    rings at new alerts. `after_first_paint` is called once. `stopwatch` gives nanoseconds, for the app's own cost and
+    the pace of a replay.
 
     Raises ConfigError for a theme, a layout or a key id that does not exist.
     """
@@ -76,6 +82,8 @@ class HeadroomApp(App[None]):
         "orders": OrdersScreen,
         "stress": StressScreen,
         "advice": AdviceScreen,
+        "replay": ReplayScreen,
+        "log": LogScreen,
     }
     DEFAULT_MODE = "overview"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual
@@ -104,6 +112,8 @@ class HeadroomApp(App[None]):
         scenarios: Scenarios = (),
         bell: bool = True,
         exports: Path | None = None,
+        recording: str = "",
+        log: AppLog | None = None,
         after_first_paint: Callable[[], None] | None = None,
         stopwatch: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
@@ -130,22 +140,26 @@ class HeadroomApp(App[None]):
         self.interval_s = 0.0
         self._port = port
         self._hz = hz
-        self._exports = exports or Path.cwd()
+        self.log_kept = log or AppLog()
+        self.exports = exports or Path.cwd()
+        self.timeline = Timeline(port, now_ns=stopwatch, file=recording)
         self._after_first_paint = after_first_paint
         self._stopwatch = stopwatch
         self._timer: Timer | None = None
-        self._snapshot: RouterSnapshot | None = None
+        self.shown_snapshot: RouterSnapshot | None = None
         self._newest_at_ns = 0
         self._frame_ns = 0
-        self._frozen = False
+        self.frozen = False
+        self._newest_incident_ns = -1
         self._bell_on = bell
         self._answer = ""
         self._answer_level = Role.OK
 
     def run(self, **options: Any) -> None:
         """Run until it is left; takes what Textual's own `run` takes. Look at `return_code` afterwards."""
-        with surviving_output():
+        with surviving_output(), self.log_kept.listening():
             super().run(**options)
+        self.timeline.close()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Two shades between foreground and background; the terminal's own grey where its own colours are used."""
@@ -180,28 +194,36 @@ class HeadroomApp(App[None]):
         self.tick()
 
     def tick(self) -> None:
-        """Ask for a snapshot, unless the picture is frozen, and show it."""
-        if not self._frozen:
-            snapshot = self._port.snapshot()
-            if self._snapshot is None or snapshot.sequence != self._snapshot.sequence:
+        """Ask for a snapshot, and show it unless the picture is frozen or of another time."""
+        try:
+            before = self.timeline.newest
+            if self.timeline.poll() and self.timeline.newest is not None:
                 self._newest_at_ns = self._stopwatch()
-                self._ring(snapshot)
-            self._snapshot = snapshot
+                self._heed(before, self.timeline.newest)
+            if not self.frozen:
+                self.shown_snapshot = self.timeline.shown()
+        except HeadroomError as error:
+            self.exit(None, 2, str(error))
+            return
+        if self.timeline.fault:
+            self.say(self.timeline.fault, failed=True)
+            self.timeline.fault = ""
         self.show_now()
 
     def show_now(self) -> None:
         """Show the present snapshot on the screen that is up, dialogues above it or not."""
-        if self._snapshot is None:
+        if self.shown_snapshot is None:
             return
         begun_ns = self._stopwatch()
         frame = Frame(
-            snapshot=self._snapshot,
-            frozen=self._frozen,
+            snapshot=self.shown_snapshot,
+            frozen=self.frozen,
             read_only=self.read_only,
             answer=self._answer,
             answer_level=self._answer_level,
             age_ns=begun_ns - self._newest_at_ns,
             frame_ns=self._frame_ns,
+            track=self.timeline.facts(),
         )
         for screen in reversed(self.screen_stack):
             if isinstance(screen, Overlay):
@@ -213,14 +235,20 @@ class HeadroomApp(App[None]):
                 break
         self._frame_ns = self._stopwatch() - begun_ns
 
-    def _ring(self, snapshot: RouterSnapshot) -> None:
-        if self._bell_on and self._snapshot is not None:
-            known = {(alert.id, alert.raised_epoch_ns) for alert in self._snapshot.alerts}
-            if any(alert.calls and (alert.id, alert.raised_epoch_ns) not in known for alert in snapshot.alerts):
+    def _heed(self, before: RouterSnapshot | None, now: RouterSnapshot) -> None:
+        """Log new incidents, and ring for new alerts."""
+        for incident in reversed(now.incidents):
+            if incident.at_ns > self._newest_incident_ns:
+                _log.warning("incident: %s %s: %s", incident.provider, incident.kind, incident.message)
+                self._newest_incident_ns = incident.at_ns
+        if self._bell_on and before is not None:
+            known = {(alert.id, alert.raised_epoch_ns) for alert in before.alerts}
+            if any(alert.calls and (alert.id, alert.raised_epoch_ns) not in known for alert in now.alerts):
                 self.bell()
 
     def say(self, text: str, *, failed: bool = False) -> None:
         """Put one line before the operator."""
+        (_log.warning if failed else _log.info)("%s", text)
         self._answer = text
         self._answer_level = Role.CRIT if failed else Role.OK
         self.show_now()
@@ -229,6 +257,9 @@ class HeadroomApp(App[None]):
         """Pass a command on and say what came of it."""
         if self.read_only:
             self.say("read only: nothing was sent", failed=True)
+            return
+        if self.timeline.past and not self.timeline.recorded and not isinstance(command, HaltTrading):
+            self.say("this is the past: nothing was sent; N goes back to now", failed=True)
             return
         self.run_worker(self._send(command), group="commands")
 
@@ -239,10 +270,10 @@ class HeadroomApp(App[None]):
     @property
     def known_symbols(self) -> tuple[str, ...]:
         """Symbols that stand on the screen somewhere, to complete what is being typed."""
-        if self._snapshot is None:
+        if self.shown_snapshot is None:
             return ()
-        quoted = [quote.symbol for quote in self._snapshot.quotes]
-        return tuple(dict.fromkeys([*quoted, *(order.symbol for order in self._snapshot.orders)]))
+        quoted = [quote.symbol for quote in self.shown_snapshot.quotes]
+        return tuple(dict.fromkeys([*quoted, *(order.symbol for order in self.shown_snapshot.orders)]))
 
     def apply(self, commands: Sequence[tuple[Command, Command]]) -> None:
         """Send each first command; the second ones take it back."""
@@ -264,11 +295,13 @@ class HeadroomApp(App[None]):
                 self.send(command)
 
     async def _send(self, command: Command | StressCommand) -> None:
+        _log.info("asked for %s", command)
         try:
             self.say(await self._port.send(command))
         except HeadroomError as error:
             self.say(str(error), failed=True)
         except Exception as error:  # noqa: BLE001 - a command that fails must not take the screen away
+            _log.exception("%s failed", command)
             self.say(f"{type(command).__name__} failed: {type(error).__name__}: {error}", failed=True)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
@@ -278,14 +311,18 @@ class HeadroomApp(App[None]):
         self.switch_mode(name)
 
     def action_freeze(self) -> None:
-        self._frozen = not self._frozen
+        if self.timeline.past:
+            self.action_play()
+            return
+        self.frozen = not self.frozen
         self.tick()
 
     def action_kill_switch(self) -> None:
-        """Halt at once; LIVE asks for a typed word first. A halt is lifted by name."""
-        if self._snapshot is None:
+        """Halt at once, whatever moment is shown; LIVE asks for a typed word first. A halt is lifted by name."""
+        snapshot = self.timeline.newest or self.shown_snapshot
+        if snapshot is None:
             return
-        if self._snapshot.halted:
+        if snapshot.halted:
             self.push_screen(
                 Ask(
                     "Lift the kill switch?",
@@ -295,13 +332,13 @@ class HeadroomApp(App[None]):
                 ),
                 lambda name: self.send(ResumeTrading(name)) if name else None,
             )
-        elif self._snapshot.simulated:
+        elif snapshot.simulated:
             self.send(HaltTrading("kill switch"))
         else:
             self.push_screen(
                 Ask(
                     "Stop all new orders and cancel what rests?",
-                    f"{self._snapshot.open_orders:,} LIVE orders are open. Type HALT.",
+                    f"{snapshot.open_orders:,} LIVE orders are open. Type HALT.",
                     accepts=typed("HALT"),
                     fault="HALT",
                 ),
@@ -313,18 +350,18 @@ class HeadroomApp(App[None]):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_acknowledge(self) -> None:
-        if self._snapshot is not None and any(alert.calls for alert in self._snapshot.alerts):
+        if self.shown_snapshot is not None and any(alert.calls for alert in self.shown_snapshot.alerts):
             self.send(AcknowledgeAlerts())
         else:
             self.say("no alert calls")
 
     def action_faults(self) -> None:
-        if self._snapshot is None or not self._snapshot.brokers:
+        if self.shown_snapshot is None or not self.shown_snapshot.brokers:
             return
-        if not self._snapshot.simulated:
+        if not self.shown_snapshot.simulated:
             self.say("these are LIVE accounts: only simulated brokers can be made to fail", failed=True)
         else:
-            self.push_screen(FaultsScreen(tuple(broker.name for broker in self._snapshot.brokers)))
+            self.push_screen(FaultsScreen(tuple(broker.name for broker in self.shown_snapshot.brokers)))
 
     def action_help(self) -> None:
         mode = self.current_mode
@@ -334,9 +371,14 @@ class HeadroomApp(App[None]):
             HelpEntry(place, self.pressed(key.id), key.help)
             for where, place in places.items()
             for key in KEYS
-            if key.where == where
+            if key.where == where and (where == mode or not self._hidden(key, mode))
         ]
         self.push_screen(HelpScreen(title.lower(), entries))
+
+    def _hidden(self, key: Key, mode: str) -> bool:
+        """Whether the screen has taken every key of a command that holds everywhere."""
+        own = {pressed for other in keys_of(mode) for pressed in self.pressed(other.id).split()}
+        return set(self.pressed(key.id).split()) <= own
 
     def pressed(self, key_id: str) -> str:
         """What to press for a command of the key table, as the operator's keymap has it."""
@@ -386,9 +428,7 @@ class HeadroomApp(App[None]):
         self._write(f"{self.current_mode}.svg", self.export_screenshot(), "this screen")
 
     def _write(self, name: str, text: str, what: str) -> None:
-        at_s = (self._snapshot.epoch_ns if self._snapshot else 0) // SECOND
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(at_s))
-        path = self._exports / f"headroom-{stamp}Z-{name}"
+        path = self.exports / self.file_name(name)
 
         async def write() -> None:
             try:

@@ -6,7 +6,7 @@ A keymap from the configuration maps an id of this table to other keys: `{"app.f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from textual.binding import Binding, BindingType
@@ -36,6 +36,8 @@ SCREENS: Final = (
     ("orders", "Orders"),
     ("stress", "Stress"),
     ("advice", "Advice"),
+    ("replay", "Replay"),
+    ("log", "Log"),
 )
 
 
@@ -48,7 +50,7 @@ class Key:
     """One thing that a key does. `where` is a screen's name or EVERYWHERE; `keys` are alternatives, apart by commas.
 
     `action` belongs to the app where it begins with `app.`, to the screen otherwise. `acts` marks what reaches the
-    engine: a read-only screen does not do it.
+    engine: a read-only screen does not do it. `footer_on` is the one screen whose footer shows it.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Key:
     footer: bool = False
     acts: bool = False
     urgent: bool = False
+    footer_on: str = ""
 
 
 def _table(where: str, *rows: Key) -> tuple[Key, ...]:
@@ -95,6 +98,7 @@ _TABLE_KEYS: Final = (
     Key("reverse", "O", "reverse", "reverse", "Sort it the other way round"),
     Key("copy", "y", "copy", "copy", "Copy the row, or the pane where there is no table"),
 )
+_DETAIL: Final = Key("detail", "enter", "open", "detail", "Show or hide all of the row")
 _CLEAR: Final = Key("clear", "escape", "clear", "clear", "Drop filter and sorting")
 
 KEYS: Final[tuple[Key, ...]] = (
@@ -114,6 +118,29 @@ KEYS: Final[tuple[Key, ...]] = (
         footer=True),
     Key("app.help", "question_mark,f1", "app.help", "help", "Every key of this screen", footer=True),
     Key("app.quit", "q", "app.quit", "quit", "Leave; the engine closes in order", footer=True),
+    Key("app.play", "P", "app.play", "play", "Play the past from the moment shown, or stand still",
+        footer_on="replay"),
+    Key("app.step_back", "left,shift+left", "app.step(-1)", "step back", "One picture back, into the last ten minutes",
+        footer_on="replay"),
+    Key("app.step", "right,shift+right", "app.step(1)", "step", "One picture on"),
+    Key("app.back", "left_square_bracket", "app.shift(-10)", "10 s back", "Ten seconds back",
+        footer_on="replay"),
+    Key("app.on", "right_square_bracket", "app.shift(10)", "10 s on", "Ten seconds on"),
+    Key("app.back_minute", "left_curly_bracket", "app.shift(-60)", "minute back", "A minute back"),
+    Key("app.on_minute", "right_curly_bracket", "app.shift(60)", "minute on", "A minute on"),
+    Key("app.faster", "full_stop", "app.speed(1)", "faster", "Play faster, up to 60 times"),
+    Key("app.slower", "comma", "app.speed(-1)", "slower", "Play slower, down to as it happened"),
+    Key("app.go_to", "J", "app.go_to", "go to time", "Go to a moment: 3m ago, 12:03:10, the start",
+        footer_on="replay"),
+    Key("app.now", "N", "app.now", "now", "Back to now; to the end, of a recording",
+        footer_on="replay"),
+    Key("app.mark_a", "less_than_sign", "app.mark('A')", "mark A",
+        "Mark this moment as A; the replay screen compares it with B",
+        footer_on="replay"),
+    Key("app.mark_b", "greater_than_sign", "app.mark('B')", "mark B", "Mark this moment as B"),
+    Key("app.record", "R", "app.record", "record", "Record to a file from now on, or end it",
+        footer_on="replay"),
+    Key("app.keep", "W", "app.keep", "keep", "Write the last ten minutes to a file"),
     Key("app.palette", "colon,ctrl+p", "app.command_palette", "commands", "Find any command by its name"),
     Key("app.maximise", "m", "app.maximise", "maximise", "Give the focused pane the whole screen, or take it back"),
     Key("app.layout", "l", "app.next_layout", "layout", "Change the layout: balanced, limits first, activity first"),
@@ -231,6 +258,8 @@ KEYS: Final[tuple[Key, ...]] = (
         Key("back", "escape", "back", "back", "Close; faults stay as they are", footer=True),
         Key("quit", "q", "app.quit", "quit", "Leave the program"),
     ),
+    *_table("replay", _DETAIL, *_TABLE_KEYS, _CLEAR),
+    *_table("log", _DETAIL, *_TABLE_KEYS, _CLEAR),
     *_table(
         "confirm",
         Key("yes", "y", "answer(1)", "do it", "Do what the question asks"),
@@ -264,10 +293,11 @@ def keys_of(where: str) -> tuple[Key, ...]:
 
 
 def bindings(where: str) -> list[BindingType]:
-    """The same for Textual."""
+    """The same for Textual, and first those that hold everywhere and stand in the footer here."""
+    here = [replace(key, footer=True) for key in KEYS if key.footer_on == where]
     return [
         Binding(key.keys, key.action, key.label, show=key.footer, id=key.id, priority=key.urgent, tooltip=key.help)
-        for key in keys_of(where)
+        for key in (*here, *keys_of(where))
     ]
 
 
@@ -278,14 +308,11 @@ def shown_keys(keys: str) -> str:
     '? F1 Shift+Tab'
     """
     named = {
-        "question_mark": "?",
-        "slash": "/",
-        "colon": ":",
-        "escape": "Esc",
-        "plus": "+",
-        "minus": "-",
-        "equals_sign": "=",
-    }
+        "question_mark": "?", "slash": "/", "colon": ":", "escape": "Esc", "plus": "+", "minus": "-", "left": "←",
+        "right": "→", "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{",
+        "right_curly_bracket": "}", "equals_sign": "=", "full_stop": ".", "comma": ",", "less_than_sign": "<",
+        "greater_than_sign": ">",
+    }  # fmt: skip
     parts = [named.get(key.strip(), key.strip()) for key in keys.split(",")]
     return " ".join(part if len(part) == 1 else part.title() for part in parts)
 

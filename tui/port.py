@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from core.models import Command, Question, RouterSnapshot, StressCommand
 
-__all__ = ["RouterPort"]
+__all__ = ["STARTING", "RouterPort"]
+
+STARTING: Final = -1  # the sequence of what a port shows before its engine has started
 
 
 A = TypeVar("A")
@@ -16,7 +18,10 @@ class RouterPort(Protocol):
     """What the screen knows of a router, wherever that runs: in a thread, behind a socket, in a file, in a test."""
 
     def snapshot(self) -> RouterSnapshot:
-        """How things stand. Cheap, never blocks, callable from any thread."""
+        """How things stand. Cheap, never blocks, callable from any thread.
+
+        Raises HeadroomError when the engine could not start: there will never be anything to show.
+        """
         ...
 
     async def send(self, command: Command | StressCommand) -> str:

@@ -83,15 +83,20 @@ class RecordingWriter:
                 left = left[os.write(self._descriptor, left) :]
         self.size_bytes += len(data)
 
+    def abandon(self) -> None:
+        """Let go of the file as it is."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
     def close(self) -> None:
         """Have it on the disk, and let go of it."""
         if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
             try:
                 with self._told("cannot be written"):
-                    os.fsync(descriptor)
+                    os.fsync(self._descriptor)
             finally:
-                os.close(descriptor)
+                self.abandon()
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from ..errors import ReplayRefused
-from ..models import BrokerOrder, Command, Operation, Order, OrderOutcome, RefereeReport, RouterSnapshot
+from ..models import (
+    BrokerOrder,
+    Command,
+    Operation,
+    Order,
+    OrderOutcome,
+    Question,
+    RefereeReport,
+    RouterSnapshot,
+    StressCommand,
+)
 from .track import Track
 
 if TYPE_CHECKING:
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SPEEDS", "Playback", "ReplayRouter"]
 
+A = TypeVar("A")
 SPEEDS: Final = (1, 2, 5, 10, 20, 60)
 
 
@@ -56,6 +66,11 @@ class ReplayRouter:
     @property
     def simulated(self) -> bool:
         return self._simulated
+
+    @property
+    def track(self) -> Track:
+        """What it moves about in."""
+        return self._track
 
     @property
     def playback(self) -> Playback:
@@ -108,27 +123,23 @@ class ReplayRouter:
 
     # -- what a recording cannot do -----------------------------------------------------------------------------------
 
-    async def send(self, command: Command) -> str:
+    async def send(self, command: Command | StressCommand) -> str:
         self._refuse(type(command).__name__)
 
-    async def execute(self, operation: Operation, *, deadline_ns: int | None = None, **arguments: Any) -> Any:  # noqa: ARG002
+    async def ask(self, question: Question[A]) -> A:
+        message = f"a recording holds what the screens show and no more: {type(question).__name__} has no answer in it"
+        raise ReplayRefused(message)
+
+    async def execute(self, operation: Operation, **options: Any) -> Any:  # noqa: ARG002
         self._refuse(operation.value)
 
-    async def place_order(self, order: Order, *, deadline_ns: int | None = None) -> OrderOutcome:  # noqa: ARG002
+    async def place_order(self, order: Order, **options: Any) -> OrderOutcome:  # noqa: ARG002
         self._refuse("an order")
 
-    async def modify_order(
-        self,
-        order_id: str,  # noqa: ARG002
-        *,
-        quantity: int | None = None,  # noqa: ARG002
-        price: Decimal | None = None,  # noqa: ARG002
-        trigger_price: Decimal | None = None,  # noqa: ARG002
-        deadline_ns: int | None = None,  # noqa: ARG002
-    ) -> OrderOutcome:
+    async def modify_order(self, order_id: str, **changes: Any) -> OrderOutcome:  # noqa: ARG002
         self._refuse("a change of an order")
 
-    async def cancel_order(self, order_id: str, *, deadline_ns: int | None = None) -> OrderOutcome:  # noqa: ARG002
+    async def cancel_order(self, order_id: str, **options: Any) -> OrderOutcome:  # noqa: ARG002
         self._refuse("a cancellation")
 
     async def referee_reports(self) -> tuple[RefereeReport, ...]:

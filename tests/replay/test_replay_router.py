@@ -10,7 +10,7 @@ import pytest
 
 from core.clock import MINUTE, SECOND
 from core.errors import ReplayRefused
-from core.models import CancelAllOrders, HaltTrading, Operation, Order
+from core.models import AskStory, CancelAllOrders, HaltTrading, Operation, Order, StopScenario
 from core.replay import SPEEDS, ReplayRouter, Ring, differences
 from core.router import Router
 from tests.screen import samples
@@ -105,6 +105,7 @@ async def test_everything_that_would_reach_a_broker_is_refused_in_one_clear_line
     replay = replayed(Watch())
     asked: list[Any] = [
         replay.send(CancelAllOrders()),
+        replay.send(StopScenario()),
         replay.send(HaltTrading("kill switch")),
         replay.execute(Operation.GET_PORTFOLIO),
         replay.place_order(Order(symbol="NSE:SBIN-EQ", quantity=1)),
@@ -118,6 +119,8 @@ async def test_everything_that_would_reach_a_broker_is_refused_in_one_clear_line
         with pytest.raises(ReplayRefused, match="this is a recording") as caught:
             await call
         assert "\n" not in str(caught.value)
+    with pytest.raises(ReplayRefused, match="AskStory has no answer in it"):
+        await replay.ask(AskStory("mine"))
 
 
 def test_it_has_all_that_the_protocol_asks_for() -> None:

@@ -19,8 +19,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "replay",
         help="show a recording on the same screens",
-        description="Show a recording, made with `headroom record FILE` or with R on the screen. p plays and pauses, "
-        "the arrow keys step, t goes to a moment, ? shows the rest.",
+        description="Show a recording, made with `headroom record FILE` or with R on the screen. P plays and pauses, "
+        "the arrow keys step, J goes to a moment, ? shows the rest.",
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument(

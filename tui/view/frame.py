@@ -9,6 +9,7 @@ from typing import Final
 
 from core.clock import MILLISECOND, SECOND
 from core.models import BrokerSnapshot, OrderRow, RouterSnapshot, Severity, Suggestion, WindowHeadroom
+from core.replay import Playback
 
 from .text import (
     MARK,
@@ -28,6 +29,7 @@ from .text import (
     rate,
     width_of,
 )
+from .timeline import TrackFacts, moment_text
 
 __all__ = [
     "Frame",
@@ -50,7 +52,8 @@ _LABEL_WIDTH: Final = 10
 class Frame:
     """One picture's worth: a snapshot, and how the screen itself stands.
 
-    `age_ns` is how long the snapshot has been the newest, `frame_ns` what painting the last one took.
+    `age_ns` is how long the snapshot has been the newest, `frame_ns` what painting the last one took, `track` what is
+    kept of the past and where in it this is.
     """
 
     snapshot: RouterSnapshot
@@ -60,7 +63,12 @@ class Frame:
     answer_level: Role = Role.OK
     age_ns: int = 0
     frame_ns: int = 0
-    hz: float = 0.0
+    track: TrackFacts | None = None
+
+    @property
+    def playback(self) -> Playback | None:
+        """Where in the past this is; None for now."""
+        return None if self.track is None else self.track.playback
 
 
 def header_lines(frame: Frame, width: int, _height: int | None = None) -> list[Line]:
@@ -73,6 +81,10 @@ def header_lines(frame: Frame, width: int, _height: int | None = None) -> list[L
         left.append(Span(" READ ONLY ", Role.FROZEN))
     if frame.frozen:
         left.append(Span(" FROZEN ", Role.FROZEN))
+    if frame.playback is not None:
+        left.append(Span(" RECORDING " if frame.track and frame.track.file else " PAST ", Role.FROZEN))
+    if frame.track is not None and frame.track.recording is not None:
+        left.append(Span(" ● REC ", Role.ALARM))
     right = (Span(f"{clock_time(snapshot.epoch_ns)} IST ", Role.DIM),)
     facts = [
         _brokers_fact(snapshot.brokers),
@@ -118,6 +130,9 @@ def banner_lines(frame: Frame, width: int, _height: int | None = None) -> list[L
                 Role.FROZEN,
             )
         )
+    elif frame.track is not None and frame.playback is not None:
+        text = f"◀◀ {moment_text(frame.track)}. ← → step, [ ] 10 s, P plays, J asks when"
+        banners.append((text if frame.track.file else f"{text}, N is now.", Role.FROZEN))
     elif frame.age_ns >= STALE_AFTER_NS and not snapshot.failure:
         banners.append((f"▲ No news from the engine for {duration(frame.age_ns)}: these figures are old.", Role.ALARM))
     return [
