@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -95,9 +96,9 @@ def test_threads_may_write_while_the_screen_reads() -> None:
         thread.join()
 
 
-async def test_what_is_asked_answered_refused_and_happens_is_in_it() -> None:
+async def test_what_is_asked_answered_refused_and_happens_is_in_it(tmp_path: Path) -> None:
     log = AppLog()
-    bench = Bench(samples.normal(), log=log)
+    bench = Bench(samples.normal(), log=log, exports=tmp_path)
     with log.listening():
         async with bench.app.run_test(size=(140, 40)) as pilot:
             bench.port.now = samples.warning()
@@ -118,6 +119,10 @@ async def test_what_is_asked_answered_refused_and_happens_is_in_it() -> None:
             assert {row.level for row in bench.app.screen.table.rows} == {"warning"}
             await press(pilot, "escape", "o", "O", "y", "enter")
             assert "said by" in bench.text()
+            await press(pilot, "escape", "e")
+            await pilot.app.workers.wait_for_complete()
+            [path] = tmp_path.glob("*-log.csv")
+            assert "tui.app,halted: nothing leaves" in path.read_text("utf-8")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=lambda size: f"{size[0]}x{size[1]}")

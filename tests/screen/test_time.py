@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -168,8 +169,8 @@ async def test_sorting_filtering_and_export_work_on_the_past(tmp_path: Path) -> 
         assert {row["status"] for row in csv.DictReader(orders.read_text("utf-8").splitlines())} == {"FILLED"}
 
 
-async def test_two_marks_are_compared_and_one_is_compared_with_what_is_shown() -> None:
-    bench = live()
+async def test_two_marks_are_compared_and_one_is_compared_with_what_is_shown(tmp_path: Path) -> None:
+    bench = live(exports=tmp_path)
     async with bench.app.run_test(size=(140, 40)) as pilot:
         bench.watch(1, 60)
         await press(pilot, REPLAY)
@@ -188,6 +189,10 @@ async def test_two_marks_are_compared_and_one_is_compared_with_what_is_shown() -
         assert {row.place for row in table.rows} == {"window"}
         await press(pilot, "escape", "o", "O", "y")
         assert len(table.rows) == everything
+        await press(pilot, "E")
+        await pilot.app.workers.wait_for_complete()
+        [path] = tmp_path.glob("*-changes.json")
+        assert {(row["place"], row["change"]) for row in json.loads(path.read_text("utf-8"))} >= {("counter", 50)}
         assert table.sort.descending
 
 
