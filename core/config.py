@@ -94,6 +94,12 @@ class Settings(BaseModel):
     keys: dict[str, str] = Field(default_factory=dict)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret there is, for whoever has to keep them out of what is shown."""
+        found = (getattr(account, key).get_secret_value() for account in self.brokers.values() for key in SECRET_KEYS)
+        return tuple(secret for secret in found if secret)
+
+    @property
     def simulated(self) -> bool:
         """Whether no real account can be reached through these settings."""
         return all(config.simulated for config in self.brokers.values())

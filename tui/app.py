@@ -9,8 +9,10 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual.color import Color
 from textual.timer import Timer
@@ -20,7 +22,6 @@ from core.models import (
     AcknowledgeAlerts,
     Command,
     HaltTrading,
-    Question,
     ResumeTrading,
     RouterSnapshot,
     StressCommand,
@@ -29,20 +30,12 @@ from core.models import (
 from .app_log import AppLog
 from .keys import EVERYWHERE, KEYS, LAYOUTS, SCREENS, Key, bindings, check_keymap, keys_of, shown_keys
 from .palette import KeyCommands, Palette
-from .port import RouterPort
-from .screens.advice import AdviceScreen
+from .port import STARTING, RouterPort
 from .screens.base import RouterScreen
-from .screens.broker import BrokerScreen
 from .screens.dialogs import Ask, typed
 from .screens.faults import FaultsScreen
 from .screens.help import HelpScreen
-from .screens.log import LogScreen
-from .screens.orders import OrdersScreen
 from .screens.overlay import ACTING, Overlay
-from .screens.overview import OverviewScreen
-from .screens.replay import ReplayScreen
-from .screens.routing import RoutingScreen
-from .screens.stress import StressScreen
 from .terminal import surviving_output
 from .theme import DARK, THEMES
 from .timeline import Timeline
@@ -53,12 +46,21 @@ from .view.help import HelpEntry
 from .view.stress import Scenarios
 from .view.text import Role
 
+if TYPE_CHECKING:
+    from core.models import Question
+
 __all__ = ["HeadroomApp"]
 
 A = TypeVar("A")
 
 _UNFOCUSED_HZ: Final = 1.0
 _log = logging.getLogger(__name__)
+
+
+def _screen(name: str) -> RouterScreen:
+    """A screen by its name, loaded when it is first gone to: the first picture needs one alone."""
+    made: RouterScreen = getattr(import_module(f".screens.{name}", __package__), f"{name.title()}Screen")()
+    return made
 
 
 class HeadroomApp(TimeTravel):
@@ -76,14 +78,7 @@ class HeadroomApp(TimeTravel):
     TITLE = "headroom"
     CSS_PATH = Path(__file__).with_name("headroom.tcss")
     MODES: ClassVar[dict[str, Callable[[], RouterScreen]]] = {  # type: ignore[assignment]
-        "overview": OverviewScreen,
-        "broker": BrokerScreen,
-        "routing": RoutingScreen,
-        "orders": OrdersScreen,
-        "stress": StressScreen,
-        "advice": AdviceScreen,
-        "replay": ReplayScreen,
-        "log": LogScreen,
+        name: partial(_screen, name) for name, _ in SCREENS
     }
     DEFAULT_MODE = "overview"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual
@@ -149,6 +144,7 @@ class HeadroomApp(TimeTravel):
         self.shown_snapshot: RouterSnapshot | None = None
         self._newest_at_ns = 0
         self._frame_ns = 0
+        self.fault: HeadroomError | None = None
         self.frozen = False
         self._newest_incident_ns = -1
         self._bell_on = bell
@@ -156,10 +152,15 @@ class HeadroomApp(TimeTravel):
         self._answer_level = Role.OK
 
     def run(self, **options: Any) -> None:
-        """Run until it is left; takes what Textual's own `run` takes. Look at `return_code` afterwards."""
+        """Run until it is left; takes what Textual's own `run` takes. Look at `return_code` afterwards.
+
+        Raises HeadroomError when the port has nothing to show and never will.
+        """
         with surviving_output(), self.log_kept.listening():
             super().run(**options)
         self.timeline.close()
+        if self.fault is not None:
+            raise self.fault
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Two shades between foreground and background; the terminal's own grey where its own colours are used."""
@@ -203,7 +204,8 @@ class HeadroomApp(TimeTravel):
             if not self.frozen:
                 self.shown_snapshot = self.timeline.shown()
         except HeadroomError as error:
-            self.exit(None, 2, str(error))
+            self.fault = error
+            self.exit(None, 2)
             return
         if self.timeline.fault:
             self.say(self.timeline.fault, failed=True)
@@ -224,6 +226,7 @@ class HeadroomApp(TimeTravel):
             age_ns=begun_ns - self._newest_at_ns,
             frame_ns=self._frame_ns,
             track=self.timeline.facts(),
+            starting=self.shown_snapshot.sequence == STARTING,
         )
         for screen in reversed(self.screen_stack):
             if isinstance(screen, Overlay):

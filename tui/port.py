@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from core.models import Command, Question, RouterSnapshot, StressCommand
+from core.models import Command, RouterSnapshot, StressCommand
+
+if TYPE_CHECKING:
+    from core.models import Question
 
 __all__ = ["STARTING", "RouterPort"]
 

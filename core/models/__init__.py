@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from .api import (
     CATEGORY_OF,
     PRIORITY_OF,
-    APIConfig,
     APIProvider,
     Budget,
     Category,
@@ -35,7 +37,6 @@ from .command import (
     SubmitOrder,
     UndoSuggestion,
 )
-from .event import BreakerMoved, Event, Incident, OrderIntended, OrderMoved, RequestDone
 from .order import (
     ALLOWED_STEPS,
     FINAL,
@@ -59,22 +60,6 @@ from .order import (
     Validity,
     check_step,
 )
-from .question import (
-    AskBroker,
-    AskPreview,
-    AskStory,
-    BreakerMove,
-    BrokerDetail,
-    Doubt,
-    LimitSource,
-    OperationRow,
-    OrderPreview,
-    OrderStory,
-    Question,
-    RefusalRow,
-    StoryStep,
-    WindowCourse,
-)
 from .snapshot import (
     AlertRow,
     BreakerState,
@@ -96,6 +81,26 @@ from .snapshot import (
     WindowHeadroom,
 )
 from .stress import PauseScenario, ResumeScenario, SetScenarioRate, StartScenario, StopScenario, StressCommand
+
+if TYPE_CHECKING:
+    from .account import APIConfig
+    from .event import BreakerMoved, Event, Incident, OrderIntended, OrderMoved, RequestDone
+    from .question import (
+        AskBroker,
+        AskPreview,
+        AskStory,
+        BreakerMove,
+        BrokerDetail,
+        Doubt,
+        LimitSource,
+        OperationRow,
+        OrderPreview,
+        OrderStory,
+        Question,
+        RefusalRow,
+        StoryStep,
+        WindowCourse,
+    )
 
 __all__ = [
     "ALLOWED_STEPS",
@@ -193,3 +198,35 @@ __all__ = [
     "WindowRoom",
     "check_step",
 ]
+
+# Loaded when first asked for: pydantic and what only an engine needs would keep the first picture waiting.
+_LATER: Final = {
+    "account": ("APIConfig",),
+    "event": ("BreakerMoved", "Event", "Incident", "OrderIntended", "OrderMoved", "RequestDone"),
+    "question": (
+        "AskBroker",
+        "AskPreview",
+        "AskStory",
+        "BreakerMove",
+        "BrokerDetail",
+        "Doubt",
+        "LimitSource",
+        "OperationRow",
+        "OrderPreview",
+        "OrderStory",
+        "Question",
+        "RefusalRow",
+        "StoryStep",
+        "WindowCourse",
+    ),
+}
+_HOME: Final = {name: module for module, names in _LATER.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -7,20 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from ..errors import ReplayRefused
-from ..models import (
-    BrokerOrder,
-    Command,
-    Operation,
-    Order,
-    OrderOutcome,
-    Question,
-    RefereeReport,
-    RouterSnapshot,
-    StressCommand,
-)
+from ..models import Command, RouterSnapshot, StressCommand
 from .track import Track
 
 if TYPE_CHECKING:
+    from ..models import BrokerOrder, Operation, Order, OrderOutcome, Question, RefereeReport
     from ..router import Router
 
 __all__ = ["SPEEDS", "Playback", "ReplayRouter"]

@@ -6,6 +6,8 @@ import argparse
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from core.config import Settings
     from core.models import RouterSnapshot
+    from tui.port import RouterPort
 
 __all__ = ["add_arguments", "add_router_arguments", "freeze_garbage", "run", "settings_of", "show"]
 
@@ -42,13 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = settings_of(arguments)
     if arguments.json or arguments.report or not (sys.stdout.isatty() and sys.stdin.isatty()):
         import anyio
 
+        settings = settings_of(arguments)
         snapshot = anyio.run(partial(_sample, settings, background=not arguments.quiet_market))
         return show(snapshot, as_json=arguments.json)
-    return _screen(arguments, settings)
+    return _screen(arguments)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -90,24 +93,43 @@ def show(snapshot: RouterSnapshot, *, as_json: bool) -> int:
     return 0
 
 
-def _screen(arguments: argparse.Namespace, settings: Settings) -> int:
-    from core.stress.library import BUILT_IN
-    from tui.app import HeadroomApp
-    from tui.live import open_live_port
+def _screen(arguments: argparse.Namespace) -> int:
+    """The first picture before anything else: what it takes to load and start the engine takes longer."""
+    import time
 
-    with open_live_port(settings, background=not arguments.quiet_market) as port:
-        app = HeadroomApp(
-            port,
-            read_only=arguments.read_only,
-            scenarios=tuple((scenario.name, scenario.description) for scenario in BUILT_IN.values()),
-            theme=settings.theme or None,
-            bell=bool(settings.alerts.get("bell", True)) and not os.environ.get("NO_BELL"),
-            layout=settings.layout or None,
-            keymap=settings.keys,
+    from tui.app import HeadroomApp
+    from tui.starting import StartingPort
+
+    # A file is read at once, for the colours and the keys, and so that a mistake in it is told on a clean terminal.
+    known = None if arguments.config is None else settings_of(arguments)
+
+    @contextmanager
+    def engine() -> Iterator[RouterPort]:
+        from core.stress.library import BUILT_IN
+        from tui.live import open_live_port
+
+        settings = known or settings_of(arguments)
+        app.log_kept.hide(settings.secrets)
+        app.scenarios = tuple((scenario.name, scenario.description) for scenario in BUILT_IN.values())
+        with open_live_port(settings, background=not arguments.quiet_market) as port:
             # The first full collection stalls the loop for 42 ms; what lives as long as the app need not be looked at.
-            after_first_paint=freeze_garbage,
-        )
+            freeze_garbage()
+            yield port
+
+    port = StartingPort(engine, simulated=known is None or known.simulated, epoch_ns=time.time_ns())
+    app = HeadroomApp(
+        port,
+        read_only=arguments.read_only,
+        theme=(known.theme or None) if known else None,
+        layout=(known.layout or None) if known else None,
+        keymap=known.keys if known else None,
+        bell=(known is None or bool(known.alerts.get("bell", True))) and not os.environ.get("NO_BELL"),
+        after_first_paint=port.start,
+    )
+    try:
         app.run()
+    finally:
+        port.close()
     return app.return_code or 0
 
 

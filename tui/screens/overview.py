@@ -40,7 +40,7 @@ class OverviewScreen(BrokerActs):
     def show_body(self, frame: Frame) -> None:
         snapshot = frame.snapshot
         self.painted("#verdict").show(frame)
-        self.painted("#grid").show(BrokerGrid(snapshot.brokers, self.broker))
+        self.painted("#grid").show(BrokerGrid(snapshot.brokers, self.broker, frame.starting))
         if self.query_one("#below").display:
             self.painted("#pulse").show(Flow.of(snapshot))
             self.query_one("#latest", Table).show(snapshot.orders[:_LATEST])

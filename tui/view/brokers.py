@@ -55,10 +55,11 @@ _TOKEN_SOON_NS: Final = 15 * MINUTE
 
 @dataclass(frozen=True, slots=True)
 class BrokerGrid:
-    """What the grid shows, and the broker that the cursor is on."""
+    """What the grid shows, the broker that the cursor is on, and whether there is none because it is too early."""
 
     brokers: tuple[BrokerSnapshot, ...]
     selected: str = ""
+    starting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ def grid_height(grid: BrokerGrid, _width: int) -> int:
 def broker_lines(grid: BrokerGrid, width: int, height: int | None = None) -> list[Line]:
     """The whole grid; as dense as `height` demands, as open as it allows."""
     if not grid.brokers:
-        return [fit(line(Span("   no broker configured", Role.DIM)), width)]
+        text = "connecting" if grid.starting else "no broker configured"
+        return [fit(line(Span(f"   {text}", Role.DIM)), width)]
     blocks = broker_blocks(grid, width, height)
     head, column_width = _shape(grid, width, height)
     rows = max(block.y + len(block.lines) for block in blocks)

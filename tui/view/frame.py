@@ -53,7 +53,7 @@ class Frame:
     """One picture's worth: a snapshot, and how the screen itself stands.
 
     `age_ns` is how long the snapshot has been the newest, `frame_ns` what painting the last one took, `track` what is
-    kept of the past and where in it this is.
+    kept of the past and where in it this is. `starting`: the engine has shown nothing yet.
     """
 
     snapshot: RouterSnapshot
@@ -64,6 +64,7 @@ class Frame:
     age_ns: int = 0
     frame_ns: int = 0
     track: TrackFacts | None = None
+    starting: bool = False
 
     @property
     def playback(self) -> Playback | None:
@@ -116,6 +117,8 @@ def banner_lines(frame: Frame, width: int, _height: int | None = None) -> list[L
     """What must not be overlooked, one full line each; none on an ordinary day."""
     snapshot = frame.snapshot
     banners: list[tuple[str, Role]] = []
+    if frame.starting:
+        banners.append(("… Starting the engine: journal, accounts, brokers.", Role.FROZEN))
     if snapshot.failure:
         banners.append((f"✖ ENGINE FAILED: {snapshot.failure}", Role.ALARM))
         banners.append(
@@ -133,7 +136,7 @@ def banner_lines(frame: Frame, width: int, _height: int | None = None) -> list[L
     elif frame.track is not None and frame.playback is not None:
         text = f"◀◀ {moment_text(frame.track)}. ← → step, [ ] 10 s, P plays, J asks when"
         banners.append((text if frame.track.file else f"{text}, N is now.", Role.FROZEN))
-    elif frame.age_ns >= STALE_AFTER_NS and not snapshot.failure:
+    elif frame.age_ns >= STALE_AFTER_NS and not snapshot.failure and not frame.starting:
         banners.append((f"▲ No news from the engine for {duration(frame.age_ns)}: these figures are old.", Role.ALARM))
     return [
         fit((Span(f" {clean(text)}", role),), width)[:1] + _rest(f" {clean(text)}", role, width)
