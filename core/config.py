@@ -42,10 +42,13 @@ from .models import APIConfig, APIProvider, Budget, Rate
 from .models.api import RATE_LIMIT_WINDOWS_NS
 
 __all__ = [
+    "SECRET_KEYS",
     "Instruments",
     "Settings",
     "default_store_path",
     "load_settings",
+    "read_table",
+    "secret_name",
     "simulated_settings",
     "state_dir",
     "stress_runs_dir",
@@ -140,8 +143,8 @@ def simulated_settings(
     return Settings(brokers=brokers, seed=seed, store=store, embedded=embedded)
 
 
-def load_settings(path: Path, published: PublishedLimits, environ: Mapping[str, str]) -> Settings:
-    """The settings of a TOML file; secrets from `environ` win. Raises ConfigError: file, key and mend in one line."""
+def read_table(path: Path) -> dict[str, Any]:
+    """A TOML file as it is written. Raises ConfigError: file, fault and mend in one line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -149,10 +152,15 @@ def load_settings(path: Path, published: PublishedLimits, environ: Mapping[str, 
         message = f"{path}: cannot be read: {reason}"
         raise ConfigError(message) from None
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = f"{path}: not valid TOML: {error}"
         raise ConfigError(message) from None
+
+
+def load_settings(path: Path, published: PublishedLimits, environ: Mapping[str, str]) -> Settings:
+    """The settings of a TOML file; secrets from `environ` win. Raises ConfigError: file, key and mend in one line."""
+    table = read_table(path)
     brokers = table.get("brokers")
     if not isinstance(brokers, dict) or not brokers:
         message = f"{path}: no [brokers.NAME] table; name at least one account"
@@ -166,6 +174,11 @@ def load_settings(path: Path, published: PublishedLimits, environ: Mapping[str, 
         raise _one_line(path, "", error) from None
 
 
+def secret_name(account: str, key: str) -> str:
+    """The variable of the environment that a secret of an account may stand in."""
+    return f"HEADROOM_{account.upper()}_{key.upper()}"
+
+
 def _account(
     path: Path, name: str, values: object, published: PublishedLimits, environ: Mapping[str, str]
 ) -> APIConfig:
@@ -174,7 +187,7 @@ def _account(
         raise ConfigError(message)
     account: dict[str, Any] = {"provider": name, **values}
     for key in SECRET_KEYS:
-        secret = environ.get(f"HEADROOM_{name.upper()}_{key.upper()}")
+        secret = environ.get(secret_name(name, key))
         if secret:
             account[key] = secret
     if account["provider"] not in list(APIProvider):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Final
 
 from textual.binding import Binding, BindingType
@@ -318,11 +319,16 @@ def shown_keys(keys: str) -> str:
 
 
 def check_keymap(keymap: Mapping[str, str]) -> None:
-    """Raise ConfigError for an id that this table does not have, or for two ids of one place on one key."""
+    """Raise ConfigError for an id that this table does not have, no key, or two ids of one place on one key."""
     known = {key.id for key in KEYS}
     for id_ in keymap:
         if id_ not in known:
-            message = f"keys: there is no command {id_!r}; `headroom` shows all of them under ? and :"
+            near = get_close_matches(id_, known, 1)
+            mend = f"did you mean {near[0]}?" if near else "`headroom` shows all of them under ? and :"
+            message = f"keys: there is no command {id_!r}; {mend}"
+            raise ConfigError(message)
+        if not all(key.strip() for key in keymap[id_].split(",")):
+            message = f"keys: {id_} has no key; name one, or leave the line out"
             raise ConfigError(message)
     for where in {key.where for key in KEYS}:
         taken: dict[str, str] = {}

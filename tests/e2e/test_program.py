@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_a_click_on_a_tab_and_every_size(terminal: Terminal, headroom: tuple[str
 
 def test_a_drained_broker_says_so_and_is_taken_back(terminal: Terminal, headroom: tuple[str, ...]) -> None:
     terminal.start(*headroom)
-    terminal.wait_for("RUNS OUT")
+    terminal.wait_for("traffic / fair")  # the first picture comes before the engine
     terminal.press("d")
     terminal.wait_for("drained by you")
     terminal.press("d")
@@ -71,7 +72,7 @@ def test_a_drained_broker_says_so_and_is_taken_back(terminal: Terminal, headroom
 
 def test_the_kill_switch_halts_and_a_name_lifts_it(terminal: Terminal, headroom: tuple[str, ...]) -> None:
     terminal.start(*headroom)
-    terminal.wait_for("RUNS OUT")
+    terminal.wait_for("traffic / fair")  # the first picture comes before the engine
     terminal.press("K")
     terminal.wait_for("HALTED")
     terminal.press("K")
@@ -106,4 +107,57 @@ def test_quitting_at_once_leaves_nothing_behind(terminal: Terminal, headroom: tu
 def test_bad_usage_is_one_line_and_2(terminal: Terminal) -> None:
     terminal.start(sys.executable, "-m", "tui", "--frobnicate")
     assert terminal.wait_for_exit() == 2
+    assert "Traceback" not in terminal.screen()
+
+
+def test_a_session_is_recorded_on_the_screen_and_played_from_its_file(
+    terminal: Terminal, headroom: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "day.hrec"
+    terminal.start(*headroom, "record", str(path), "--seconds", "4")
+    assert terminal.wait_for_exit() == 0
+    assert "pictures in " in terminal.screen()
+    terminal.stop()
+    again = Terminal(tmp_path)
+    try:
+        (tmp_path / "exit-code").unlink()
+        again.start(*headroom, "replay", str(path))
+        again.wait_for("RECORDING")
+        again.wait_for("before the end, standing still")
+        again.press("7")
+        again.wait_for("the recording")
+        again.press(".", "P")
+        again.wait_for("playing at 2x")
+        again.wait_for("0 s before the end, standing still")
+        again.press("K")
+        again.wait_for("there is no broker behind it")
+        again.press("q")
+        assert again.wait_for_exit() == 0
+    finally:
+        again.stop()
+
+
+def test_the_last_minutes_are_one_key_away_and_n_comes_back(terminal: Terminal, headroom: tuple[str, ...]) -> None:
+    terminal.start(*headroom)
+    terminal.wait_for("traffic / fair")
+    terminal.press("Left", "Left")
+    terminal.wait_for("ago, standing still")
+    terminal.press("N")
+    terminal.wait_for(lambda: "standing still" not in terminal.screen())
+    terminal.press("8")
+    terminal.wait_for("said by")
+    terminal.press("q")
+    assert terminal.wait_for_exit() == 0
+
+
+@pytest.mark.parametrize("wrong", ["config", "store"])
+def test_a_start_that_fails_leaves_one_line_on_a_clean_terminal(
+    terminal: Terminal, headroom: tuple[str, ...], tmp_path: Path, wrong: str
+) -> None:
+    (tmp_path / "wrong.toml").write_text("[brokers.robinhood]\n")
+    option = ("--config", str(tmp_path / "wrong.toml")) if wrong == "config" else ("--store", str(tmp_path))
+    terminal.start(*headroom, *option)
+    assert terminal.wait_for_exit() == 2
+    assert terminal.fact("alternate_on") == "0"
+    assert "headroom: " in terminal.screen()
     assert "Traceback" not in terminal.screen()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import check, init, journal, login, record, replay, simulate, stress
+from . import check, config, init, journal, login, record, replay, simulate, stress
 
 __all__ = ["SUBCOMMANDS"]
 
-SUBCOMMANDS = (record, replay, stress, simulate, journal, login, check, init)
+SUBCOMMANDS = (record, replay, stress, simulate, journal, login, check, config, init)

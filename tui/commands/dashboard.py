@@ -27,7 +27,7 @@ def add_router_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="accounts and settings (default: two embedded simulated brokers)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the embedded brokers (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the embedded brokers (default: 0)")
     parser.add_argument(
         "--store",
         type=Path,
@@ -60,9 +60,11 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     from core.config import load_settings, simulated_settings
 
     if arguments.config is None:
-        return simulated_settings(brokers.published_limits, seed=arguments.seed, store=arguments.store, embedded="wire")
-    settings = load_settings(arguments.config, brokers.published_limits, os.environ)
-    return settings if arguments.store is None else settings.model_copy(update={"store": arguments.store})
+        settings = simulated_settings(brokers.published_limits, embedded="wire")
+    else:
+        settings = load_settings(arguments.config, brokers.published_limits, os.environ)
+    given = {name: getattr(arguments, name) for name in ("seed", "store") if getattr(arguments, name) is not None}
+    return settings.model_copy(update=given)
 
 
 async def _sample(settings: Settings, *, background: bool) -> RouterSnapshot:
