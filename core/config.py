@@ -199,6 +199,8 @@ def _account(
     elif "rate_limits" not in account:
         algo = bool(account.get("algo_name"))
         account["budgets"] = published(APIProvider(account["provider"]), registered_algo=algo)
+    if "shared_counts" in account:
+        account["shared_counts"] = Path(str(account["shared_counts"])).expanduser()
     try:
         return APIConfig.model_validate(account)
     except ValidationError as error:

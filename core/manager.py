@@ -31,7 +31,7 @@ from .errors import (
 )
 from .figures import broker_snapshots, levers_of, rate_limit_analytics, suggestion_row, usable_windows
 from .hedging import first_answer
-from .limiter import EnhancedRateLimiter
+from .limiter import EnhancedRateLimiter, SharedMemoryBackend
 from .models import (
     CATEGORY_OF,
     PRIORITY_OF,
@@ -117,10 +117,17 @@ class MultiAPIManager:
             if known is not None and known.api is api:
                 accounts[name] = known
                 continue
-            limiter = EnhancedRateLimiter(budgets=api.config.limits, name=name, clock=self.clock)
+            counts = api.config.shared_counts
+            backend = None if counts is None else SharedMemoryBackend(counts)
+            limiter = EnhancedRateLimiter(budgets=api.config.limits, name=name, clock=self.clock, backend=backend)
             accounts[name] = Account(name, api, limiter)
         self._accounts = accounts
         self.balancer.set_apis(tuple(accounts))
+
+    def close(self) -> None:
+        """Let go of what the limiters hold. Nothing may be asked of the accounts after that."""
+        for account in self._accounts.values():
+            account.limiter.close()
 
     @property
     def accounts(self) -> Mapping[str, Account]:

@@ -151,6 +151,7 @@ async def open_router(
         store = await stack.enter_async_context(TradeStore(path, clock=clock))
         bus = EventBus()
         manager = MultiAPIManager(settings.routing, clock=clock, rng=random.Random(rng.random()), bus=bus)
+        stack.callback(manager.close)
         feed = MarketDataFeed(clock=clock)
         embedded = await stack.enter_async_context(embedded_brokers(settings, clock, random.Random(rng.random())))
         apis = dict(embedded.apis) if embedded is not None else {}

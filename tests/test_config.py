@@ -48,6 +48,13 @@ def test_limits_may_be_named_or_free(tmp_path: Path) -> None:
     assert budget.rates == (Rate(3, SECOND // 4), Rate(8, SECOND))
 
 
+def test_the_file_of_shared_counts_may_lie_at_home(tmp_path: Path) -> None:
+    path = settings_file(tmp_path, "[brokers.fyers]\nshared_counts = '~/fyers.ring'\n[brokers.upstox]\n")
+    brokers = load_settings(path, published_limits, {}).brokers
+    assert brokers["fyers"].shared_counts == Path.home() / "fyers.ring"
+    assert brokers["upstox"].shared_counts is None
+
+
 def test_a_secret_in_the_environment_wins_and_never_shows(tmp_path: Path) -> None:
     path = settings_file(tmp_path, "[brokers.fyers]\naccess_token = 'from the file'\n")
     settings = load_settings(path, published_limits, {"HEADROOM_FYERS_ACCESS_TOKEN": "from the environment"})

@@ -179,6 +179,45 @@ def test_the_long_windows_survive_a_restart(tmp_path: Path) -> None:
     assert counted[1] >= counted[0], "what a broker still counts must not be forgotten"
 
 
+def test_two_routers_that_share_an_account_s_counts_keep_its_limits_together_and_a_restart_adds_nothing(
+    tmp_path: Path,
+) -> None:
+    limits = {"requests_per_second": 5, "requests_per_day": 100}
+    account = APIConfig(
+        provider=APIProvider.FYERS, rate_limits=limits, simulated=True, shared_counts=tmp_path / "fyers.ring"
+    )
+    clock = VirtualClock()
+    store = tmp_path / "headroom.db"
+    sent_ns: list[int] = []
+
+    async def trade(router: LocalRouter) -> None:
+        for _ in range(10):
+            await router.execute(Operation.GET_POSITIONS, deadline_ns=clock.now_ns() + 60 * SECOND)
+            sent_ns.append(clock.now_ns())
+            await clock.sleep_until_ns(clock.now_ns() + SECOND // 100)
+
+    def used(router: LocalRouter) -> int:
+        return router.snapshot().brokers[0].windows[1].used
+
+    async def main() -> None:
+        one = settings(store).model_copy(update={"brokers": {"fyers": account}})
+        async with open_router(one, clock=clock) as first:
+            async with open_router(one.model_copy(update={"store": None}), clock=clock) as second:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(trade, first)
+                    tasks.start_soon(trade, second)
+                counted = used(first)
+                assert counted == used(second) >= len(sent_ns)
+            await clock.sleep_until_ns(clock.now_ns() + 10 * SECOND)
+            counted = used(first)
+        async with open_router(one, clock=clock) as again:
+            assert used(again) - counted <= 1
+
+    clock.run(main)
+    sent_ns.sort()
+    assert all(later - earlier >= SECOND for earlier, later in zip(sent_ns, sent_ns[5:], strict=False))
+
+
 def test_real_accounts_can_be_neither_judged_nor_made_to_fail() -> None:
     account = APIConfig(
         provider=APIProvider.FYERS,

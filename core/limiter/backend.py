@@ -45,6 +45,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def found(self) -> bool:
+        """Whether `open` found counts that outlived whoever kept them: what was saved elsewhere is among them."""
+        ...
+
+    @property
     def relook_ns(self) -> int:
         """How often to look again while others may give back unseen what they hold; 0 when nobody else can."""
         ...

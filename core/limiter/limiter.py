@@ -401,10 +401,10 @@ class EnhancedRateLimiter:
 
         `next_within_ns` is the caller's promise: within it a newer state is stored, or this process sends no more.
         After a crash, as much as the limits allow in that time counts as used. With `final` the gate closes for good,
-        so that nothing at all is sent after the save.
+        so that nothing at all is sent after the save; not for other processes that share the counts.
         """
         now_ns = self._now_ns()
-        if final:
+        if final and not self._backend.relook_ns:
             self._close(self._backend.windows, now_ns + 366 * DAY, now_ns)
         self._backend.refresh(now_ns)
         epoch_ns = self.clock.epoch_ns()
@@ -430,8 +430,10 @@ class EnhancedRateLimiter:
 
         A request that was in flight, or may have been sent after the save, counts as sent at the last possible instant.
         An instant in the future (the wall clock was set back) counts as now. A budget that the state does not name gets
-        the sum of all that it names.
+        the sum of all that it names. Counts that outlived the earlier process know all this and more: nothing is added.
         """
+        if self._backend.found:
+            return
         now_ns = self._now_ns()
         everything = tuple(pair for anchors in state.budgets.values() for pair in anchors)
         until_ns = min(epoch_now_ns, max(state.covers_until_epoch_ns, state.saved_epoch_ns))

@@ -16,6 +16,7 @@ __all__ = ["MemoryBackend"]
 class MemoryBackend:
     """Every budget's windows in memory; a take is as atomic as one step of the event loop."""
 
+    found = False
     relook_ns = 0
 
     def __init__(self) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ class SharedMemoryBackend:
     """Counts in the file `path`, which the first process makes and nobody deletes while any of them runs.
 
     Another process is not told when a permit is given back here, so those who wait there look again every 50 ms.
-    `open` raises ConfigError when the file counts other limits, and OSError when it cannot be made or mapped.
+    `open` raises ConfigError when the file counts other limits, or cannot be made or mapped.
     """
 
     relook_ns = RELOOK
@@ -60,6 +61,7 @@ class SharedMemoryBackend:
             raise ValueError(f"lease_ns is {lease_ns}; give a whole number of at least 1")
         self._path = Path(path)
         self.lease_ns = lease_ns
+        self.found = False
         self._file = -1
         self._map: mmap.mmap | None = None
         self.words: memoryview[int] = memoryview(b"").cast("q")
@@ -78,22 +80,26 @@ class SharedMemoryBackend:
         limits = zlib.crc32(
             repr([(budget.name, budget.rates, sorted(budget.categories)) for budget in budgets]).encode()
         )
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self.found = self._check(limits)
             if os.fstat(self._file).st_size < size:
-                # Too short: never made, or its maker died first. A longer one counts other limits.
                 os.ftruncate(self._file, size)
-            self._map = mmap.mmap(self._file, 0)
+            self._map = mmap.mmap(self._file, size)
             self.words = memoryview(self._map).cast("q")
-            if self.words[IS] == 0:
+            if not self.found:
                 self._make(limits, first_ring, len(budgets))
-            self._check(limits)
             place = first_ring
             for budget, length in zip(budgets, largest, strict=True):
                 self._rings.append(self.words[place : place + length])
                 self.windows = (*self.windows, SlidingWindows(budget, self._rings[-1]))
                 place += length
+        except OSError as error:
+            self.close()
+            raise ConfigError(
+                f"{self._path} cannot hold shared counts ({error.strerror}); name a file that can be written"
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -159,11 +165,19 @@ class SharedMemoryBackend:
         finally:
             self.unlock()
 
-    def _check(self, limits: int) -> None:
-        if self.words[IS] != MAGIC or self.words[LIMITS] != limits:
+    def _check(self, limits: int) -> bool:
+        """Whether the file holds counts; looked at before a byte of it is changed, for it may be somebody else's."""
+        start = os.pread(self._file, 2 * WORD, 0)
+        ours = limits.to_bytes(WORD, sys.byteorder)
+        if start.rstrip(b"\0") in {b"", b"\0" * WORD + ours.rstrip(b"\0")}:
+            return False  # never made, or its maker died before its last word
+        if start[:WORD] != MAGIC.to_bytes(WORD, sys.byteorder):
+            raise ConfigError(f"{self._path} is no file of shared counts; name another, it is made when it is missing")
+        if start[WORD:] != ours:
             raise ConfigError(
                 f"{self._path} counts other limits than these; stop whoever uses it and delete it, or name another file"
             )
+        return True
 
     def _make(self, limits: int, first_ring: int, budgets: int) -> None:
         words = self.words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -20,7 +21,8 @@ class APIConfig(BaseModel):
     """One broker account: its limits, its address, its secrets. Checks itself once, then never changes.
 
     Limits are given in one of two ways. `rate_limits` and `rates` together are one budget of everything; `budgets`
-    tell categories apart. Secrets print as stars.
+    tell categories apart. `shared_counts` names a file in which all processes of this host that trade on the account
+    count together. Secrets print as stars.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -29,6 +31,7 @@ class APIConfig(BaseModel):
     rate_limits: dict[str, int] = Field(default_factory=dict)
     rates: tuple[Rate, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    shared_counts: Path | None = None
     client_id: str = ""
     api_key: SecretStr = SecretStr("")
     api_secret: SecretStr = SecretStr("")

@@ -208,6 +208,38 @@ def test_a_file_that_counts_other_limits_is_refused(tmp_path: Path) -> None:
         EnhancedRateLimiter(10, 200, backend=SharedMemoryBackend(tmp_path / "ring"))
 
 
+@pytest.mark.parametrize("content", [b"[brokers.fyers]\n", b"x", b"\0" * 8 + b"SQLite format 3"])
+def test_a_file_that_is_something_else_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "headroom.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="no file of shared counts"):
+        EnhancedRateLimiter(10, backend=SharedMemoryBackend(path))
+    assert path.read_bytes() == content
+
+
+def test_a_place_that_cannot_hold_counts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot hold shared counts"):
+        EnhancedRateLimiter(10, backend=SharedMemoryBackend(tmp_path))
+
+
+def test_what_was_saved_is_not_added_to_counts_that_outlived_the_process(tmp_path: Path) -> None:
+    clock = VirtualClock(start_ns=10 * SECOND)
+    first = EnhancedRateLimiter(None, 10, clock=clock, backend=SharedMemoryBackend(tmp_path / "ring"))
+    for _ in range(4):
+        first.record_request()
+    state = first.save_state(final=True)  # which closes the gate of a process that counts alone
+    first.close()
+    second = EnhancedRateLimiter(None, 10, clock=clock, backend=SharedMemoryBackend(tmp_path / "ring"))
+    second.load_state(state, epoch_now_ns=clock.epoch_ns())
+    assert second.headroom()[0].used == 4
+    assert second.try_acquire() is not None
+    second.close()
+    lost = EnhancedRateLimiter(None, 10, clock=clock, backend=SharedMemoryBackend(tmp_path / "another"))
+    lost.load_state(state, epoch_now_ns=clock.epoch_ns())
+    assert lost.headroom()[0].used >= 4
+    lost.close()
+
+
 def test_counts_outlive_everyone_who_used_them(tmp_path: Path) -> None:
     clock = VirtualClock(start_ns=10 * SECOND)
     first = EnhancedRateLimiter(10, clock=clock, backend=SharedMemoryBackend(tmp_path / "ring"))

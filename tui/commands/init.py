@@ -22,6 +22,7 @@ provider = "fyers"
 client_id = ""                   # the app id with its suffix, such as ABCD1234EF-100
 # api_secret = ""                # for `headroom login fyers`
 # access_token = ""              # `headroom login fyers` fetches one each morning
+# shared_counts = "~/fyers.ring" # programs of this machine that name one file keep the account's limits together
 
 # [brokers.fyers.rate_limits]    # default: the published limits; a lower number leaves room for other programs
 # requests_per_second = 8
