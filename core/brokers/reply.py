@@ -2,7 +2,7 @@
 
 The order of the questions is the same for every broker, and it is the whole of the safety argument:
 
-1. 5xx: their fault, at a time nobody knows: the order may be live. Unknown.
+1. 5xx, or a code that says the same: their fault, at a time nobody knows: the order may be live. Unknown.
 2. 429, or a code that says so: refused for the rate, whatever the body; the firewall in front answers without JSON.
 3. An error in the broker's own envelope, under any other status (200 too): refused, by the row of its code.
 4. 401; 403 without an envelope (the firewall); 404 and 405 without one (a wrong address): refused.
@@ -71,13 +71,15 @@ class Fault:
 class Refusal:
     """What a documented code means: the error to raise, in words, and whether another broker may take the order.
 
-    `code` replaces the broker's own where all brokers share a meaning that callers ask for.
+    `code` replaces the broker's own where all brokers share a meaning that callers ask for. `their_fault`: no refusal at
+    all, it failed on the way, and whether the order is live is unknown.
     """
 
     meaning: str
     elsewhere: bool = False
     error: type[OrderRefused] = OrderRefused
     code: str = ""
+    their_fault: bool = False
 
 
 def judge(
@@ -108,7 +110,7 @@ def judge(
     evidence = _evidence(reply, code, secrets)
     row = refusal_of(fault) if fault else None
 
-    if reply.status >= 500:
+    if reply.status >= 500 or (row is not None and row.their_fault):
         message = f"{name}: its server failed ({reply.status}){_quoted(code, said)}; it may have been done: look it up"
         raise OrderOutcomeUnknown(
             message,
