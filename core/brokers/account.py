@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from ..clock import MILLISECOND, SECOND, Clock, SystemClock
 from ..errors import AuthenticationFailed, ConfigError, OrderNotSent, OrderRefused
-from ..models import APIConfig, BrokerOrder, HealthStatus, Order, OrderType, Session
+from ..models import APIConfig, BrokerOrder, HealthStatus, Order, OrderAck, OrderType, Session
 from .http import HTTPTransport
-from .instruments import Instrument, InstrumentTable
+from .instruments import Instrument, InstrumentTable, priced
 from .reply import ORDER_ID, UNKNOWN_ORDER, Fault, Refusal, Reply, epoch_ns_of, judge, unreadable
 from .tokens import Token, TokenStore, expiry_in_token
 
@@ -249,16 +249,19 @@ class RESTAccount(ABC):
             raise OrderNotSent(message, provider=self._name, code="order_id")
         return broker_order_id
 
-    async def _terms_of(
+    # --- changing an order
+
+    async def modify_order(
         self,
         broker_order_id: str,
         *,
-        quantity: int | None,
-        order_type: OrderType | None,
-        price: Decimal | None,
-        trigger_price: Decimal | None,
-    ) -> tuple[OrderType, Decimal | None, Decimal | None]:
-        """All the terms that a modify must name. What the caller left out is read from the broker, never guessed."""
+        quantity: int | None = None,
+        order_type: OrderType | None = None,
+        price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+    ) -> OrderAck:
+        """Change what is given. Both wires want type and prices each time: left out, they are read from the broker."""
+        self._check_id(broker_order_id)
         complete = (
             order_type is not None
             and (price is not None or order_type in {OrderType.MARKET, OrderType.SL_M})
@@ -273,7 +276,14 @@ class RESTAccount(ABC):
         instrument = self._instruments.find(self._symbol_of.get(broker_order_id, ""))
         if instrument is not None:
             self._check_terms(instrument, quantity=quantity, price=price, trigger_price=trigger_price)
-        return order_type, price, trigger_price
+        limit, trigger = priced(order_type, price, trigger_price)
+        return await self._modify(broker_order_id, quantity, order_type, limit, trigger)
+
+    @abstractmethod
+    async def _modify(
+        self, broker_order_id: str, quantity: int | None, order_type: OrderType, limit: Decimal, trigger: Decimal
+    ) -> OrderAck:
+        """Send the whole of the new terms; `quantity` None leaves it as it is, a price of 0 is none."""
 
     @abstractmethod
     async def get_order(self, broker_order_id: str) -> BrokerOrder: ...
@@ -284,9 +294,13 @@ class RESTAccount(ABC):
         while len(self._symbol_of) > SYMBOLS_REMEMBERED:
             del self._symbol_of[next(iter(self._symbol_of))]
 
-    def _no_such_order(self, broker_order_id: str) -> OrderRefused:
+    def _only(self, rows: Iterable[BrokerOrder], broker_order_id: str) -> BrokerOrder:
+        """The row of that id, whatever else was sent. Raises OrderRefused where there is none."""
+        for row in rows:
+            if row.broker_order_id == broker_order_id:
+                return row
         message = f"{self._name}: no order {broker_order_id}"
-        return OrderRefused(message, provider=self._name, code=UNKNOWN_ORDER, status=200)
+        raise OrderRefused(message, provider=self._name, code=UNKNOWN_ORDER, status=200)
 
 
 def check_address(name: str, config: APIConfig) -> None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -49,7 +48,7 @@ from .account import RESTAccount
 from .instruments import priced
 from .jsontext import dump_json
 from .reply import UNKNOWN_ORDER, Fault, Refusal, Reply, clean_text, money, order_id, rows_in
-from .tokens import IST, next_ist_ns
+from .tokens import ist_epoch_ns, next_ist_ns
 
 __all__ = ["FYERS_REFUSALS", "FyersAPI"]
 
@@ -68,6 +67,10 @@ _STATUS_OF: Final[Mapping[int, OrderStatus]] = {
     6: OrderStatus.ACCEPTED,
     7: OrderStatus.EXPIRED,
 }
+
+# By hand: strptime takes longer than the rest of a row, and goes by the language of the machine.
+_NAMES: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS: Final = {name: f"{number:02d}" for number, name in enumerate(_NAMES, 1)}
 
 FYERS_REFUSALS: Final[Mapping[str, Refusal]] = {
     "-8": Refusal("the token has expired; log in again", elsewhere=True, error=AuthenticationFailed),
@@ -151,26 +154,14 @@ class FyersAPI(RESTAccount):
         self._remember([(ack.broker_order_id, order.symbol)])
         return ack
 
-    async def modify_order(
-        self,
-        broker_order_id: str,
-        *,
-        quantity: int | None = None,
-        order_type: OrderType | None = None,
-        price: Decimal | None = None,
-        trigger_price: Decimal | None = None,
+    async def _modify(
+        self, broker_order_id: str, quantity: int | None, order_type: OrderType, limit: Decimal, trigger: Decimal
     ) -> OrderAck:
-        """Change what is given. The wire wants the type each time: left out, it is looked up first."""
-        self._check_id(broker_order_id)
-        order_type, price, trigger_price = await self._terms_of(
-            broker_order_id, quantity=quantity, order_type=order_type, price=price, trigger_price=trigger_price
-        )
-        limit, stop = priced(order_type, price, trigger_price)
         fields: dict[str, object] = {
             "id": broker_order_id,
             "type": _TYPE[order_type],
             "limitPrice": limit,
-            "stopPrice": stop,
+            "stopPrice": trigger,
         }
         if quantity is not None:
             fields["qty"] = quantity
@@ -181,11 +172,7 @@ class FyersAPI(RESTAccount):
         return self._acknowledged(await self._call("DELETE", self._order_url, body=body))
 
     async def get_order(self, broker_order_id: str) -> BrokerOrder:
-        rows = await self._orders(f"?id={self._check_id(broker_order_id)}")
-        for row in rows:
-            if row.broker_order_id == broker_order_id:
-                return row
-        raise self._no_such_order(broker_order_id)
+        return self._only(await self._orders(f"?id={self._check_id(broker_order_id)}"), broker_order_id)
 
     async def find_orders_by_tag(self, tag: str) -> tuple[BrokerOrder, ...]:
         rows = await self._orders(f"?order_tag=1%3A{quote(tag, safe='')}")
@@ -395,7 +382,7 @@ def _side(number: Any) -> Side:
 
 def _epoch_ns(text: object) -> int:
     """`05-Jan-2026 10:15:02`, in India, as epoch nanoseconds; 0 for anything else."""
-    try:
-        return int(datetime.strptime(str(text), "%d-%b-%Y %H:%M:%S").replace(tzinfo=IST).timestamp()) * SECOND
-    except ValueError:
-        return 0
+    day, _, rest = str(text).partition("-")
+    month, _, rest = rest.partition("-")
+    year, _, time = rest.partition(" ")
+    return ist_epoch_ns(f"{year}-{_MONTHS.get(month)}-{day} {time}")

@@ -71,8 +71,8 @@ class Fault:
 class Refusal:
     """What a documented code means: the error to raise, in words, and whether another broker may take the order.
 
-    `code` replaces the broker's own where all brokers share a meaning that callers ask for. `their_fault`: no refusal at
-    all, it failed on the way, and whether the order is live is unknown.
+    `code` replaces the broker's own where all brokers share a meaning that callers ask for. `their_fault`: no refusal
+    at all, it failed on the way, and whether the order is live is unknown.
     """
 
     meaning: str

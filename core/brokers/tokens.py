@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..models import APIProvider
 from .jsontext import dump_json, load_json
 
-__all__ = ["IST", "Token", "TokenStore", "expiry_in_token", "login_expiry_ns", "next_ist_ns"]
+__all__ = ["IST", "Token", "TokenStore", "expiry_in_token", "ist_epoch_ns", "login_expiry_ns", "next_ist_ns"]
 
 IST: Final = timezone(timedelta(hours=5, minutes=30), "IST")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z", re.ASCII)
@@ -110,6 +110,17 @@ class TokenStore:
         existed = path.exists()
         path.unlink(missing_ok=True)
         return existed
+
+
+def ist_epoch_ns(text: object) -> int:
+    """`2026-01-05 10:15:02`, in India, as epoch nanoseconds; 0 for anything else."""
+    text = str(text)
+    if len(text) != 19:  # no zone of its own, no fraction
+        return 0
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=IST).timestamp()) * SECOND
+    except ValueError:
+        return 0
 
 
 def next_ist_ns(epoch_ns: int, *, hour: int, minute: int = 0) -> int:

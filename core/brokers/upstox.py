@@ -17,13 +17,11 @@ Where no source says, the reading that is safest for the account holder is taken
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
-from ..clock import SECOND
 from ..errors import AuthenticationFailed, OrderNotSent, OrderRefused, RateLimited
 from ..models import (
     BrokerOrder,
@@ -45,7 +43,7 @@ from .account import RESTAccount
 from .instruments import Instrument, InstrumentTable, priced
 from .jsontext import dump_json
 from .reply import UNKNOWN_ORDER, Fault, Refusal, clean_text, money, order_id, rows_in
-from .tokens import IST
+from .tokens import ist_epoch_ns
 
 __all__ = ["UPSTOX_REFUSALS", "UpstoxAPI"]
 
@@ -190,21 +188,9 @@ class UpstoxAPI(RESTAccount):
         self._remember([(ack.broker_order_id, order.symbol)])
         return ack
 
-    async def modify_order(
-        self,
-        broker_order_id: str,
-        *,
-        quantity: int | None = None,
-        order_type: OrderType | None = None,
-        price: Decimal | None = None,
-        trigger_price: Decimal | None = None,
+    async def _modify(
+        self, broker_order_id: str, quantity: int | None, order_type: OrderType, limit: Decimal, trigger: Decimal
     ) -> OrderAck:
-        """Change what is given. The wire replaces type and prices each time: left out, they are looked up first."""
-        self._check_id(broker_order_id)
-        order_type, price, trigger_price = await self._terms_of(
-            broker_order_id, quantity=quantity, order_type=order_type, price=price, trigger_price=trigger_price
-        )
-        limit, trigger = priced(order_type, price, trigger_price)
         fields: dict[str, object] = {
             "order_id": broker_order_id,
             "validity": "DAY",
@@ -227,11 +213,7 @@ class UpstoxAPI(RESTAccount):
     async def get_order(self, broker_order_id: str) -> BrokerOrder:
         payload = await self._call("GET", f"{self._host}/v2/order/details?order_id={self._check_id(broker_order_id)}")
         data = payload.get("data")
-        rows = self._rows({"data": [data] if isinstance(data, dict) else data})
-        for row in rows:
-            if row.broker_order_id == broker_order_id:
-                return row
-        raise self._no_such_order(broker_order_id)
+        return self._only(self._rows({"data": [data] if isinstance(data, dict) else data}), broker_order_id)
 
     async def find_orders_by_tag(self, tag: str) -> tuple[BrokerOrder, ...]:
         try:
@@ -351,7 +333,7 @@ def parse_order(row: dict[str, Any], name: str, table: InstrumentTable) -> Broke
         average_price=money(row.get("average_price")),
         status=status,
         message=clean_text(row.get("status_message") or ""),
-        epoch_ns=_epoch_ns(row.get("order_timestamp")),
+        epoch_ns=ist_epoch_ns(row.get("order_timestamp")),
         order_type=OrderType(row["order_type"]),
         price=money(row.get("price")) or None,
         trigger_price=money(row.get("trigger_price")) or None,
@@ -365,7 +347,7 @@ def parse_fill(row: dict[str, Any]) -> Fill:
         broker_order_id=str(row["order_id"]),
         quantity=int(row["quantity"]),
         price=money(row["average_price"]),
-        epoch_ns=_epoch_ns(row.get("exchange_timestamp")),
+        epoch_ns=ist_epoch_ns(row.get("exchange_timestamp")),
     )
 
 
@@ -415,11 +397,3 @@ def _symbol(row: dict[str, Any], table: InstrumentTable) -> str:
     key = str(row["instrument_token"])
     instrument = table.by_upstox_key(key)
     return key if instrument is None else instrument.symbol
-
-
-def _epoch_ns(text: object) -> int:
-    """`2026-01-05 10:15:02`, in India, as epoch nanoseconds; 0 for anything else."""
-    try:
-        return int(datetime.strptime(str(text), "%Y-%m-%d %H:%M:%S").replace(tzinfo=IST).timestamp()) * SECOND
-    except ValueError:
-        return 0

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -546,3 +547,20 @@ def test_the_adapter_is_what_the_router_asks_for():
     assert api.absence_proven_after_ns == 120 * SECOND
     for operation in Operation:
         assert inspect.iscoroutinefunction(getattr(api, operation.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "iso"),
+    [
+        ("05-Jan-2026 10:15:02", "2026-01-05T10:15:02+05:30"),
+        ("31-Dec-2025 00:00:00", "2025-12-31T00:00:00+05:30"),
+        ("05-Foo-2026 10:15:02", None),
+        ("2026-01-05 10:15:02", None),
+        ("05-Jan-2026", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_time_is_read_as_that_of_india_and_nonsense_is_none(text: str | None, iso: str | None):
+    order = parse_order({**ROW, "orderDateTime": text}, "fyers")
+    assert order.epoch_ns == (0 if iso is None else int(datetime.fromisoformat(iso).timestamp()) * SECOND)

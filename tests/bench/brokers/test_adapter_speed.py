@@ -24,6 +24,7 @@ from core.brokers import FyersAPI, UpstoxAPI
 from core.brokers.fyers import place_body as fyers_body
 from core.brokers.reply import Reply
 from core.brokers.upstox import place_body as upstox_body
+from core.errors import OrderRefused
 from core.models import APIProvider, Order, OrderAck, OrderType
 from tests.brokers.recorded import config
 
@@ -33,6 +34,11 @@ TARGET = 1.5
 ANSWERS = {
     "fyers": '{"s":"ok","code":1101,"message":"placed","id":"26010500004711"}',
     "upstox": '{"status":"success","data":{"order_ids":["260105000004711"]},"metadata":{"latency":18}}',
+}
+REFUSALS = {
+    "fyers": '{"s":"error","code":-50,"message":"qty: please provide a valid value"}',
+    "upstox": '{"status":"error","errors":[{"errorCode":"UDAPI1052","message":"The quantity cannot be zero",'
+    '"error_code":"UDAPI1052","property_path":"quantity","invalid_value":0}]}',
 }
 BOOK_ROW = (
     '{"exchange":"NSE","product":"I","price":652.5,"quantity":10,"status":"open","guid":null,"tag":"hr7k2m9q4x8w1z5t3ab",'
@@ -51,8 +57,8 @@ def adapter_of(name: str, base_url: str) -> FyersAPI | UpstoxAPI:
 class AtOnce:
     """In the place of the network: the same answer, at once."""
 
-    def __init__(self, body: bytes) -> None:
-        self.reply = Reply(status=200, body=body, headers={"date": "Mon, 05 Jan 2026 04:00:30 GMT"}, begun_ns=1)
+    def __init__(self, body: bytes, status: int = 200) -> None:
+        self.reply = Reply(status=status, body=body, headers={"date": "Mon, 05 Jan 2026 04:00:30 GMT"}, begun_ns=1)
 
     async def request(self, *_: Any, **__: Any) -> Reply:
         return self.reply
@@ -73,6 +79,22 @@ def test_placing_an_order_without_a_network(benchmark: Any, name: str):
     api._http = AtOnce(ANSWERS[name].encode())  # type: ignore[assignment]
     ack: OrderAck = benchmark(lambda: finished(api.place_order(ORDER, tag=TAG)))
     assert ack.broker_order_id.endswith("4711")
+
+
+@pytest.mark.parametrize("name", ["fyers", "upstox"])
+def test_an_order_that_is_refused_without_a_network(benchmark: Any, name: str):
+    api = adapter_of(name, "")
+    api._http = AtOnce(REFUSALS[name].encode(), status=400)  # type: ignore[assignment]
+
+    def refused() -> OrderRefused:
+        try:
+            finished(api.place_order(ORDER, tag=TAG))
+        except OrderRefused as error:
+            return error
+        raise AssertionError
+
+    error: OrderRefused = benchmark(refused)
+    assert not error.elsewhere
 
 
 def test_reading_a_book_of_1000_orders_without_a_network(benchmark: Any):
