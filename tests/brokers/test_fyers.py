@@ -562,5 +562,5 @@ def test_the_adapter_is_what_the_router_asks_for():
     ],
 )
 def test_a_time_is_read_as_that_of_india_and_nonsense_is_none(text: str | None, iso: str | None):
-    order = parse_order({**ROW, "orderDateTime": text}, "fyers")
+    order = parse_order({**ROW, "tradedPrice": 0, "limitPrice": 0, "orderDateTime": text}, "fyers")
     assert order.epoch_ns == (0 if iso is None else int(datetime.fromisoformat(iso).timestamp()) * SECOND)
