@@ -150,6 +150,7 @@ class Sender:
         else:
             outcome = "ok"
             permit.done()
+            _heed_quota(account, operation)
             return result
         finally:
             if is_order:
@@ -191,6 +192,7 @@ class Sender:
             permit.unanswered(error.arrives_within_ns)
         else:
             permit.done()
+            _heed_quota(account, operation)
         if isinstance(error, RateLimited):
             account.refusals += 1
             account.limiter.refused(error, category=CATEGORY_OF[operation])
@@ -235,3 +237,17 @@ def _outcome_of(error: BrokerError) -> str:
             return "error" if error.elsewhere and error.status in _SHUT else "refused"
         case _:
             return "unknown"
+
+
+def _heed_quota(account: Account, operation: Operation) -> None:
+    """Enter as used what the answer says that somebody else has used of a limit that we keep too."""
+    quota = account.session.heard_quota() if account.session is not None else None
+    if quota is None:
+        return
+    category = CATEGORY_OF[operation]
+    for budget in account.limiter.budgets:
+        for rate in budget.rates:
+            if category in budget.categories and rate.permits == quota.limit:
+                account.limiter.observe_quota(
+                    quota.remaining, window_ns=rate.window_ns, resets_in_ns=quota.resets_in_ns, category=category
+                )

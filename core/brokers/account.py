@@ -20,7 +20,7 @@ from ..errors import AuthenticationFailed, ConfigError, OrderNotSent, OrderRefus
 from ..models import APIConfig, BrokerOrder, HealthStatus, Order, OrderAck, OrderType, Session
 from .http import HTTPTransport
 from .instruments import Instrument, InstrumentTable, priced
-from .reply import ORDER_ID, UNKNOWN_ORDER, Fault, Refusal, Reply, epoch_ns_of, judge, unreadable
+from .reply import ORDER_ID, UNKNOWN_ORDER, Fault, Quota, Refusal, Reply, epoch_ns_of, judge, quota_in, unreadable
 from .tokens import Token, TokenStore, expiry_in_token
 
 __all__ = ["RESTAccount", "check_address"]
@@ -65,6 +65,7 @@ class RESTAccount(ABC):
         self._absence_ns = chosen_ns if absence_proven_after_ns is None else absence_proven_after_ns
         self._date_seen = ""
         self._skew_ns: int | None = None
+        self._quota: Quota | None = None
         self._symbol_of: dict[str, str] = {}
         self._address(config.base_url.rstrip("/"))
         self._use(Token(access_token=config.access_token))
@@ -101,6 +102,10 @@ class RESTAccount(ABC):
     def clock_skew_ns(self) -> int | None:
         """The broker's clock minus ours, from its last Date header (whole seconds); None before any answer."""
         return self._skew_ns
+
+    def heard_quota(self) -> Quota | None:
+        quota, self._quota = self._quota, None
+        return quota
 
     @property
     def instruments(self) -> InstrumentTable:
@@ -191,6 +196,7 @@ class RESTAccount(ABC):
             raise AuthenticationFailed(message, provider=self._name)
         reply = await self._http.request(method, url, headers=self._headers, body=body)
         self._learn_skew(reply)
+        self._quota = quota_in(reply.headers)
         return self._judged(reply)
 
     def _judged(self, reply: Reply) -> dict[str, Any]:

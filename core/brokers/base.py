@@ -19,6 +19,7 @@ from ..models import (
     Quote,
     Session,
 )
+from .reply import Quota
 
 __all__ = ["HasSession", "TradingAPI"]
 
@@ -35,6 +36,10 @@ class HasSession(Protocol):
     @property
     def clock_skew_ns(self) -> int | None:
         """The broker's clock minus ours, to the second; None before any answer."""
+        ...
+
+    def heard_quota(self) -> Quota | None:
+        """What the last answer said is left of a limit; told once, None when it said nothing."""
         ...
 
 

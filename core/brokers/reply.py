@@ -27,6 +27,7 @@ __all__ = [
     "ORDER_ID",
     "UNKNOWN_ORDER",
     "Fault",
+    "Quota",
     "Refusal",
     "Reply",
     "clean_text",
@@ -34,6 +35,7 @@ __all__ = [
     "judge",
     "money",
     "order_id",
+    "quota_in",
     "rows_in",
     "unreadable",
 ]
@@ -65,6 +67,14 @@ class Fault:
 
     code: str
     message: str
+
+
+class Quota(NamedTuple):
+    """What a broker says is left of that of its limits which allows `limit`; `resets_in_ns` None when it is silent."""
+
+    limit: int
+    remaining: int
+    resets_in_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +203,26 @@ def _advice_ns(headers: Mapping[str, str]) -> int | None:
         if text.isascii() and text.isdecimal() and len(text) <= 9:
             return min(int(text) * unit_ns, DAY)
     return None
+
+
+def quota_in(headers: Mapping[str, str]) -> Quota | None:
+    """The remaining-quota headers, in their two common spellings; None without them or with nonsense.
+
+    No page of a broker that we have read promises them, so they are only believed where both numbers stand.
+    """
+    for prefix in ("x-ratelimit-", "ratelimit-"):
+        if prefix + "remaining" in headers:
+            limit, remaining, reset = (_number(headers, prefix + name) for name in ("limit", "remaining", "reset"))
+            if limit and remaining is not None:
+                # Seconds to go; a greater number is a date, and nobody says on whose clock.
+                known = reset is not None and reset * SECOND <= DAY
+                return Quota(limit, remaining, reset * SECOND if known and reset is not None else None)
+    return None
+
+
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name, "").strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else None
 
 
 def _evidence(reply: Reply, code: str, secrets: Sequence[str]) -> str:
