@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from ...models import OrderStatus, OrderType, Product, Side, Validity
+from ...models import Order, OrderStatus, OrderType, Product, Side, Validity
 from .listings import Listing
 
 __all__ = ["MARGIN_PERCENT", "Account", "Execution", "PositionBook", "Refusal", "RefusalReason", "SimOrder", "Stage"]
@@ -176,6 +176,11 @@ class PositionBook:
         opening = quantity - closing
         self.quantity += side.sign * opening
         self.cost_paise += side.sign * opening * price_paise
+
+    def closing_order(self) -> Order:
+        """The market order that would close it. Raises ValueError when it is closed."""
+        side = Side.SELL if self.quantity > 0 else Side.BUY
+        return Order(symbol=self.listing.symbol, quantity=abs(self.quantity), side=side, product=self.product)
 
     @property
     def margin_paise(self) -> int:

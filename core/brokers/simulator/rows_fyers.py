@@ -8,18 +8,22 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ...models import OrderType, Product
-from .accounts import Execution, PositionBook, SimOrder, Stage
+from .accounts import Account, Execution, PositionBook, SimOrder, Stage
 from .walk import Walk
-from .wire import Call, ist, rupees_float
+from .wire import Call, ist, mean_rupees, rupees_float
 
 __all__ = [
     "PRODUCT_NAME",
+    "PROFILE",
     "TYPE_NUMBER",
     "depth_row",
+    "fund_rows",
     "fyers_id",
     "holding_row",
+    "holdings_overall",
     "order_row",
     "position_row",
+    "positions_overall",
     "quote_row",
     "stored_tag",
     "trade_row",
@@ -36,6 +40,21 @@ _STATUS: Final = {
     Stage.TRIGGER_PENDING: 6,
 }
 CLIENT_ID: Final = "XS00001"
+PROFILE: Final[dict[str, Any]] = {
+    "fy_id": CLIENT_ID,
+    "name": "SIMULATED USER",
+    "display_name": None,
+    "image": None,
+    "email_id": "*****@example.com",
+    "PAN": "*****0000X",
+    "pin_change_date": "01-01-2026 00:00:00",
+    "pwd_change_date": None,
+    "mobile_number": "*******000",
+    "totp": True,
+    "pwd_to_expire": 42,
+    "ddpi_enabled": False,
+    "mtf_enabled": False,
+}
 
 
 def stored_tag(tag: str) -> str:
@@ -61,7 +80,7 @@ def order_row(order: SimOrder, number: int, walk: Walk, call: Call) -> dict[str,
         "dqQtyRem": 0,
         "limitPrice": rupees_float(order.price_paise),
         "stopPrice": rupees_float(order.trigger_paise),
-        "tradedPrice": _mean(order.value_paise, order.filled),
+        "tradedPrice": mean_rupees(order.value_paise, order.filled),
         "type": TYPE_NUMBER[order.order_type],
         "fyToken": listing.fy_token,
         "exchange": 10,
@@ -116,7 +135,7 @@ def trade_row(order: SimOrder, part: Execution, number: int, call: Call) -> dict
 def position_row(book: PositionBook, number: int, walk: Walk) -> dict[str, Any]:
     """A net position of the day."""
     unrealised = book.quantity * walk.price_paise - book.cost_paise
-    average = _mean(abs(book.cost_paise), abs(book.quantity))
+    average = mean_rupees(abs(book.cost_paise), abs(book.quantity))
     product = PRODUCT_NAME[book.product]
     return {
         "id": f"{book.listing.symbol}-{product}",
@@ -132,10 +151,10 @@ def position_row(book: PositionBook, number: int, walk: Walk) -> dict[str, Any]:
         "pl": rupees_float(book.realised_paise + unrealised),
         "ltp": rupees_float(walk.price_paise),
         "buyQty": book.buy_quantity,
-        "buyAvg": _mean(book.buy_paise, book.buy_quantity),
+        "buyAvg": mean_rupees(book.buy_paise, book.buy_quantity),
         "buyVal": rupees_float(book.buy_paise),
         "sellQty": book.sell_quantity,
-        "sellAvg": _mean(book.sell_paise, book.sell_quantity),
+        "sellAvg": mean_rupees(book.sell_paise, book.sell_quantity),
         "sellVal": rupees_float(book.sell_paise),
         "slNo": number,
         "fyToken": book.listing.fy_token,
@@ -172,6 +191,52 @@ def holding_row(number: int, walk: Walk, quantity: int, average_paise: int) -> d
         "remainingPledgeQuantity": 0,
         "collateralQuantity": 0,
     }
+
+
+def holdings_overall(rows: list[dict[str, Any]], account: Account) -> dict[str, Any]:
+    """What all holdings cost and are worth."""
+    invested = sum(quantity * average for quantity, average in account.holdings.values())
+    worth = sum(row["marketVal"] for row in rows)
+    total_pl = worth - rupees_float(invested)
+    return {
+        "count_total": len(rows),
+        "total_investment": rupees_float(invested),
+        "total_current_value": round(worth, 2),
+        "total_pl": round(total_pl, 2),
+        "pnl_perc": round(100 * total_pl / rupees_float(invested), 4) if invested else 0.0,
+    }
+
+
+def positions_overall(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all positions gained."""
+    return {
+        "count_total": len(rows),
+        "count_open": sum(1 for row in rows if row["netQty"]),
+        "pl_total": round(sum(row["pl"] for row in rows), 2),
+        "pl_realized": round(sum(row["realized_profit"] for row in rows), 2),
+        "pl_unrealized": round(sum(row["unrealized_profit"] for row in rows), 2),
+    }
+
+
+def fund_rows(account: Account) -> list[dict[str, Any]]:
+    """The ten amounts; 10 is what is free for new orders."""
+    free, used = rupees_float(account.available_paise), rupees_float(account.used_paise)
+    amounts = (
+        (1, "Total Balance", free + used),
+        (2, "Utilized Amount", used),
+        (3, "Clear Balance", free + used),
+        (4, "Realized Profit and Loss", rupees_float(sum(book.realised_paise for book in account.positions.values()))),
+        (5, "Collaterals", 0.0),
+        (6, "Fund Transfer", 0.0),
+        (7, "Receivables", 0.0),
+        (8, "Adhoc Limit", 0.0),
+        (9, "Limit at start of the day", rupees_float(account.opening_paise)),
+        (10, "Available Balance", free),
+    )
+    return [
+        {"id": number, "title": title, "equityAmount": amount, "commodityAmount": 0.0}
+        for number, title, amount in amounts
+    ]
 
 
 def quote_row(walk: Walk, call: Call) -> dict[str, Any]:
@@ -252,10 +317,6 @@ def fyers_id(order: SimOrder) -> str:
 
 def _segment(segment: str) -> int:
     return 11 if segment == "NSE_FO" else 10
-
-
-def _mean(value_paise: int, quantity: int) -> float:
-    return round(value_paise / 100 / quantity, 4) if quantity else 0.0
 
 
 def _stamp(epoch_ns: int, call: Call) -> str:

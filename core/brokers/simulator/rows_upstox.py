@@ -8,7 +8,7 @@ from ...clock import MILLISECOND
 from ...models import Product
 from .accounts import Account, PositionBook, SimOrder, Stage
 from .walk import Walk
-from .wire import Call, ist, rupees_float
+from .wire import Call, ist, mean_rupees, rupees_float
 
 __all__ = [
     "PRODUCT_LETTER",
@@ -24,10 +24,6 @@ __all__ = [
 ]
 
 PRODUCT_LETTER: Final = {Product.INTRADAY: "I", Product.DELIVERY: "D", Product.MARGIN: "D"}
-
-
-def _mean(value_paise: int, quantity: int) -> float:
-    return round(value_paise / 100 / quantity, 4) if quantity else 0.0
 
 
 def _stamp(epoch_ns: int, call: Call) -> str:
@@ -59,7 +55,7 @@ def _base_row(order: SimOrder, call: Call) -> dict[str, Any]:
         "trigger_price": rupees_float(order.trigger_paise),
         "disclosed_quantity": 0,
         "transaction_type": order.side.value,
-        "average_price": _mean(order.value_paise, order.filled),
+        "average_price": mean_rupees(order.value_paise, order.filled),
         "filled_quantity": order.filled,
         "status_message": order.message or None,
         "exchange_order_id": order.exchange_order_id if at_exchange else None,
@@ -227,8 +223,8 @@ def holding_row(walk: Walk, quantity: int, average: int) -> dict[str, Any]:
 def position_row(book: PositionBook, walk: Walk) -> dict[str, Any]:
     """A position of the day."""
     unrealised = book.quantity * walk.price_paise - book.cost_paise
-    buy_price = _mean(book.buy_paise, book.buy_quantity)
-    sell_price = _mean(book.sell_paise, book.sell_quantity)
+    buy_price = mean_rupees(book.buy_paise, book.buy_quantity)
+    sell_price = mean_rupees(book.sell_paise, book.sell_quantity)
     return {
         "exchange": "NSE",
         "multiplier": 1.0,
@@ -236,7 +232,7 @@ def position_row(book: PositionBook, walk: Walk) -> dict[str, Any]:
         "pnl": rupees_float(book.realised_paise + unrealised),
         "product": PRODUCT_LETTER[book.product],
         "instrument_token": book.listing.upstox_key,
-        "average_price": _mean(abs(book.cost_paise), abs(book.quantity)),
+        "average_price": mean_rupees(abs(book.cost_paise), abs(book.quantity)),
         "buy_value": rupees_float(book.buy_paise),
         "overnight_quantity": 0,
         "day_buy_value": rupees_float(book.buy_paise),

@@ -16,11 +16,10 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from ...clock import MILLISECOND, SECOND
-from ...models import Order, Product, Side
-from .accounts import Account, SimOrder, Stage
+from ...models import Product
+from .accounts import SimOrder, Stage
 from .exchange import Exchange
 from .input_fyers import (
     ORDER_TYPES,
@@ -39,18 +38,21 @@ from .logins import Logins
 from .referee import Breach, DayBlock, Referee
 from .rows_fyers import (
     PRODUCT_NAME,
+    PROFILE,
     TYPE_NUMBER,
     depth_row,
+    fund_rows,
     fyers_id,
     holding_row,
+    holdings_overall,
     order_row,
     position_row,
+    positions_overall,
     quote_row,
     stored_tag,
     trade_row,
 )
-from .walk import Walk
-from .wire import Answer, Call, Route, answer_json, rupees_float
+from .wire import Answer, Call, Route, Wire, answer_json, rupees_float, sent_back
 
 __all__ = ["FyersWire"]
 
@@ -60,7 +62,7 @@ _RESOLUTIONS: Final = {str(minutes): minutes * 60 for minutes in (1, 2, 3, 5, 10
 }
 
 
-class FyersWire:
+class FyersWire(Wire):
     """One Fyers user, served from an account at the exchange."""
 
     name = "fyers"
@@ -74,23 +76,16 @@ class FyersWire:
         *,
         retry_after: bool = True,
     ) -> None:
-        self.exchange = exchange
-        self.referee = referee
-        self.logins = logins
+        super().__init__(exchange, referee, logins, serial_digits=8)
         self.day_block = day_block
-        self.account: Account = exchange.open_account(self.name)
         self._retry_after = retry_after
         self._refresh_token = "demo-refresh-token"  # noqa: S105 - a simulated one
-        self._routes = self._build_routes()
+        self.routes = self._build_routes()
 
     # -- what every wire answers ---------------------------------------------------------------------------------
 
-    @property
-    def operations(self) -> frozenset[str]:
-        return frozenset(route.operation for route in self._routes.values())
-
     def route(self, method: str, path: str) -> Route | None:
-        found = self._routes.get((method, path))
+        found = self.routes.get((method, path))
         if found is None and path.startswith(("/api/v3/", "/data/")):
             return Route("unknown", None, lambda _call: error(Bad(-99, "Not found", 404)))
         return found
@@ -142,15 +137,9 @@ class FyersWire:
     # -- log-in --------------------------------------------------------------------------------------------------
 
     def _dialog(self, call: Call) -> Answer:
-        """The consent page; nobody has to click here."""
-        query = call.query
-        if query.get("client_id") != self.logins.client_id:
+        if call.query.get("client_id") != self.logins.client_id:
             raise Bad(-352, "Please provide a valid app id")
-        back = {"s": "ok", "code": "200", "message": "", "auth_code": self.logins.new_code()}
-        if "state" in query:
-            back["state"] = query["state"]
-        target = query.get("redirect_uri", "http://127.0.0.1/")
-        return Answer(302, b"", headers={"Location": f"{target}{'&' if '?' in target else '?'}{urlencode(back)}"})
+        return sent_back(call, {"s": "ok", "code": "200", "message": "", "auth_code": self.logins.new_code()})
 
     def _validate_code(self, call: Call) -> Answer:
         body = read_object(call.body)
@@ -180,59 +169,23 @@ class FyersWire:
     # -- reads ---------------------------------------------------------------------------------------------------
 
     def _profile(self, _call: Call) -> Answer:
-        return _ok({"data": _PROFILE})
+        return _ok({"data": PROFILE})
 
     def _funds(self, _call: Call) -> Answer:
         self.exchange.advance()
-        free, used = rupees_float(self.account.available_paise), rupees_float(self.account.used_paise)
-        realised = rupees_float(sum(book.realised_paise for book in self.account.positions.values()))
-        opening = rupees_float(self.account.opening_paise)
-        amounts = (
-            (1, "Total Balance", free + used),
-            (2, "Utilized Amount", used),
-            (3, "Clear Balance", free + used),
-            (4, "Realized Profit and Loss", realised),
-            (5, "Collaterals", 0.0),
-            (6, "Fund Transfer", 0.0),
-            (7, "Receivables", 0.0),
-            (8, "Adhoc Limit", 0.0),
-            (9, "Limit at start of the day", opening),
-            (10, "Available Balance", free),
-        )
-        rows = [
-            {"id": number, "title": title, "equityAmount": amount, "commodityAmount": 0.0}
-            for number, title, amount in amounts
-        ]
-        return _ok({"fund_limit": rows})
+        return _ok({"fund_limit": fund_rows(self.account)})
 
     def _holdings(self, _call: Call) -> Answer:
         self.exchange.advance()
         held = self.account.holdings.items()
-        rows = [holding_row(n, self._walk(symbol), *holding) for n, (symbol, holding) in enumerate(held, 1)]
-        invested = sum(quantity * average for quantity, average in self.account.holdings.values())
-        worth = sum(row["marketVal"] for row in rows)
-        total_pl = worth - rupees_float(invested)
-        overall = {
-            "count_total": len(rows),
-            "total_investment": rupees_float(invested),
-            "total_current_value": round(worth, 2),
-            "total_pl": round(total_pl, 2),
-            "pnl_perc": round(100 * total_pl / rupees_float(invested), 4) if invested else 0.0,
-        }
-        return _ok({"holdings": rows, "overall": overall})
+        rows = [holding_row(n, self.market(symbol), *holding) for n, (symbol, holding) in enumerate(held, 1)]
+        return _ok({"holdings": rows, "overall": holdings_overall(rows, self.account)})
 
     def _positions(self, _call: Call) -> Answer:
         self.exchange.advance()
         books = self.account.positions.values()
-        rows = [position_row(book, n, self._walk(book.listing.symbol)) for n, book in enumerate(books, 1)]
-        overall = {
-            "count_total": len(rows),
-            "count_open": sum(1 for row in rows if row["netQty"]),
-            "pl_total": round(sum(row["pl"] for row in rows), 2),
-            "pl_realized": round(sum(row["realized_profit"] for row in rows), 2),
-            "pl_unrealized": round(sum(row["unrealized_profit"] for row in rows), 2),
-        }
-        return _ok({"netPositions": rows, "overall": overall})
+        rows = [position_row(book, n, self.market(book.listing.symbol)) for n, book in enumerate(books, 1)]
+        return _ok({"netPositions": rows, "overall": positions_overall(rows)})
 
     def _orders(self, call: Call) -> Answer:
         order_id, tag = call.query.get("id"), call.query.get("order_tag")
@@ -243,7 +196,7 @@ class FyersWire:
             orders = self.account.by_tag.get(tag[2:], []) if tag.startswith("1:") else []
         else:
             orders = self.exchange.orders(self.account)
-        rows = [order_row(order, n, self._walk(order.listing.symbol), call) for n, order in enumerate(orders, 1)]
+        rows = [order_row(order, n, self.market(order.listing.symbol), call) for n, order in enumerate(orders, 1)]
         return _ok({"orderBook": rows})
 
     def _trades(self, call: Call) -> Answer:
@@ -386,12 +339,7 @@ class FyersWire:
         if not books:
             raise Bad(-352, "Looks like you have no open positions")
         for name in books if wanted is None else wanted:
-            book = books[name]
-            side = Side.SELL if book.quantity > 0 else Side.BUY
-            self.exchange.place(
-                self.account,
-                Order(symbol=book.listing.symbol, quantity=abs(book.quantity), side=side, product=book.product),
-            )
+            self.exchange.place(self.account, books[name].closing_order())
         return _ok({}, "The position is closed.")
 
     def _margin(self, call: Call) -> Answer:
@@ -419,11 +367,6 @@ class FyersWire:
         )
 
     # -- helpers -------------------------------------------------------------------------------------------------
-
-    def _walk(self, symbol: str) -> Walk:
-        walk = self.exchange.walk(symbol)
-        assert walk is not None  # noqa: S101 - callers have the listing in hand
-        return walk
 
     def _order(self, order_id: object) -> SimOrder:
         if not isinstance(order_id, str) or not order_id:
@@ -477,23 +420,6 @@ class FyersWire:
         ):
             routes[verb, path] = Route(operation, category, self._checked(do))
         return routes
-
-
-_PROFILE: Final[dict[str, Any]] = {
-    "fy_id": "XS00001",
-    "name": "SIMULATED USER",
-    "display_name": None,
-    "image": None,
-    "email_id": "*****@example.com",
-    "PAN": "*****0000X",
-    "pin_change_date": "01-01-2026 00:00:00",
-    "pwd_change_date": None,
-    "mobile_number": "*******000",
-    "totp": True,
-    "pwd_to_expire": 42,
-    "ddpi_enabled": False,
-    "mtf_enabled": False,
-}
 
 
 def _ok(more: dict[str, Any], message: str = "") -> Answer:

@@ -16,11 +16,11 @@ import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from ...clock import HOUR, MILLISECOND
-from ...models import Order, OrderType, Side
-from .accounts import Account, Refusal, RefusalReason, SimOrder
+from ...models import OrderType
+from .accounts import Refusal, RefusalReason, SimOrder
 from .exchange import Exchange
 from .input_upstox import (
     ORDERS_PER_CALL,
@@ -50,7 +50,7 @@ from .rows_upstox import (
     trade_rows,
 )
 from .walk import Walk
-from .wire import Answer, Call, Route, answer_json, ist, rupees_float
+from .wire import Answer, Call, Route, Wire, answer_json, ist, rupees_float, sent_back
 
 __all__ = ["UpstoxWire"]
 
@@ -60,17 +60,14 @@ _ORDER_ID: Final = re.compile(r"[0-9a-zA-Z-]{1,40}")
 _KEY: Final = re.compile(r"(?:NSE_EQ|BSE_EQ|NSE_INDEX|BSE_INDEX|NSE_FO|BSE_FO|NCD_FO|BCD_FO|MCX_FO|NSE_COM)\|[\w &.-]+")
 
 
-class UpstoxWire:
+class UpstoxWire(Wire):
     """One Upstox user, served from an account at the exchange."""
 
     name = "upstox"
 
     def __init__(self, exchange: Exchange, referee: Referee, logins: Logins, *, algo_name: str = "") -> None:
-        self.exchange = exchange
-        self.referee = referee
-        self.logins = logins
+        super().__init__(exchange, referee, logins, serial_digits=9)
         self._algo_name = algo_name
-        self.account: Account = exchange.open_account(self.name, serial_digits=9)
         self.keys: dict[str, Listing] = {listing.upstox_key: listing for listing in exchange.listings.values()}
         self._killed_ns: dict[str, int] = {}
         self._ips: dict[str, Any] = {
@@ -80,18 +77,14 @@ class UpstoxWire:
             "secondary_ip_updated_at": None,
             "access_tokens_invalidated": False,
         }
-        self._routes = self._build_routes()
+        self.routes = self._build_routes()
 
     # -- what every wire answers ---------------------------------------------------------------------------------
 
-    @property
-    def operations(self) -> frozenset[str]:
-        return frozenset(route.operation for route in self._routes.values())
-
     def route(self, method: str, path: str) -> Route | None:
-        found = self._routes.get((method, path))
+        found = self.routes.get((method, path))
         if found is None and path.startswith("/v2/market/status/") and method == "GET":
-            found = self._routes[("GET", "/v2/market/status/")]
+            found = self.routes[("GET", "/v2/market/status/")]
         if found is None and path.startswith(("/v2/", "/v3/")):
             return Route("unknown", None, lambda _call: error("UDAPI100060", status=404))
         return found
@@ -129,15 +122,9 @@ class UpstoxWire:
     # -- log-in --------------------------------------------------------------------------------------------------
 
     def _dialog(self, call: Call) -> Answer:
-        """The consent page; nobody has to click here."""
-        query = call.query
-        if query.get("client_id") != self.logins.client_id:
+        if call.query.get("client_id") != self.logins.client_id:
             return error("UDAPI100068", message="Check your client_id and redirect_uri; one or both are incorrect.")
-        back = {"code": self.logins.new_code()}
-        if "state" in query:
-            back["state"] = query["state"]
-        target = query.get("redirect_uri", "http://127.0.0.1/")
-        return Answer(302, b"", headers={"Location": f"{target}{'&' if '?' in target else '?'}{urlencode(back)}"})
+        return sent_back(call, {"code": self.logins.new_code()})
 
     def _token(self, call: Call) -> Answer:
         form = dict(parse_qsl(call.body.decode(errors="replace")))
@@ -181,11 +168,11 @@ class UpstoxWire:
 
     def _holdings(self, _call: Call) -> Answer:
         self.exchange.advance()
-        return _ok([holding_row(self._walk(symbol), *held) for symbol, held in self.account.holdings.items()])
+        return _ok([holding_row(self.market(symbol), *held) for symbol, held in self.account.holdings.items()])
 
     def _positions(self, _call: Call) -> Answer:
         self.exchange.advance()
-        return _ok([position_row(book, self._walk(book.listing.symbol)) for book in self.account.positions.values()])
+        return _ok([position_row(book, self.market(book.listing.symbol)) for book in self.account.positions.values()])
 
     def _quote(self, row: Callable[[Walk, Call], dict[str, Any]]) -> Callable[[Call], Answer]:
         """A quote call; v2 takes `symbol` as well as `instrument_key`, because docs and SDK differ."""
@@ -202,7 +189,7 @@ class UpstoxWire:
             data = {}
             for key in keys:
                 listing = self._listing(key)
-                data[listing.upstox_quote_key] = row(self._walk(listing.symbol), call)
+                data[listing.upstox_quote_key] = row(self.market(listing.symbol), call)
             return _ok(data)
 
         return self._checked(do)
@@ -327,9 +314,7 @@ class UpstoxWire:
         for book in list(self.account.positions.values()):
             if not book.quantity or segment not in {None, book.listing.segment}:
                 continue
-            side = Side.SELL if book.quantity > 0 else Side.BUY
-            order = Order(symbol=book.listing.symbol, quantity=abs(book.quantity), side=side, product=book.product)
-            closed.append(self.exchange.place(self.account, order).order_id)
+            closed.append(self.exchange.place(self.account, book.closing_order()).order_id)
         summary = {"total": len(closed), "success": len(closed), "error": 0}
         return answer_json({"status": "success", "data": {"order_ids": closed}, "errors": None, "summary": summary})
 
@@ -388,11 +373,6 @@ class UpstoxWire:
             code = "UDAPI100011" if _KEY.fullmatch(key) else "UDAPI1087"
             raise Bad(code, prop="instrument_token", value=key)
         return listing
-
-    def _walk(self, symbol: str) -> Walk:
-        walk = self.exchange.walk(symbol)
-        assert walk is not None  # noqa: S101 - callers have the listing in hand
-        return walk
 
     def _order(self, order_id: object) -> SimOrder:
         if not order_id or not isinstance(order_id, str):
