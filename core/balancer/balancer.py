@@ -225,7 +225,7 @@ class IntelligentLoadBalancer:
         known = self._of(name)
         sent_ns = now_ns - latency_ns
         orders = operation in _ORDERS
-        if outcome == "abandoned" and latency_ns > known.load.suspect_after_ns:
+        if outcome == "abandoned" and known.load.suspicion(now_ns) >= 1.0:
             outcome = "unknown"  # it owed the answer for longer than its answers ever take
         known.load.ended(latency_ns, now_ns, orders=orders, heard=outcome not in _UNHEARD)
         breaker = known.breakers[orders]

@@ -26,7 +26,7 @@ from ..clock import MINUTE, SECOND
 from ..models import WindowRoom
 from .breaker import CircuitBreaker
 from .candidate import Candidate
-from .load import BrokerLoad
+from .load import SILENT_LEAST_NS, BrokerLoad
 
 __all__ = ["NO_SCARCITY", "Cost", "Prices", "Scarcity", "next_minute", "scarcities", "weigh"]
 
@@ -53,7 +53,7 @@ class Prices:
     window_s_max: float = 600.0
     soft_s: float = 0.02
     reserve: float = 0.6
-    tail_share: float = 0.25
+    tail_share: float = 0.35
     cold_latency_s: float = 0.1
 
 
@@ -106,11 +106,12 @@ def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window woul
         silent_ns = load.silent_ns(now_ns)
         if silent_ns > 2e9 * expected_s:
             expected_s = silent_ns / 1e9  # nothing has come back for longer than it usually takes
-        suspect_ns = load.suspect_after_ns
-        if silent_ns > suspect_ns:
-            # Not late but silent: one more would probably be lost too. The longer, the surer.
-            silent = True
-            failure_s = (1.0 - 0.5 * suspect_ns / silent_ns) * (prices.lost_order_s if orders else prices.lost_read_s)
+        if silent_ns > SILENT_LEAST_NS:
+            suspicion = load.suspicion(now_ns)
+            if suspicion >= 1.0:
+                # Not late but silent: one more would probably be lost too. The longer, the surer.
+                silent = True
+                failure_s = (1.0 - 0.5 / suspicion) * (prices.lost_order_s if orders else prices.lost_read_s)
     if load.failures.level:
         failure_s += load.failures.at(now_ns) * (prices.failure_order_s if orders else prices.failure_read_s)
         failure_s += load.lost.at(now_ns) * (prices.lost_order_s if orders else prices.lost_read_s)

@@ -9,12 +9,14 @@ from collections import deque
 from ..clock import MILLISECOND, SECOND
 from ..models import LatencySnapshot
 
-__all__ = ["STALL_LEAST_NS", "BrokerLoad", "FailureRate", "LatencyMeter", "PeakEwma"]
+__all__ = ["SILENT_LEAST_NS", "STALL_LEAST_NS", "BrokerLoad", "FailureRate", "LatencyMeter", "PeakEwma"]
 
 _TAU_NS = 10 * SECOND
 _RECENT = 256
 _HISTORY_S = 60
 STALL_LEAST_NS = 250 * MILLISECOND
+SILENT_LEAST_NS = 80 * MILLISECOND
+SUSPECT_FROM = 6.4  # minus the logarithm of a chance of 1 in 600
 
 
 class PeakEwma:
@@ -284,19 +286,37 @@ class BrokerLoad:
         Counted from the oldest request that left after every answered one of its class: one answer that is lost among
         others is not silence.
         """
-        since_ns = now_ns
-        for sent_ns, heard_ns in zip(self.sent_ns, self._heard_ns, strict=True):
-            if sent_ns and sent_ns[-1] > heard_ns:
-                first_ns = sent_ns[0] if sent_ns[0] > heard_ns else sent_ns[bisect_right(sent_ns, heard_ns)]
-                since_ns = min(since_ns, first_ns)
-        return now_ns - since_ns
+        return now_ns - min([now_ns, *(sent_ns[0] for sent_ns in self._unheard())])
 
-    @property
-    def suspect_after_ns(self) -> int:
-        """When silence begins to look like a broker that has gone, by its own recent answers."""
+    def _unheard(self) -> list[list[int]]:
+        """Of each class, when those left that left after every answered one; classes without any left out."""
+        return [
+            sent_ns if sent_ns[0] > heard_ns else sent_ns[bisect_right(sent_ns, heard_ns) :]
+            for sent_ns, heard_ns in zip(self.sent_ns, self._heard_ns, strict=True)
+            if sent_ns and sent_ns[-1] > heard_ns
+        ]
+
+    def suspicion(self, now_ns: int) -> float:
+        """How little the silence looks like mere lateness: from 1 on it looks like a broker that has gone.
+
+        What every unanswered one of a class waits beyond the usual adds up: that three are late at once is far less
+        likely than that one is. A single one is suspect at about one and a half times the p99 of the answers.
+        """
         if self.latency.count < 20:
-            return self.stall_after_ns()
-        return max(100 * MILLISECOND, 5 * self.latency.tail_ns // 4)
+            return self.silent_ns(now_ns) / self.stall_after_ns()
+        usual_ns = self.latency.ewma.value_ns
+        spread_ns = max(self.latency.tail_ns - usual_ns, 0.5 * usual_ns)
+        most = 0.0
+        for sent_ns in self._unheard():
+            if now_ns - sent_ns[0] >= SILENT_LEAST_NS:
+                late = 0.0
+                for left_ns in sent_ns:
+                    beyond_ns = now_ns - left_ns - usual_ns
+                    if beyond_ns < 0:
+                        break
+                    late += 0.7 + 3.9 * beyond_ns / spread_ns  # minus the logarithm of the chance to be so late
+                most = max(most, late)
+        return most / SUSPECT_FROM
 
     def oldest_ns(self, now_ns: int) -> int:
         """How long the longest unanswered request has waited; 0 when nothing is under way."""

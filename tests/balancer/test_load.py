@@ -115,14 +115,38 @@ def test_silence_is_counted_from_what_left_after_the_last_that_was_answered() ->
     assert load.silent_ns(500 * MILLISECOND) == 100 * MILLISECOND, "an answered read says nothing of orders"
 
 
-def test_silence_is_suspect_by_the_brokers_own_answers() -> None:
-    quick, slow = BrokerLoad(), BrokerLoad()
-    for _ in range(256):
-        quick.answered("get_orders", 20 * MILLISECOND, 0)
-        slow.answered("get_orders", 800 * MILLISECOND, 0)
-    assert quick.suspect_after_ns == 100 * MILLISECOND
-    assert slow.suspect_after_ns == 1000 * MILLISECOND
-    assert BrokerLoad().suspect_after_ns == 2 * SECOND
+def answering(usual_ms: int, tail_ms: int) -> BrokerLoad:
+    load = BrokerLoad()
+    for number in range(256):
+        load.answered(
+            "get_orders", (tail_ms if number % 50 == 0 else usual_ms) * MILLISECOND, number * 100 * MILLISECOND
+        )
+    return load
+
+
+@pytest.mark.parametrize(
+    ("usual_ms", "tail_ms", "unanswered", "calm_ms", "suspect_ms"),
+    [
+        (40, 100, 1, 110, 150),  # one alone: beyond the tail
+        (40, 100, 3, 70, 90),  # three at once: sooner
+        (400, 1000, 1, 1100, 1500),  # a slow broker has more time
+        (2, 4, 3, 79, 81),  # no quick one is suspected for what our own loop may be late
+    ],
+)
+def test_silence_is_suspect_by_the_brokers_own_answers_and_the_sooner_the_more_are_late(
+    usual_ms: int, tail_ms: int, unanswered: int, calm_ms: int, suspect_ms: int
+) -> None:
+    load, at_ns = answering(usual_ms, tail_ms), 60 * SECOND
+    assert load.suspicion(at_ns) == 0.0
+    for _ in range(unanswered):
+        load.started(at_ns, orders=False)
+    assert load.suspicion(at_ns + calm_ms * MILLISECOND) < 1.0 <= load.suspicion(at_ns + suspect_ms * MILLISECOND)
+
+
+def test_of_a_broker_that_is_hardly_known_nothing_is_suspected_for_seconds() -> None:
+    load = BrokerLoad()
+    load.started(0, orders=True)
+    assert load.suspicion(SECOND) < 1.0 <= load.suspicion(2 * SECOND)
 
 
 @given(
