@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 import anyio
 
 from ..clock import Clock
-from ..errors import EngineHalted, OrderError, StoreError
+from ..errors import EngineHalted, IllegalStep, OrderError, StoreError
 from ..models import BrokerOrder, Event, Incident, OrderIntended, OrderMoved, OrderStatus, check_step
 from ..store import Entry, IncidentSeen, Intent, Journal, JournaledOrder, Step
 from .news import Folded, fold
@@ -85,7 +85,7 @@ class Recorder:
         """Take one step if the order is still where the caller saw it; False when something else came between.
 
         `first` is journaled before the step, in the same write. A cancelled write may land all the same, so whoever
-        begins a step ends it.
+        begins a step ends it. Raises IllegalStep, and journals the incident, for a step that the table does not allow.
         """
         with anyio.CancelScope(shield=True):
             moved = await self.move_shielded(
@@ -205,7 +205,11 @@ class Recorder:
         self, live: LiveOrder, state: Folded, *, message: str, broker_order_id: str, first: Entry | None = None
     ) -> bool:
         before, after = live.status, state.status
-        check_step(before, after)
+        try:
+            check_step(before, after)
+        except IllegalStep as error:
+            await self.incident("illegal_step", live.provider, str(error), live=live)
+            raise
         step = Step(
             order_id=live.id,
             before=before,

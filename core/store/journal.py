@@ -107,7 +107,7 @@ class Journal:
         if not order.client_order_id:
             message = "an order needs a client_order_id before it can be claimed"
             raise OrderError(message)
-        now_ns = self._clock.epoch_ns()
+        now_ns = (entries[0].epoch_ns if entries else 0) or self._clock.epoch_ns()
         return await self._writer.write(lambda ledger: ledger.claim(order, entries, now_ns, simulated=simulated))
 
     # Asking.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from core.clock import VirtualClock
 from core.errors import IllegalStep
 from core.models import ALLOWED_STEPS, FINAL, OPEN, OrderStatus, check_step
+from core.store import IncidentSeen
+from tests.engine.bench import Opener, limit, story
 from tests.engine.draw_states import DOCUMENT, redrawn
 
 S = OrderStatus
@@ -24,6 +27,22 @@ def test_a_step_outside_the_table_raises(before: S, after: S) -> None:
     else:
         with pytest.raises(IllegalStep, match=f"{before.value} cannot become {after.value}"):
             check_step(before, after)
+
+
+@story
+async def test_an_illegal_step_raises_changes_nothing_and_is_journaled_as_an_incident(
+    clock: VirtualClock, opened: Opener
+) -> None:
+    async with opened(watching=False) as bench:
+        await bench.engine.place_order(limit(client_order_id="one"))
+        (live,) = bench.engine._book.open()
+        with pytest.raises(IllegalStep, match="ACCEPTED cannot become NEW"):
+            await bench.engine._recorder.move(live, {S.ACCEPTED}, S.NEW)
+        assert (await bench.engine.order("one")).status is S.ACCEPTED
+        last = (await bench.store.journal.story("one"))[-1].entry
+        assert isinstance(last, IncidentSeen)
+        assert (last.kind, last.order_id) == ("illegal_step", "one")
+        assert [incident.kind for incident in bench.incidents()] == ["illegal_step"]
 
 
 def test_every_state_is_open_or_final_and_every_open_one_can_end() -> None:

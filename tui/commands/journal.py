@@ -31,6 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="The order journal: what was about to be sent, and what came of it. Exit code 0: well; "
         "1: verify found a fault; 2: it could not be done.",
     )
+    journal.set_defaults(run=run)
     actions = journal.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser(
         "verify",
