@@ -26,7 +26,7 @@ from core.errors import BrokerError, OrderNotSent, OrderOutcomeUnknown, OrderRef
 from core.models import APIProvider, Order, OrderAck, OrderType
 from tests.brokers.recorded import Answer, Recorded, config
 
-TIMEOUT_MS = 150
+TIMEOUT_MS = 300  # a busy machine may take half of it for a connection
 ORDER = Order(symbol="NSE:SBIN-EQ", quantity=10, order_type=OrderType.LIMIT, price="652.55")
 PLACED = Answer(payload={"status": "success", "data": {"order_ids": ["1"]}})
 REFUSED = Answer(400, {"status": "error", "errors": [{"error_code": "UDAPI1052", "message": "quantity"}]})

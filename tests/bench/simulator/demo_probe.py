@@ -64,7 +64,7 @@ class Probe(HeadroomApp):
         self.felt: dict[str, list[float]] = {"screen p99 ms": [], "engine p99 ms": [], "order ms": []}
 
     def on_mount(self) -> None:
-        self.set_timer(2.0, self.begin)
+        self.set_timer(1.5, self.begin)
 
     async def begin(self) -> None:
         engine, router = self.live._loop, self.live._router
