@@ -182,7 +182,7 @@ class SendStampedLog:
         if len(self.log) >= self.permits:
             return None
         self.log.append(self.clock.at_ns)
-        return _Anyhow()
+        return Anyhow()
 
     def time_to_available_ns(self) -> int:
         if len(self.log) < self.permits:
@@ -190,7 +190,9 @@ class SendStampedLog:
         return self.log[0] + self.window_ns - self.clock.at_ns
 
 
-class _Anyhow:
+class Anyhow:
+    """A permit of a limiter that does not hear of answers."""
+
     def sent(self) -> None: ...
     def done(self, **_: object) -> None: ...
     def unanswered(self, within_ns: int) -> None: ...

@@ -221,19 +221,40 @@ def test_the_shared_ring_costs_ten_microseconds_at_most(full: bool, tmp_path: Pa
 
 
 def test_an_acquire_that_need_not_wait_costs_two_microseconds(full: bool) -> None:
-    requests = 20_000 if full else 500
+    need_peers()
+    from aiolimiter import AsyncLimiter
+    from asyncio_throttle import Throttler
 
-    async def rounds() -> float:
-        best = float("inf")
-        for _ in range(7 if full else 1):
-            limiter = new_limiter()
-            start_ns = time.process_time_ns()
-            for _ in range(requests):
-                await limiter.acquire()
-            best = min(best, (time.process_time_ns() - start_ns) / requests)
-        return best
+    async def headroom(limiter: EnhancedRateLimiter) -> None:
+        for _ in PER_TURN:
+            await limiter.acquire()
 
-    each_ns = asyncio.run(rounds())
-    print(f"\nasync acquire, free: {each_ns / 1000:.2f} us of CPU")
+    async def peer(second: Any, minute: Any, day: Any) -> None:
+        for _ in PER_TURN:
+            await second.acquire()
+            await minute.acquire()
+            await day.acquire()
+
+    async def rounds() -> dict[str, list[float]]:
+        lengths_s = [window_ns // SECOND for window_ns in WINDOWS]
+        bucket = [AsyncLimiter(PERMITS, length_s) for length_s in lengths_s]
+        throttle = [Throttler(PERMITS, length_s) for length_s in lengths_s]
+        limiter = new_limiter()
+        costs: dict[str, list[float]] = {"headroom": [], "aiolimiter": [], "asyncio-throttle": []}
+        for _ in range(200 if full else 3):
+            for name, turn in (
+                ("headroom", headroom(limiter)),
+                ("aiolimiter", peer(*bucket)),
+                ("asyncio-throttle", peer(*throttle)),
+            ):
+                start_ns = time.process_time_ns()
+                await turn
+                costs[name].append((time.process_time_ns() - start_ns) / len(PER_TURN))
+        return costs
+
+    costs = asyncio.run(rounds())
+    print("\n| async acquire, free, three windows | us of CPU | times ours |\n|---|---|---|")
+    for name, cost in costs.items():
+        print(f"| {name} | {min(cost) / 1000:.2f} | {times_dearer(cost, costs['headroom']):.1f} |")
     if full:
-        assert each_ns <= 2000
+        assert min(costs["headroom"]) <= 2000
