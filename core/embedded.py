@@ -45,6 +45,10 @@ class EmbeddedBrokers(Protocol):
 
     async def books(self) -> Mapping[str, tuple[BrokerOrder, ...]]: ...
 
+    async def archive(self, before_epoch_ns: int) -> Mapping[str, tuple[BrokerOrder, ...]]:
+        """Forget the orders that ended before an epoch time, and return their rows."""
+        ...
+
     async def set_fault(self, broker: str, kind: str, value: float) -> None: ...
 
     async def set_latency(self, broker: str, typical_ms: float) -> None:
@@ -64,6 +68,9 @@ class _InMemory:
 
     async def books(self) -> Mapping[str, tuple[BrokerOrder, ...]]:
         return {name: broker.books() for name, broker in self._brokers.items()}
+
+    async def archive(self, before_epoch_ns: int) -> Mapping[str, tuple[BrokerOrder, ...]]:
+        return {name: broker.archive(before_epoch_ns) for name, broker in self._brokers.items()}
 
     async def set_fault(self, broker: str, kind: str, value: float) -> None:
         if broker not in self._brokers:
@@ -101,8 +108,10 @@ class _OnTheWire:
         return _named(self._wires, await self._there(self._simulator.referee_reports))
 
     async def books(self) -> Mapping[str, tuple[BrokerOrder, ...]]:
-        books = await self._there(self._simulator.books)
-        return {name: books[wire] for name, wire in self._wires.items()}
+        return _of_each(self._wires, await self._there(self._simulator.books))
+
+    async def archive(self, before_epoch_ns: int) -> Mapping[str, tuple[BrokerOrder, ...]]:
+        return _of_each(self._wires, await self._there(lambda: self._simulator.archive(before_epoch_ns)))
 
     async def set_fault(self, broker: str, kind: str, value: float) -> None:
         wire = _wire_of(broker, self._wires)
@@ -159,8 +168,13 @@ class _InAProcess:
     async def books(self) -> Mapping[str, tuple[BrokerOrder, ...]]:
         from .brokers.simulator.apart import BOOKS, Ask
 
-        books = BOOKS.validate_json(await self._child.ask(Ask(what="books")))
-        return {name: books[wire] for name, wire in self._wires.items()}
+        return _of_each(self._wires, BOOKS.validate_json(await self._child.ask(Ask(what="books"))))
+
+    async def archive(self, before_epoch_ns: int) -> Mapping[str, tuple[BrokerOrder, ...]]:
+        from .brokers.simulator.apart import BOOKS, Ask
+
+        gone = await self._child.ask(Ask(what="archive", before_ns=before_epoch_ns))
+        return _of_each(self._wires, BOOKS.validate_json(gone))
 
     async def set_fault(self, broker: str, kind: str, value: float) -> None:
         from .brokers.simulator.apart import Ask
@@ -266,6 +280,11 @@ def _wire_of(broker: str, wires: Mapping[str, str]) -> str:
 def _named(wires: Mapping[str, str], reports: Mapping[str, RefereeReport]) -> tuple[RefereeReport, ...]:
     """The reports by the accounts' own names."""
     return tuple(replace(reports[wire], name=name) for name, wire in wires.items())
+
+
+def _of_each(wires: Mapping[str, str], books: Mapping[str, T]) -> Mapping[str, T]:
+    """What belongs to each account, by the accounts' own names."""
+    return {name: books[wire] for name, wire in wires.items()}
 
 
 def _unknown(name: str, known: Collection[str]) -> ConfigError:

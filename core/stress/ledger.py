@@ -6,9 +6,9 @@ order it holds, and how often. Tags, ids and the store belong to what is being t
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
 from typing import Final
@@ -22,6 +22,7 @@ _NOT_LIVE: Final = frozenset({OrderStatus.DENIED, OrderStatus.REJECTED})
 _UNSETTLED: Final = frozenset({OrderStatus.UNKNOWN, OrderStatus.QUARANTINED, OrderStatus.SUBMITTING, OrderStatus.NEW})
 # Where, between the day's lowest and highest price, each kind of order stands, in hundredths of the last close: one
 # that trades at once beyond the market, a resting one far before it, with room above it for one change of price.
+_EXAMPLES: Final = 10
 _BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED, _WIDTH = 103, 95, 91, 93, 2
 
 
@@ -91,6 +92,7 @@ class Ledger:
         self._places = min(prices.count for prices in self._prices)
         self._prefix = prefix
         self._told = bytearray()
+        self._seen = _Seen()
 
     def __len__(self) -> int:
         return len(self._told)
@@ -175,31 +177,29 @@ class Ledger:
 
     # -- the judgement -------------------------------------------------------------------------------------------
 
+    def saw(self, books: Mapping[str, Iterable[BrokerOrder]]) -> None:
+        """Take note of rows that are final and leave their broker's book; `audit` is not shown them again."""
+        self._note(self._seen, books)
+
     def audit(self, books: Mapping[str, Iterable[BrokerOrder]], trades: Iterable[Trade]) -> Audit:
-        """Hold the brokers' books and the rows of the store against what the callers were told."""
-        live: Counter[int] = Counter()
-        broker_ids: dict[int, tuple[str, str]] = {}
-        strangers: list[str] = []
-        for name, rows in books.items():
-            for row in rows:
-                number = self._number_of(row)
-                if number is None:
-                    strangers.append(f"{name}: {row.side.value} {row.quantity} {row.symbol} is nobody's")
-                elif row.status is not OrderStatus.REJECTED:
-                    live[number] += 1
-                    broker_ids[number] = (name, row.broker_order_id)
+        """Hold the brokers' books, as they stand now, and the rows of the store against what the callers were told."""
+        seen = self._seen.copy()
+        self._note(seen, books)
         stored = {trade.order_id: (trade.provider, trade.broker_order_id) for trade in trades}
         lost: list[str] = []
         ghosts: list[str] = []
+        doubled: list[str] = []
         for number, told in enumerate(self._told):
-            order_id = self.order_id(number)
-            if told == Told.LIVE and live[number] == 0:
+            order_id, times = self.order_id(number), seen.times[number]
+            if told == Told.LIVE and not times:
                 lost.append(f"{order_id}: acknowledged, at no broker")
-            elif told == Told.LIVE and stored.get(order_id) != broker_ids[number]:
-                lost.append(f"{order_id}: at {broker_ids[number][0]}, in the store {stored.get(order_id, 'absent')}")
-            elif told == Told.NOT_LIVE and live[number]:
-                ghosts.append(f"{order_id}: said not to be live, is at {broker_ids[number][0]}")
-        doubled = [f"{self.order_id(number)}: live {count} times" for number, count in live.items() if count > 1]
+            elif told == Told.LIVE and _mark(*stored.get(order_id, ("", ""))) != seen.marks[number]:
+                found = stored.get(order_id, "absent")
+                lost.append(f"{order_id}: at {seen.names[seen.places[number]]}, in the store {found}")
+            elif told == Told.NOT_LIVE and times:
+                ghosts.append(f"{order_id}: said not to be live, is at {seen.names[seen.places[number]]}")
+            if times > 1:
+                doubled.append(f"{order_id}: live {times} times")
         return Audit(
             given_out=len(self._told),
             acknowledged=self._told.count(Told.LIVE),
@@ -207,6 +207,57 @@ class Ledger:
             lost=len(lost),
             duplicates=len(doubled),
             ghosts=len(ghosts),
-            strangers=len(strangers),
-            examples=tuple((lost + doubled + ghosts + strangers)[:10]),
+            strangers=seen.strangers,
+            examples=tuple((lost + doubled + ghosts + seen.strange)[:_EXAMPLES]),
         )
+
+    def _note(self, seen: _Seen, books: Mapping[str, Iterable[BrokerOrder]]) -> None:
+        seen.grow(len(self._told))
+        for name, rows in books.items():
+            place = seen.place_of(name)
+            for row in rows:
+                number = self._number_of(row)
+                if number is None:
+                    seen.strangers += 1
+                    if len(seen.strange) < _EXAMPLES:
+                        seen.strange.append(f"{name}: {row.side.value} {row.quantity} {row.symbol} is nobody's")
+                elif row.status is not OrderStatus.REJECTED:
+                    seen.times[number] = min(255, seen.times[number] + 1)
+                    seen.places[number] = place
+                    seen.marks[number] = _mark(name, row.broker_order_id)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the brokers' books have shown of each order, in ten bytes each: a soak run gives out millions.
+
+    `times` it was live, and where it was seen last: `places` counts in `names`, `marks` tells the broker's id apart.
+    """
+
+    times: bytearray = field(default_factory=bytearray)
+    places: bytearray = field(default_factory=bytearray)
+    marks: array[int] = field(default_factory=lambda: array("q"))
+    names: list[str] = field(default_factory=list)
+    strangers: int = 0
+    strange: list[str] = field(default_factory=list)
+
+    def copy(self) -> _Seen:
+        return _Seen(
+            self.times[:], self.places[:], self.marks[:], self.names.copy(), self.strangers, self.strange.copy()
+        )
+
+    def grow(self, count: int) -> None:
+        more = count - len(self.times)
+        self.times.extend(bytes(more))
+        self.places.extend(bytes(more))
+        self.marks.frombytes(bytes(8 * more))
+
+    def place_of(self, name: str) -> int:
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name)
+
+
+def _mark(name: str, broker_order_id: str) -> int:
+    """64 bits that stand for a broker's own id of an order, good for this process."""
+    return hash((name, broker_order_id))

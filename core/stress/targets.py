@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from ..brokers.mock import MockTradingAPI
-from ..clock import MILLISECOND, SECOND, Clock
+from ..clock import MILLISECOND, MINUTE, SECOND, Clock
 from ..config import Settings
 from ..errors import ConfigError
 from ..feed import MarketDataFeed
@@ -41,6 +41,11 @@ _NO_GUARDS: Final = {"price_band": None, "orders_per_second": None, "on_duplicat
 _ASK_EVERY_NS: Final = SECOND
 
 _FAILURE: Final = "error_before_accept"
+
+# Simulated brokers show an order for that long after its end: every fate is known by then, and a run of days may not
+# keep all that it ever sent in memory.
+_ARCHIVE_AFTER_NS: Final = 3 * MINUTE
+_ARCHIVE_EVERY_NS: Final = 10 * SECOND
 
 Strike = Callable[[FaultSpec, bool], Awaitable[None]]
 
@@ -86,13 +91,14 @@ async def _play_router(stage: Stage, scenario: Scenario, path: Path) -> Result:
         news = router.manager.bus.subscribe(1 << 16)
         syncs_before = router.store.disk_syncs
         async with stage.watched(scenario, actor) as (run, machine):
-            run.watch(news, _RouterWatch(router, syncs_before).observe)
+            run.watch(news, _RouterWatch(router, ledger, syncs_before).observe)
             await _play(run, scenario.faults, _strike_router(router, scenario), stage.clock)
             await _settle(stage, router)
         syncs = router.store.disk_syncs - syncs_before
         referees = await router.referee_reports()
         books = await router.broker_books()
         final = router.snapshot()
+        taken = machine.figures()  # before the audit, which reads every order of the run at once
     # Opened anew: what counts is what a later start would find, not what this process still remembers.
     async with TradeStore(path, clock=stage.clock) as store:
         trades = await store.get_recent_trades(limit=max(1, len(ledger)))
@@ -110,7 +116,7 @@ async def _play_router(stage: Stage, scenario: Scenario, path: Path) -> Result:
         units=run.finished,
         news_dropped=news.dropped,
         disk_syncs=syncs,
-        machine=machine.figures(),
+        machine=taken,
     )
 
 
@@ -224,9 +230,11 @@ def _prefix(stage: Stage, scenario: Scenario) -> str:
 class _RouterWatch:
     """Looks at a router while it is under load."""
 
-    def __init__(self, router: LocalRouter, syncs_before: int) -> None:
+    def __init__(self, router: LocalRouter, ledger: Ledger, syncs_before: int) -> None:
         self._router = router
+        self._ledger = ledger
         self._syncs_before = syncs_before
+        self._archive_at_ns = 0
         self._violations = 0
         self._ask_at_ns = 0
 
@@ -235,6 +243,9 @@ class _RouterWatch:
         if now_ns >= self._ask_at_ns:
             self._ask_at_ns = now_ns + (_ASK_EVERY_NS if router.settings.embedded == "process" else 0)
             self._violations = violations_of(await router.referee_reports())
+        if now_ns >= self._archive_at_ns and router.embedded is not None:
+            self._archive_at_ns = now_ns + _ARCHIVE_EVERY_NS
+            self._ledger.saw(await router.embedded.archive(router.clock.epoch_ns() - _ARCHIVE_AFTER_NS))
         brokers = router.manager.broker_snapshots()
         return Observation(
             queued=sum(broker.queued for broker in brokers),

@@ -423,3 +423,21 @@ def test_a_fault_is_felt_where_it_changed_an_answer_and_struck_wherever_it_was_d
         assert FaultKind.HANG not in broker.felt
 
     clock.run(main)
+
+
+async def test_what_ended_long_ago_leaves_the_book_once_and_what_rests_stays(clock: VirtualClock) -> None:
+    broker = make(clock, 0.0)
+    now = Order(symbol="NSE:SBIN-EQ", quantity=1)
+    rests = Order(symbol="NSE:SBIN-EQ", quantity=1, order_type="LIMIT", price="780")
+    for number, order in enumerate((now, rests, now)):
+        await broker.place_order(order, tag=f"t{number}")
+    await clock.advance_ns(60 * SECOND)
+    await broker.place_order(now, tag="t3")
+    await clock.advance_ns(10 * SECOND)
+    before = broker.books()
+    gone = broker.archive(clock.epoch_ns() - 30 * SECOND)
+    assert [row.tag for row in gone] == ["t0", "t2"]
+    assert set(gone) | set(broker.books()) == set(before)
+    assert [row.tag for row in broker.books()] == ["t1", "t3"]
+    assert await broker.find_orders_by_tag("t0") == ()
+    assert broker.archive(clock.epoch_ns() - 30 * SECOND) == ()

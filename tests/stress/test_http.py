@@ -5,6 +5,7 @@ from __future__ import annotations
 import psutil
 import pytest
 
+from core.clock import SECOND
 from core.errors import ConfigError
 from core.stress.lab import Lab
 from core.stress.library import load_scenario, parse_scenario
@@ -63,6 +64,15 @@ def test_orders_over_http_are_sent_judged_and_audited_as_in_memory() -> None:
     assert {broker.name for broker in run.brokers} == {"alpha", "upstox"}
     assert run.service.p50_ms > 5
     assert children() == before
+
+
+def test_what_ended_leaves_the_books_of_the_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.stress.targets._ARCHIVE_AFTER_NS", 0)
+    monkeypatch.setattr("core.stress.targets._ARCHIVE_EVERY_NS", SECOND // 4)
+    orders_only = MIXED.replace("cancel_order", "place_order").replace("modify_order", "place_order")
+    run = play(parse_scenario(orders_only, "mixed"))
+    assert (run.orders.lost, run.orders.duplicates, run.orders.ghosts, run.orders.strangers) == (0, 0, 0, 0)
+    assert run.orders.acknowledged > 30
 
 
 def test_the_referees_keep_the_scenarios_limits_and_so_does_the_router() -> None:

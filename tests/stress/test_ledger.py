@@ -133,6 +133,24 @@ class TestOneOrderGoneWrong:
         assert (audit.strangers, audit.lost) == (1, 0)
 
 
+def test_rows_that_left_their_book_count_as_much_as_those_in_it() -> None:
+    ledger = Ledger(SYMBOLS, "run")
+    orders = [ledger.next_order(resting=False) for _ in range(4)]
+    for order in orders:
+        ledger.told(order.client_order_id, outcome_of(order))
+    ledger.saw({"alpha": [row_of(orders[0]), row_of(orders[1])], "beta": []})
+    later = ledger.next_order(resting=False)
+    ledger.told_not_live(later.client_order_id)
+    books = {"alpha": [row_of(orders[1])], "beta": [row_of(orders[2], "b9"), row_of(later)]}
+    trades = [trade_of(orders[0]), trade_of(orders[1]), trade_of(orders[2], "beta", "b9")]
+    for _ in range(2):  # an audit changes nothing
+        audit = ledger.audit(books, trades)
+        assert (audit.lost, audit.duplicates, audit.ghosts, audit.strangers) == (1, 1, 1, 0)
+    assert audit.examples == (
+        "run-3: acknowledged, at no broker", "run-1: live 2 times", "run-4: said not to be live, is at beta"
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("symbol", "may"), [("NSE:SBIN-EQ", True), ("NSE:NIFTY50-INDEX", False), ("NSE:SBIN26DECFUT", False), ("X", False)]
 )

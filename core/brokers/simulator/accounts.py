@@ -223,6 +223,19 @@ class Account:
         if order.tag:
             self.by_tag.setdefault(order.tag, []).append(order)
 
+    def forget(self, before_ns: int) -> list[SimOrder]:
+        """Take the orders that ended before an epoch time out of the book and return them, oldest first."""
+        gone = []
+        for order in self.orders.values():
+            if order.epoch_ns >= before_ns:
+                break  # they stand in the order in which they came
+            if not order.is_open and order.updated_ns < before_ns:
+                gone.append(order)
+        for order in gone:
+            del self.orders[order.order_id]
+            self.by_tag.pop(order.tag, None)
+        return gone
+
     def need_for(self, order: SimOrder, market_paise: int) -> int:
         """What a new order would bind; closing a position binds nothing."""
         return self._each(order, order.price_paise or market_paise) * self._opening(order, order.quantity)

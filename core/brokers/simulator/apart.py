@@ -37,14 +37,18 @@ class Setup(BaseModel):
 
 
 class Ask(BaseModel):
-    """`fault` and `latency` change one broker, the others read. `value`: as `Simulator` takes it, or milliseconds."""
+    """`fault` and `latency` change one broker; `archive` takes ended orders out of the books; the others read.
+
+    `value`: as `Simulator` takes it, or milliseconds. `before_ns`: an epoch time.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    what: Literal["referees", "books", "fault", "latency"]
+    what: Literal["referees", "books", "archive", "fault", "latency"]
     broker: str = ""
     kind: str = ""
     value: float = 0.0
+    before_ns: int = 0
 
 
 def _answer(simulator: Simulator, ask: Ask) -> bytes:
@@ -53,6 +57,8 @@ def _answer(simulator: Simulator, ask: Ask) -> bytes:
             return REFEREES.dump_json(simulator.referee_reports())
         case "books":
             return BOOKS.dump_json(simulator.books())
+        case "archive":
+            return BOOKS.dump_json(simulator.archive(ask.before_ns))
         case "fault":
             simulator.set_fault(ask.kind, ask.value, broker=ask.broker)
         case "latency":

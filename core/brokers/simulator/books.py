@@ -22,6 +22,13 @@ class Book:
     def rows(self, orders: Iterable[SimOrder]) -> tuple[BrokerOrder, ...]:
         return tuple(map(self.row, orders))
 
+    def last_rows(self, orders: Iterable[SimOrder]) -> tuple[BrokerOrder, ...]:
+        """The rows of orders that are leaving the book."""
+        rows = self.rows(orders)
+        for row in rows:
+            self._finished.pop(row.broker_order_id, None)
+        return rows
+
     def row(self, order: SimOrder) -> BrokerOrder:
         row = self._finished.get(order.order_id)
         if row is None:

@@ -107,6 +107,12 @@ class Referee:
         if tag:
             self._tags[tag] = self._tags.get(tag, 0) + 1
 
+    def forget_tags(self, tags: Iterable[str]) -> None:
+        """Those of orders that have left the book; what was seen twice stays."""
+        for tag in tags:
+            if self._tags.get(tag) == 1:
+                del self._tags[tag]
+
     def report(self) -> RefereeReport:
         """What was seen so far."""
         windows = [

@@ -161,6 +161,15 @@ class Simulator:
         """Every order that each broker ever took, oldest first."""
         return {wire.name: self._books[wire.name].rows(self.exchange.orders(wire.account)) for wire in self.wires}
 
+    def archive(self, before_epoch_ns: int) -> dict[str, tuple[BrokerOrder, ...]]:
+        """Forget the orders that ended before an epoch time, and return their rows."""
+        gone = {
+            wire.name: self._books[wire.name].last_rows(wire.account.forget(before_epoch_ns)) for wire in self.wires
+        }
+        for wire in self.wires:
+            wire.referee.forget_tags(row.tag for row in gone[wire.name])
+        return gone
+
     def set_fault(
         self, kind: FaultKind | str, rate_or_count: float, *, broker: str = "", operations: Iterable[str] = ()
     ) -> None:
