@@ -200,27 +200,31 @@ class _Rows:
         return {"now": now, "odd": [[n, at - now] for n, at in enumerate(stamps) if at != now], "rows": runs}
 
     def _runs(self, value: Any, old: Any) -> list[Any]:
-        record, key, same = self._record, self._key, self._same
+        record, key, alike = self._record, self._key, self._alike
         place_of = _first_places(old, key)
-        was = old if same is None else [same(row) for row in old]
         runs: list[Any] = []
-        expected = 0
+        expected, end = 0, len(old)
+        run: dict[str, int] | None = None
         for row in value:
-            now = row if same is None else same(row)
             place = expected
-            if not (place < len(was) and (was[place] is now or was[place] == now)):
+            if place >= end or not alike(old[place], row):
                 place = place_of.get(key(row), -1)
-                if place < 0 or not (was[place] is now or was[place] == now):
+                if place < 0 or not alike(old[place], row):
                     runs.append(self._packed(record.pack(row, old[place] if place >= 0 else None)))
-                    expected = place + 1 if place >= 0 else expected
+                    run, expected = None, place + 1 if place >= 0 else expected
                     continue
-            last = runs[-1] if runs else None
-            if isinstance(last, dict) and last["from"] + last["rows"] == place:
-                last["rows"] += 1
-            else:
-                runs.append({"from": place, "rows": 1})
+            if run is None or expected != place:
+                run = {"from": place, "rows": 0}
+                runs.append(run)
+            run["rows"] += 1
             expected = place + 1
         return runs
+
+    def _alike(self, one: Any, other: Any) -> bool:
+        """Whether two rows differ in nothing but their age."""
+        if one is other:
+            return True
+        return bool(one == other if self._same is None else self._same(one) == self._same(other))
 
     def _packed(self, row: list[Any]) -> list[Any]:
         if self._stamp is not None:
