@@ -15,7 +15,7 @@ from .frames import Fields, Frame, FrameDecoder, FrameEncoder, field_names
 __all__ = ["RING_NS", "Ring", "Track"]
 
 RING_NS: Final = 10 * MINUTE
-RING_BYTES_MAX: Final = 24 * 1024 * 1024
+RING_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class Track:
@@ -119,7 +119,7 @@ class Track:
 
 
 class Ring(Track):
-    """The last ten minutes of a live run, always on, in at most 24 MiB (2 brokers at 10 Hz take about 3)."""
+    """The last ten minutes of a live run, always on, in at most 16 MiB; two brokers at 10 Hz take two."""
 
     def __init__(self, *, span_ns: int = RING_NS, bytes_max: int = RING_BYTES_MAX) -> None:
         super().__init__(field_names())
