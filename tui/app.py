@@ -54,6 +54,7 @@ __all__ = ["HeadroomApp"]
 A = TypeVar("A")
 
 _UNFOCUSED_HZ: Final = 1.0
+_SETTLED_S: Final = 0.08
 _log = logging.getLogger(__name__)
 
 
@@ -175,7 +176,8 @@ class HeadroomApp(TimeTravel):
         self.tick()
         self._beat(self._hz)
         if self._after_first_paint is not None:
-            self.call_after_refresh(self._after_first_paint)
+            # A panel that learns its height asks for another layout: the picture is whole a few passes later.
+            self.set_timer(_SETTLED_S, self._after_first_paint)
         if not self.is_headless:
             self._watch_the_terminal()
 
