@@ -199,6 +199,9 @@ class Sender:
             self._bus.publish(account.limiter.incidents[-1])
             if isinstance(error, BlockedForDay):
                 account.blocked_until_ns = self._clock.now_ns() + account.limiter.limited_for_ns
+        elif isinstance(error, OrderRefused) and error.elsewhere:
+            # Another broker may take it, and then nobody would learn that this one takes no orders from this address.
+            self.incident("refused", account.name, str(error), error.evidence)
 
     def incident(self, kind: str, provider: str, message: str, evidence: str = "") -> None:
         """Tell the operator of something that should not have happened."""

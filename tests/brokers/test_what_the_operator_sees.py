@@ -67,9 +67,9 @@ SEEN: dict[FaultKind, Sight | dict[str, Sight]] = {
     FaultKind.FIREWALL_429: Sight(NOT_PLACED, "too many requests, refused by the firewall in front of it", "limited"),
     FaultKind.MAINTENANCE: {
         "fyers": Sight(IN_DOUBT, "its server failed (503): -99 'The service is under maintenance"),
-        "upstox": Sight(NOT_PLACED, "its order service is closed from 00:00 to 05:30 in India"),
+        "upstox": Sight(NOT_PLACED, *2 * ("its order service is closed from 00:00 to 05:30 in India",)),
     },
-    FaultKind.WRONG_IP: Sight(NOT_PLACED, "orders are not taken from this IP address; register it"),
+    FaultKind.WRONG_IP: Sight(NOT_PLACED, *2 * ("orders are not taken from this IP address; register it",)),
     FaultKind.CLOCK_SKEW: Sight(PLACED, "", "its clock and ours differ by +90"),
 }
 
