@@ -24,6 +24,7 @@ from core.store.writer import Writer
 
 T = TypeVar("T")
 PATH = Path("simulated.db")
+_MADE_BY = {"Claimed": "NEW", "Intent": "SUBMITTING"}
 
 
 class Fate(Protocol):
@@ -46,6 +47,8 @@ class Disk:
         self._fsync = fsync
         self._commits = 0
         self._written = self.connection.serialize()
+        self._steps: dict[str, set[str]] = {}
+        self._read_upto = 0
 
     def transact(self, work: Callable[[Ledger], T]) -> T:
         self.connection.execute("BEGIN IMMEDIATE")
@@ -65,26 +68,18 @@ class Disk:
     def crash(self) -> None:
         if not self._fsync:
             self.connection.deserialize(self._written)
+            self._steps, self._read_upto = {}, 0
 
-    def steps(self, order_id: str) -> set[str]:
-        """Every status that the journal has made of an order."""
+    def steps(self) -> dict[str, set[str]]:
+        """Every status that the journal has made of each order; read on from where it was read last."""
         rows = self.connection.execute(
-            "SELECT coalesce(json_extract(body, '$.after'), kind) FROM journal WHERE order_id = ?", (order_id,)
+            "SELECT serial, order_id, coalesce(json_extract(body, '$.after'), kind) FROM journal "
+            "WHERE serial > ? AND order_id IS NOT NULL ORDER BY serial",
+            (self._read_upto,),
         )
-        named = {"Claimed": "NEW", "Intent": "SUBMITTING"}
-        return {named.get(row[0], row[0]) for row in rows}
-
-    def all_steps(self) -> dict[str, set[str]]:
-        """The same of every order at once."""
-        found: dict[str, set[str]] = {}
-        named = {"Claimed": "NEW", "Intent": "SUBMITTING"}
-        rows = self.connection.execute(
-            "SELECT DISTINCT order_id, coalesce(json_extract(body, '$.after'), kind) FROM journal "
-            "WHERE order_id IS NOT NULL"
-        )
-        for order_id, step in rows:
-            found.setdefault(order_id, set()).add(named.get(step, step))
-        return found
+        for self._read_upto, order_id, step in rows:
+            self._steps.setdefault(order_id, set()).add(_MADE_BY.get(step, step))
+        return self._steps
 
     def order_ids(self) -> set[str]:
         return {row[0] for row in self.connection.execute("SELECT order_id FROM trades")}

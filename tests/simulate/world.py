@@ -253,20 +253,20 @@ class World:
         self._tags.setdefault(order.client_order_id, []).append(tag)
         if life.halted_at == self.lifts or self.disk.halted():
             self.violate(f"{order.client_order_id} left while trading was halted")
-        if "SUBMITTING" not in self.disk.steps(order.client_order_id):
+        if "SUBMITTING" not in self.disk.steps().get(order.client_order_id, ()):
             self.violate(f"{order.client_order_id} left before its intent was durable")
 
     def told(self, outcome: OrderOutcome) -> None:
         self.note(f"told {outcome.order_id} {outcome.status} {outcome.filled_quantity}")
         self.report.statuses[outcome.status.value] += 1
         self._told.append(outcome)
-        self._check_durable(outcome, self.disk.steps(outcome.order_id), "at once")
+        self._check_durable(outcome, self.disk.steps().get(outcome.order_id, frozenset()), "at once")
         self._check_double(outcome.order_id, f"when it was told {outcome.status.value}")
 
     # -- what must hold ---------------------------------------------------------------------------------------------
 
     def _check_told(self, when: str) -> None:
-        steps = self.disk.all_steps()
+        steps = self.disk.steps()
         for outcome in self._told:
             self._check_durable(outcome, steps.get(outcome.order_id, frozenset()), when)
 
