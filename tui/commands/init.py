@@ -16,6 +16,7 @@ TEMPLATE = """\
 
 # store = "~/headroom.db"        # journal and trade store; default: in your state directory
 # theme = "headroom-dark"
+# layout = "balanced"            # or "limits", "activity"; l changes it on the screen
 
 [brokers.fyers]                  # the name that the account is routed by
 provider = "fyers"
@@ -38,6 +39,9 @@ client_id = ""                   # the API key
 # [instruments]                  # the brokers' own symbol files; without them only a few symbols are known
 # fyers = ["NSE_CM.csv"]
 # upstox = ["NSE.json.gz"]
+
+# [keys]                         # other keys, by the id of the command; `headroom config` says when one cannot be
+# "app.freeze" = "f9"
 
 # [routing]
 # fallback_chain = ["fyers", "upstox"]
