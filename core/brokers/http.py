@@ -1,7 +1,7 @@
 """The one way out: an aiohttp session that sends each request once, and knows whether it left.
 
 What aiohttp tells by its exceptions alone is not enough: a bare TimeoutError comes before a send as well as after it.
-So each request notes when its first byte is about to be handed to the socket (departure.py); over 28 real network
+So each request notes when its first byte is about to be handed to the socket (client.py); over 28 real network
 faults against a server that knows what it read (tests/brokers/test_http_faults.py) that note never said "not sent" of a
 request that arrived. The note is asked first, and the exception only lends the words.
 """
@@ -80,7 +80,7 @@ class HTTPTransport:
         import aiohttp  # noqa: PLC0415 - 150 ms that a router of mock brokers need not pay
         from yarl import URL  # noqa: PLC0415
 
-        from .departure import NotedRequest  # noqa: PLC0415
+        from .client import NotedRequest  # noqa: PLC0415
 
         connector = aiohttp.TCPConnector(
             limit=self._connections,
@@ -171,22 +171,11 @@ class HTTPTransport:
         )
 
     def _in_words(self, error: Exception) -> str:
-        import aiohttp  # noqa: PLC0415 - loaded long ago, when the session was opened
+        from .client import WORDS  # noqa: PLC0415 - loaded long ago, when the session was opened
 
-        words: tuple[tuple[type[Exception], str], ...] = (
-            (aiohttp.ClientConnectorDNSError, "the broker's name has no address"),
-            (aiohttp.ClientConnectorCertificateError, "the certificate is not the broker's"),
-            (aiohttp.ClientSSLError, "the encrypted connection could not be set up"),
-            (aiohttp.ClientConnectorError, "no connection could be made"),
-            (aiohttp.ConnectionTimeoutError, "no connection in time"),
-            (TimeoutError, f"no answer within {self._timeout_ns // MILLISECOND} ms"),
-            (aiohttp.ServerDisconnectedError, "the connection was closed before an answer"),
-            (aiohttp.ClientPayloadError, "the answer broke off"),
-            (aiohttp.ClientResponseError, "what came back is not HTTP"),
-            (OSError, "the connection was reset"),
-        )
-        for kind, text in words:
+        for kind, words in WORDS:
             if isinstance(error, kind):
+                text = words.format(timeout_ms=self._timeout_ns // MILLISECOND)
                 detail = clean_text(error.strerror or "", limit=80) if isinstance(error, OSError) else ""
                 return f"{text} ({detail})" if detail else text
         return clean_text(f"{type(error).__name__}: {error}", limit=120)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from core.brokers.client import WORDS
 from core.brokers.http import HTTPTransport
 from core.brokers.upstox import UpstoxAPI
 from core.clock import MILLISECOND, SECOND, SystemClock
@@ -403,6 +404,37 @@ async def test_a_request_without_a_connection_never_left(name: str, call: Call):
             assert b"token-9f8e7d" not in unreachable.server.read_bytes
 
 
+# By the words for it in core/brokers/client.py, one real fault for each row of that table.
+TOLD = {
+    "the broker's name has no address": "no such name",
+    "the encrypted connection could not be set up": "TLS: alert",
+    "no connection could be made": "connection refused",
+    "no answer within {timeout_ms} ms": "never answers",
+    "the connection was closed before an answer": "ended after reading",
+    "the answer broke off": "ends inside the body",
+    "what came back is not HTTP": "not HTTP",
+    "the connection was reset": "reset after reading",
+}
+TOLD_BELOW = {"the certificate is not the broker's", "no connection in time"}
+
+
+@pytest.mark.parametrize(("kind", "words"), WORDS, ids=[words for _, words in WORDS])
+async def test_every_error_of_the_library_is_told_in_its_own_words(kind: type[Exception], words: str):
+    assert (words in TOLD) is not (words in TOLD_BELOW)
+    if words in TOLD_BELOW:
+        return
+    name = TOLD[words]
+    if name in NEVER_LEFT:
+        async with NEVER_LEFT[name]() as unreachable, account(unreachable.address, unreachable.scheme) as api:
+            error = await outcome(place, api)
+    else:
+        async with RawServer(SENT_NO_ANSWER[name]).serving() as address, account(address) as api:
+            error = await outcome(place, api)
+    assert words.format(timeout_ms=TIMEOUT_MS) in str(error)
+    assert isinstance(error.__cause__, kind)
+    assert error.evidence == type(error.__cause__).__name__
+
+
 async def test_a_certificate_that_nobody_vouches_for_stops_the_request_and_the_token(self_signed: Path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(self_signed)
@@ -410,7 +442,7 @@ async def test_a_certificate_that_nobody_vouches_for_stops_the_request_and_the_t
     async with server.serving() as address, account(address, "https") as api:
         error = await outcome(place, api)
     assert type(error) is OrderNotSent
-    assert "certificate" in str(error)
+    assert "the certificate is not the broker's" in str(error)
     assert server.read_bytes == b""
 
 
