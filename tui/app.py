@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
+from textual import work
 from textual.color import Color
 from textual.timer import Timer
 
@@ -266,7 +267,7 @@ class HeadroomApp(TimeTravel):
         if self.timeline.past and not self.timeline.recorded and not isinstance(command, HaltTrading):
             self.say("this is the past: nothing was sent; N goes back to now", failed=True)
             return
-        self.run_worker(self._send(command), group="commands")
+        self._send(command)
 
     async def ask(self, question: Question[A]) -> A:
         """Ask the engine what a snapshot has no room for. Raises HeadroomError with one line for the operator."""
@@ -299,6 +300,7 @@ class HeadroomApp(TimeTravel):
             for command in self.undo.pop():
                 self.send(command)
 
+    @work(group="commands")
     async def _send(self, command: Command | StressCommand) -> None:
         _log.info("asked for %s", command)
         try:
@@ -353,6 +355,13 @@ class HeadroomApp(TimeTravel):
     def action_command_palette(self) -> None:
         if not any(isinstance(screen, Palette) for screen in self.screen_stack):
             self.push_screen(Palette(id="--command-palette"))
+
+    def action_suspend_process(self) -> None:
+        """Stop like any program of a shell. Not where real orders may be under way: nobody would ask after them."""
+        if self.shown_snapshot is not None and not self.shown_snapshot.simulated:
+            self.say("not with LIVE accounts: the engine would stop with it", failed=True)
+        else:
+            super().action_suspend_process()
 
     def action_acknowledge(self) -> None:
         if self.shown_snapshot is not None and any(alert.calls for alert in self.shown_snapshot.alerts):
@@ -432,18 +441,15 @@ class HeadroomApp(TimeTravel):
     def action_picture(self) -> None:
         self._write(f"{self.current_mode}.svg", self.export_screenshot(), "this screen")
 
-    def _write(self, name: str, text: str, what: str) -> None:
+    @work(group="exports")
+    async def _write(self, name: str, text: str, what: str) -> None:
         path = self.exports / self.file_name(name)
-
-        async def write() -> None:
-            try:
-                await asyncio.to_thread(path.write_text, text, encoding="utf-8", newline="")
-            except OSError as error:
-                self.say(f"not written: {error.strerror}: {path}; start headroom in a folder of yours", failed=True)
-            else:
-                self.say(f"{what} written to {path}")
-
-        self.run_worker(write(), group="exports")
+        try:
+            await asyncio.to_thread(path.write_text, text, encoding="utf-8", newline="")
+        except OSError as error:
+            self.say(f"not written: {error.strerror}: {path}; start headroom in a folder of yours", failed=True)
+        else:
+            self.say(f"{what} written to {path}")
 
     def _watch_the_terminal(self) -> None:
         """End in order when told to, and when the terminal is gone: Textual alone does neither.

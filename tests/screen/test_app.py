@@ -49,14 +49,6 @@ from tui.widgets import Painted, Table
 # Every key of the table
 
 
-@pytest.mark.parametrize(("number", "screen"), list(enumerate([name for name, _ in SCREENS], 1)))
-async def test_a_number_leads_to_its_screen(number: int, screen: str) -> None:
-    bench = Bench(samples.normal())
-    async with bench.app.run_test(size=(120, 40)) as pilot:
-        await press(pilot, str(number))
-        assert bench.app.current_mode == screen
-
-
 def stressed(**changes: object) -> RouterSnapshot:
     return replace(samples.normal(), stress=replace(samples.running(), **changes))
 
@@ -145,20 +137,6 @@ async def test_a_screen_that_may_only_look_sends_nothing(
         await press(pilot, *[key for key in keys if key != "C"], "escape")
         await pilot.app.workers.wait_for_complete()
         assert bench.sent == []
-
-
-@pytest.mark.parametrize("where", [EVERYWHERE, *(name for name, _ in SCREENS)])
-async def test_every_key_of_the_table_has_an_action_that_exists(where: str) -> None:
-    bench = Bench(samples.warning())
-    async with bench.app.run_test(size=(120, 40)) as pilot:
-        for key in KEYS:
-            if key.where == where:
-                if where != EVERYWHERE:
-                    bench.app.action_show_screen(where)
-                    await pilot.pause()
-                name = key.action.partition("(")[0]
-                owner = bench.app if name.startswith("app.") else bench.app.screen
-                assert hasattr(owner, f"action_{name.removeprefix('app.')}"), key.id
 
 
 def test_no_two_commands_of_one_place_share_a_key() -> None:

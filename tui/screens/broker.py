@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
@@ -68,8 +69,9 @@ class BrokerScreen(BrokerActs):
         before, at_ns = self._asked
         if before != name or (frame.snapshot.at_ns - at_ns >= SECOND and not frame.frozen):
             self._asked = name, frame.snapshot.at_ns
-            self.run_worker(self._ask(name), exclusive=True, group="depth")
+            self._ask(name)
 
+    @work(exclusive=True, group="depth")
     async def _ask(self, name: str) -> None:
         try:
             self._detail, self._silence = await self.headroom.ask(AskBroker(name)), ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textual import work
+
 from core.errors import HeadroomError
 from core.models import AskStory, CancelAllOrders, CancelOrder, OrderRow, OrderStory
 
@@ -47,10 +49,8 @@ class OrdersScreen(TabledScreen[OrderRow]):
     def action_ticket(self) -> None:
         self.app.push_screen(TicketScreen(Draft(), live=self._is_live, brokers=self._brokers))
 
-    def action_modify(self) -> None:
-        self.run_worker(self._modify(), exclusive=True, group="story")
-
-    async def _modify(self) -> None:
+    @work(exclusive=True, group="story")
+    async def action_modify(self) -> None:
         story = await self._story_in_hand()
         if story is None:
             return
@@ -60,10 +60,8 @@ class OrdersScreen(TabledScreen[OrderRow]):
         draft = Draft.of(story.terms, story.provider)
         self.app.push_screen(TicketScreen(draft, terms=story.terms, live=not story.simulated, brokers=self._brokers))
 
-    def action_story(self) -> None:
-        self.run_worker(self._story(), exclusive=True, group="story")
-
-    async def _story(self) -> None:
+    @work(exclusive=True, group="story")
+    async def action_story(self) -> None:
         story = await self._story_in_hand()
         if story is not None:
             self.app.push_screen(StoryScreen(story))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -52,8 +53,9 @@ class StoryScreen(Overlay):
             self._asked_ns = at_ns
         elif at_ns - self._asked_ns >= SECOND and not frame.frozen:
             self._asked_ns = at_ns
-            self.run_worker(self._ask(), exclusive=True)
+            self._ask()
 
+    @work(exclusive=True)
     async def _ask(self) -> None:
         try:
             self._story = await self.headroom.ask(AskStory(self._story.order_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -78,7 +78,11 @@ class TicketScreen(Overlay):
         self._draft = replace(self._draft, **{name: self._value(name) for name, _, _ in FIELDS})
         for name, takes in (("price", self._draft.takes_price), ("trigger_price", self._draft.takes_trigger)):
             self.query_one(f"#{name}", Input).disabled = not takes
-        self.run_worker(self._judge(), exclusive=True, group="judge")
+        self._judge_now()
+
+    @work(exclusive=True, group="judge")
+    async def _judge_now(self) -> None:
+        await self._judge()
 
     def _value(self, name: str) -> str:
         entry = self.query_one(f"#{name}")
@@ -107,8 +111,9 @@ class TicketScreen(Overlay):
     @on(Input.Submitted)
     def action_review(self) -> None:
         """Enter, in a field or elsewhere: look once more, then ask."""
-        self.run_worker(self._review(), exclusive=True, group="judge")
+        self._review()
 
+    @work(exclusive=True, group="judge")
     async def _review(self) -> None:
         faults = await self._judge()
         for name, _, _ in FIELDS:

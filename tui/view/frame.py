@@ -156,11 +156,12 @@ def alert_lines(frame: Frame, width: int, _height: int | None = None) -> list[Li
         return []
     first = calling[0]
     role = level_of(first.severity)
-    more = f" and {len(calling) - 1} more" if len(calling) > 1 else ""
-    ago = duration(max(0, frame.snapshot.epoch_ns - first.raised_epoch_ns))
-    tail = line(Span("  A has seen it ", Role.DIM)) if not frame.read_only else ()
-    text = line(Span(f" {MARK[role]} {clean(first.message)}", role), Span(f"  for {ago}{more}", Role.DIM))
-    return [(*fit(text, width - width_of(tail)), *tail)]
+    number = f"{len(calling)} alerts: " if len(calling) > 1 else ""
+    ago = line(Span(f"  for {duration(max(0, frame.snapshot.epoch_ns - first.raised_epoch_ns))}", Role.DIM))
+    tail = line(Span("  A acknowledges ", Role.DIM)) if not frame.read_only else ()
+    text = line(Span(f" {MARK[role]} {number}{clean(first.message)}", role))
+    room = width - width_of(tail)
+    return [(*fit((*text, *ago) if width_of(text) + width_of(ago) <= room else text, room), *tail)]
 
 
 def runs_out_first(brokers: Sequence[BrokerSnapshot]) -> tuple[BrokerSnapshot, WindowHeadroom, int] | None:
