@@ -93,6 +93,13 @@ class BrokerScreen(BrokerActs):
         self._page = (self._page + by) % len(PAGES)
         self._show_depth()
 
+    def action_back(self) -> None:
+        table = self.in_hand
+        if table.filter_text or table.sort.key:
+            self.action_clear()
+        else:
+            self.headroom.action_show_screen("overview")
+
     def pane_sheet(self) -> Sheet | None:
         return windows_sheet(() if self.chosen is None else (self.chosen,))
 

@@ -68,12 +68,12 @@ class WhatIfScreen(Overlay):
             self._chosen = names[(place + by) % len(names)]
             self._show()
 
-    def action_drain(self) -> None:
+    def action_suppose_drain(self) -> None:
         if self._broker is not None:
             self._change = self._change.turned(self._broker)
             self._show()
 
-    def action_cap(self, by: int) -> None:
+    def action_suppose_cap(self, by: int) -> None:
         if self._broker is not None:
             self._change = self._change.capped(self._broker, by)
             self._show()

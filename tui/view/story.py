@@ -51,16 +51,20 @@ def story_lines(story: OrderStory, width: int, _height: int | None = None) -> li
         line(Span(" the journal", Role.TITLE), Span("   number, time of day, after the one before", Role.DIM)),
     ]
     for step in story.steps:
-        head = f" {step.serial:>7}  {clock_time(step.epoch_ns)}.{step.epoch_ns // 1_000_000 % 1000:03}  "
+        head = "" if width < 60 else f" {step.serial:>7} "
+        head += f" {clock_time(step.epoch_ns)}.{step.epoch_ns // 1_000_000 % 1000:03}  "
         head += (
             f"{column('+' + duration(step.since_ns), 9, right=True)}  {column(_WORDS.get(step.kind, step.kind), 14)} "
         )
         role = Role.WARN if step.kind in _LOUD else Role.TEXT
+        # Beside the head where there is room for it, below where there is not.
+        indent = len(head) if width - len(head) >= 30 else 4
+        room = width - indent
         said = clean(step.text, 2000)
-        room = max(20, width - len(head))
-        portions = [said[at : at + room] for at in range(0, len(said), room)] or [""]
-        lines.append(line(Span(head, Role.DIM), Span(portions[0], role)))
-        lines += [line(Span(" " * len(head)), Span(portion, role)) for portion in portions[1:]]
+        portions = [said[at : at + room] for at in range(0, len(said), room)]
+        first = portions.pop(0) if indent == len(head) and portions else ""
+        lines.append(line(Span(head, Role.DIM), Span(first, role)))
+        lines += [line(Span(" " * indent), Span(portion, role)) for portion in portions]
     return [fit(entry, width) for entry in lines]
 
 
