@@ -155,7 +155,8 @@ def preview(asked: AskPreview, snapshot: RouterSnapshot) -> OrderPreview:
     faults: list[tuple[str, str]] = []
     known = asked.symbol == "NSE:SBIN-EQ"
     if not known:
-        faults.append(("symbol", f"no instrument {asked.symbol!r}; did you mean NSE:SBIN-EQ?"))
+        told = f"no instrument {asked.symbol!r}; did you mean NSE:SBIN-EQ?" if asked.symbol else "such as NSE:SBIN-EQ"
+        faults.append(("symbol", told))
     if asked.quantity is None:
         faults.append(("quantity", "a whole number of at least 1"))
     if asked.order_type in {OrderType.LIMIT, OrderType.SL} and asked.price is None:

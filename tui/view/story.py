@@ -9,7 +9,7 @@ from core.models import Doubt, OrderStatus, OrderStory
 
 from .frame import IN_DOUBT
 from .orders import FAILED
-from .text import MARK, Line, Role, Span, clean, clock_time, column, duration, fit, line, money
+from .text import MARK, Line, Role, Span, clean, clock_time, column, duration, fit, line, money, wrapped
 
 __all__ = ["story_lines"]
 
@@ -45,7 +45,7 @@ def story_lines(story: OrderStory, width: int, _height: int | None = None) -> li
     lines = [line(Span(f" {column('status', 9)}", Role.DIM), Span(f"{MARK[level]} {story.status.value}", _role(level)))]
     lines += [line(Span(f" {column(name, 9)}  ", Role.DIM), text) for name, text in facts]
     if story.doubt is not None:
-        lines += [(), *_doubt_lines(story, story.doubt)]
+        lines += [(), *_doubt_lines(story, story.doubt, width)]
     lines += [
         (),
         line(Span(" the journal", Role.TITLE), Span("   number, time of day, after the one before", Role.DIM)),
@@ -76,7 +76,7 @@ def _role(level: Role) -> Role:
     return Role.STRONG if level is Role.OK else level
 
 
-def _doubt_lines(story: OrderStory, doubt: Doubt) -> list[Line]:
+def _doubt_lines(story: OrderStory, doubt: Doubt, width: int) -> list[Line]:
     asked = "not answered yet" if doubt.asked_ago_ns is None else f"answered {duration(doubt.asked_ago_ns)} ago"
     following = "now" if not doubt.next_ask_in_ns else f"in {duration(doubt.next_ask_in_ns)}"
     proof = "its next answer that does not find it proves that it was never placed"
@@ -84,14 +84,13 @@ def _doubt_lines(story: OrderStory, doubt: Doubt) -> list[Line]:
         proof = "nothing proves yet that it was never placed: look at the broker's own screen"
     elif doubt.proven_in_ns:
         proof = f"from {duration(doubt.proven_in_ns)} on, {proof}"
-    lines = [
-        line(Span(f" ✖ Nobody knows whether it is live, for {duration(doubt.lost_for_ns)}.", Role.CRIT)),
-        line(f"   {clean(story.provider)} is asked for tag {clean(story.tag)}: {asked}, asked again {following}."),
-        line(f"   It is never sent again; {proof}."),
-    ]
+    told = (
+        f"{clean(story.provider)} is asked for tag {clean(story.tag)}: {asked}, asked again {following}.",
+        f"It is never sent again; {proof}.",
+    )
+    lines = [line(Span(f" ✖ Nobody knows whether it is live, for {duration(doubt.lost_for_ns)}.", Role.CRIT))]
+    lines += [line(part) for text in told for part in wrapped(text, width, "   ")]
     if doubt.silence:
-        silent = duration(doubt.silent_for_ns)
-        lines.append(
-            line(Span(f"   {clean(story.provider)} has been silent for {silent}: {clean(doubt.silence)}", Role.WARN))
-        )
+        text = f"{clean(story.provider)} has been silent for {duration(doubt.silent_for_ns)}: {clean(doubt.silence)}"
+        lines += [line(Span(part, Role.WARN)) for part in wrapped(text, width, "   ")]
     return lines

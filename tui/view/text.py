@@ -5,6 +5,7 @@ Numbers become text here, and broker text becomes harmless: control characters w
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -39,6 +40,7 @@ __all__ = [
     "sparkline",
     "width_of",
     "worst",
+    "wrapped",
 ]
 
 IST_OFFSET_NS: Final = 5 * HOUR + 30 * MINUTE  # the brokers' own time of day; India keeps no summer time
@@ -146,6 +148,16 @@ def column(text: str, width: int, *, right: bool = False) -> str:
         return set_cell_size(text, width - 1) + "…"
     pad = " " * (width - length)
     return pad + text if right else text + pad
+
+
+def wrapped(text: str, width: int, indent: str) -> list[str]:
+    """`text` in lines of at most `width` characters, each behind `indent`, broken between words where it can be.
+
+    >>> wrapped("no order has this tag", 12, "  ")
+    ['  no order', '  has this', '  tag']
+    """
+    room = max(width, len(indent) + 8)
+    return textwrap.wrap(text, room, initial_indent=indent, subsequent_indent=indent) or [indent]
 
 
 def fit(spans: Line, width: int) -> Line:

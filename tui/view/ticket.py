@@ -19,7 +19,7 @@ from core.models import (
 )
 
 from .routing import decision_lines
-from .text import Line, Role, Span, clean, fit, line, money
+from .text import Line, Role, Span, clean, fit, line, money, wrapped
 
 __all__ = ["AUTO", "FIELDS", "Draft", "asked", "command_of", "faults_of", "headline", "preview_lines"]
 
@@ -143,7 +143,8 @@ def command_of(draft: Draft, terms: Order | None = None) -> SubmitOrder | Modify
 def headline(draft: Draft) -> str:
     """The order in a few words, as the confirmation asks for it."""
     wanted = asked(draft)
-    parts = [wanted.side.value, f"{wanted.quantity or 0:,}", clean(wanted.symbol), wanted.order_type.value]
+    quantity = "?" if wanted.quantity is None else f"{wanted.quantity:,}"
+    parts = [wanted.side.value, quantity, clean(wanted.symbol) or "?", wanted.order_type.value]
     if wanted.price is not None:
         parts.append(f"at {money(wanted.price)}")
     if wanted.trigger_price is not None:
@@ -157,8 +158,9 @@ def preview_lines(shown: tuple[Draft, OrderPreview | None, str], width: int, hei
     if preview is None:
         return [fit(line(Span(f" {clean(silence) or 'type an order'}", Role.WARN if silence else Role.DIM)), width)]
     lines = [line(Span(f" {headline(draft)}", Role.STRONG)), line(Span(f" {_worth(draft, preview)}", Role.DIM))]
-    if fault := dict(preview.faults).get("order"):
-        lines.append(line(Span(f" ✖ {clean(fault)}", Role.CRIT)))
+    for name, text in faults_of(draft, preview).items():
+        if name in {"order", "provider"} or getattr(draft, name).strip():  # in full: beside the field it may be cut
+            lines += [line(Span(part, Role.CRIT)) for part in wrapped(f"✖ {clean(text)}", width, " ")]
     lines = [fit(entry, width) for entry in lines]
     if preview.choice is not None:
         lines += decision_lines(preview.choice, width)

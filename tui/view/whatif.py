@@ -60,17 +60,19 @@ class WhatIf:
     undo: int = 0
 
 
-_COLUMNS = (("share", 14), ("runs out", 18), ("fullest", 14))
+_COLUMNS = (("share", 14), ("runs out", 17), ("fullest", 16))
+_HEAD = 34  # mark, broker and what is supposed of it
 
 
 def whatif_lines(shown: WhatIf, width: int, height: int | None = None) -> list[Line]:
     """One line a broker, now and then beside each other, and the demand that finds a permit below."""
     now, then = shown.supposed.now, shown.supposed.then
-    titles = "".join(column(title, cells, right=True) for title, cells in _COLUMNS)
+    shown_columns = [entry for n, entry in enumerate(_COLUMNS) if _HEAD + sum(c for _, c in _COLUMNS[: n + 1]) <= width]
+    titles = "".join(column(title, cells, right=True) for title, cells in shown_columns)
     lines: list[Line] = [
         line(Span(f" {rate(shown.supposed.demand_per_s)} asked now, over the next {duration(HORIZON_NS)}", Role.DIM)),
         (),
-        line(Span(f"   {column('broker', 12)}{column('suppose', 22)}{titles}", Role.DIM)),
+        line(Span(f"   {column('broker', 12)}{column('suppose', 19)}{titles}", Role.DIM)),
     ]
     for broker in shown.snapshot.brokers:
         chosen = broker.name == shown.chosen
@@ -85,10 +87,10 @@ def whatif_lines(shown: WhatIf, width: int, height: int | None = None) -> list[L
             line(
                 Span(" ▸ " if chosen else "   ", Role.KEY),
                 Span(column(clean(name), 12), Role.CURSOR if chosen else Role.STRONG),
-                Span(column(_supposed(broker, shown.change), 22), _changed(broker, shown.change)),
+                Span(column(_supposed(broker, shown.change), 19), _changed(broker, shown.change)),
                 *(
                     Span(column(text, size, right=True), Role.WARN if worse and number == 1 else Role.TEXT)
-                    for number, (text, (_, size)) in enumerate(zip(cells, _COLUMNS, strict=True))
+                    for number, (text, (_, size)) in enumerate(zip(cells, shown_columns, strict=False))
                 ),
             )
         )
