@@ -96,6 +96,60 @@ def test_a_signal_ends_it_in_order(
     assert terminal.fact("mouse_any_flag") == "0"
 
 
+def test_a_stop_gives_the_terminal_back_and_going_on_takes_it_again(
+    terminal: Terminal, headroom: tuple[str, ...]
+) -> None:
+    terminal.start(*headroom)
+    terminal.wait_for("RUNS OUT")
+    os.kill(terminal.pid, signal.SIGTSTP)
+    terminal.wait_for(lambda: terminal.fact("alternate_on") == "0")
+    os.kill(terminal.pid, signal.SIGCONT)
+    terminal.wait_for("RUNS OUT")
+    terminal.press("4")
+    terminal.wait_for("status")
+    terminal.press("q")
+    assert terminal.wait_for_exit() == 0
+
+
+def test_an_order_written_by_hand_is_placed_and_its_story_told(terminal: Terminal, headroom: tuple[str, ...]) -> None:
+    terminal.start(*headroom, "--quiet-market")
+    terminal.wait_for("RUNS OUT")
+    terminal.press("4", "n")
+    terminal.wait_for("new order")
+    terminal.type("NSE:SBIN-EQ")
+    terminal.press("Tab")
+    terminal.type("7")
+    terminal.press("Tab")
+    terminal.type("m")  # at the market
+    terminal.wait_for("BUY 7 NSE:SBIN-EQ MARKET")
+    terminal.press("Enter")
+    terminal.wait_for("y does it")
+    terminal.press("y")
+    terminal.wait_for("filled")
+    terminal.press("s")
+    terminal.wait_for("about to leave")
+    terminal.press("Escape", "q")
+    assert terminal.wait_for_exit() == 0
+
+
+def test_a_broker_that_is_made_to_fail_raises_an_alert_that_one_key_acknowledges(
+    terminal: Terminal, headroom: tuple[str, ...]
+) -> None:
+    terminal.start(*headroom)
+    terminal.wait_for("RUNS OUT")
+    terminal.press("X")
+    terminal.wait_for("faults of simulated brokers")
+    terminal.press("Tab")
+    for _ in range(3):
+        terminal.press("d")  # to `down`, the only one that begins so
+    terminal.press("Enter", "Escape")
+    terminal.wait_for("A acknowledges")
+    terminal.press("A")
+    terminal.wait_for("acknowledged")
+    terminal.press("q")
+    assert terminal.wait_for_exit() == 0
+
+
 def test_quitting_at_once_leaves_nothing_behind(terminal: Terminal, headroom: tuple[str, ...]) -> None:
     terminal.start(*headroom)
     terminal.wait_for(lambda: terminal.fact("alternate_on") == "1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -17,21 +17,26 @@ from core.clock import SECOND
 from core.errors import ConfigError, EngineHalted
 from core.models import (
     ApplySuggestion,
+    Budget,
     CancelAllOrders,
     CancelOrder,
     Command,
     DismissSuggestion,
     DrainProvider,
     HaltTrading,
+    ModifyOrder,
     PauseScenario,
+    Rate,
     ResumeProvider,
     ResumeScenario,
     ResumeTrading,
     RouterSnapshot,
+    SetFault,
     SetRateCap,
     SetScenarioRate,
     StartScenario,
     StopScenario,
+    SubmitOrder,
     UndoSuggestion,
 )
 from tests.screen import samples
@@ -42,6 +47,7 @@ from tui.palette import KeyCommands
 from tui.screens.base import RouterScreen
 from tui.screens.dialogs import Ask, Confirm
 from tui.screens.help import HelpScreen
+from tui.view.depth import PAGES
 from tui.view.frame import header_lines
 from tui.view.text import plain
 from tui.widgets import Painted, Table
@@ -529,6 +535,7 @@ async def test_broker_text_is_never_markup_and_never_reaches_the_terminal_as_an_
         incidents=tuple(
             replace(entry, kind=NASTY, provider=NASTY, message=NASTY, evidence=NASTY) for entry in critical.incidents
         ),
+        alerts=tuple(replace(entry, message=NASTY, provider=NASTY) for entry in critical.alerts),
         decisions=tuple(replace(entry, reason=NASTY, chosen=NASTY, operation=NASTY) for entry in critical.decisions),
         stress=replace(samples.ended("failed"), scenario=NASTY, message=NASTY, failure_classes=((NASTY, 1),)),
     )
@@ -545,6 +552,43 @@ async def test_broker_text_is_never_markup_and_never_reaches_the_terminal_as_an_
         assert "[@click=app.quit]y[/]" in shown
 
 
+def nasty(value: object) -> object:
+    """The same answer with every text in it replaced, but the ids that lead to it."""
+    if isinstance(value, tuple):
+        return tuple(nasty(entry) for entry in value)
+    if not is_dataclass(value) or isinstance(value, Rate | Budget):
+        return value
+    changes: dict[str, object] = {}
+    for entry in fields(value):
+        held = getattr(value, entry.name)
+        if type(held) is str and entry.name not in {"name", "order_id", "kind", "client_order_id"}:
+            changes[entry.name] = NASTY[:64]
+        elif isinstance(held, tuple) or is_dataclass(held):
+            changes[entry.name] = nasty(held)
+    return replace(value, **changes)
+
+
+async def test_answers_of_the_engine_are_never_markup_either() -> None:
+    bench = Bench(samples.critical())
+    real = bench.port.ask
+
+    async def ask(question: object) -> object:
+        return nasty(await real(question))
+
+    bench.port.ask = ask
+    shown: list[str] = []
+    async with bench.app.run_test(size=(160, 50)) as pilot:
+        for keys in (
+            ["4", "s"], ["escape", "n", *"abc", "tab", "1"], ["escape", "2"], *[["right"]] * len(PAGES), ["3", "w"],
+        ):  # fmt: skip
+            await press(pilot, *keys)
+            await pilot.app.workers.wait_for_complete()
+            await pilot.pause()
+            shown.append(bench.text())
+            assert not {"\x1b", "\x07", "\u202e"} & set(shown[-1])
+    assert sum("[bold red]x[/]" in text for text in shown) >= 5
+
+
 @pytest.mark.parametrize("state", ["critical", "empty"])
 async def test_every_size_is_a_picture(state: str) -> None:
     bench = Bench(samples.STATES[state]())
@@ -556,7 +600,7 @@ async def test_every_size_is_a_picture(state: str) -> None:
         assert bench.app.is_running
 
 
-@pytest.mark.parametrize("keys", [["4", "slash"], ["c"], ["5", "i"], ["1"]])
+@pytest.mark.parametrize("keys", [["4", "slash"], ["4", "n"], ["c"], ["5", "i"], ["1"]])
 async def test_a_pasted_megabyte_is_taken_in_stride(keys: list[str]) -> None:
     bench = Bench(samples.normal())
     async with bench.app.run_test(size=(80, 24)) as pilot:
@@ -569,7 +613,7 @@ async def test_a_pasted_megabyte_is_taken_in_stride(keys: list[str]) -> None:
 
 
 MONKEY_KEYS = (
-    *"abcdefghijklmnoprstuvwxyzACEKGOSTJ0123456789/?:.,!=",
+    *"abcdefghijklmnoprstuvwxyzACEKGMOSTVXJ0123456789/?:.,!=+-",
     *("up", "down", "left", "right", "pageup", "pagedown", "home", "end", "enter", "escape", "tab", "shift+tab"),
     *("space", "backspace", "delete", "f1", "ctrl+p", "ctrl+a", "ctrl+u"),
 )
@@ -594,7 +638,8 @@ async def test_a_monkey_at_the_keys_breaks_nothing_and_places_no_live_order(tmp_
                 if pressed % 100 == 50:
                     await pilot.resize_terminal(rng.randint(60, 200), rng.randint(15, 60))
         assert bench.app._exception is None
-        irreversible = (CancelAllOrders, HaltTrading)  # only typed words do these when LIVE
+        # Only typed words do these when LIVE, and nothing at all makes a LIVE broker fail.
+        irreversible = (CancelAllOrders, HaltTrading, SubmitOrder, ModifyOrder, SetFault)
         assert not [command for command in bench.sent if isinstance(command, irreversible)]
 
 

@@ -277,7 +277,7 @@ async def test_a_key_does_what_its_table_says(key_id: str, pressed: str, tmp_pat
     key = next(key for key in KEYS if key.id == key_id)
     row = ROWS[key_id]
     bench = Bench(row.over(), exports=tmp_path)
-    async with bench.app.run_test(size=(160, 50)) as pilot:
+    async with bench.app.run_test(size=(120, 40)) as pilot:
         for step in (*WAYS[key.where], *row.before):
             await press(pilot, step)
             await pilot.app.workers.wait_for_complete()
