@@ -579,7 +579,7 @@ async def test_answers_of_the_engine_are_never_markup_either() -> None:
     shown: list[str] = []
     async with bench.app.run_test(size=(160, 50)) as pilot:
         for keys in (
-            ["4", "s"], ["escape", "n", *"abc", "tab", "1"], ["escape", "2"], *[["right"]] * len(PAGES), ["3", "w"],
+            ["4", "s"], ["escape", "n", *"abc", "tab", "1"], ["escape", "2"], *[["v"]] * len(PAGES), ["3", "w"],
         ):  # fmt: skip
             await press(pilot, *keys)
             await pilot.app.workers.wait_for_complete()

@@ -28,7 +28,8 @@ from core.models import (
 )
 from tests.screen import samples
 from tests.screen.hands import Bench, press, until
-from tui.keys import EVERYWHERE, KEYS, LAYOUTS, SCREENS
+from tests.screen.test_time import live, shown
+from tui.keys import EVERYWHERE, KEYS, LAYOUTS, SCREENS, Key
 from tui.palette import Palette
 from tui.screens.base import RouterScreen
 from tui.screens.dialogs import Ask, Confirm
@@ -85,6 +86,7 @@ class Row:
     check: Check
     before: tuple[str, ...] = ()
     over: Callable[[], RouterSnapshot] = resting
+    watched_s: int = 0
 
 
 def sent(*commands: Command) -> Check:
@@ -121,7 +123,7 @@ def focus_is(name: str) -> Check:
 
 
 def written(ending: str) -> Check:
-    return lambda bench: any(path.suffix == ending for path in bench.app._exports.iterdir())
+    return lambda bench: any(path.suffix == ending for path in bench.app.exports.iterdir())
 
 
 def copied(text: str) -> Check:
@@ -156,13 +158,21 @@ def scenario(place: int) -> Check:
     return lambda bench: bench.app.screen._selected == place
 
 
-def tables(where: str, *, before: tuple[str, ...] = ()) -> dict[str, Row]:
+def at(second: int) -> Check:
+    return lambda bench: shown(bench) == second
+
+
+# Two moments a minute apart, so that there is something to tell between them.
+MARKED = ("less_than_sign", "left_curly_bracket", "greater_than_sign")
+
+
+def tables(where: str, *, before: tuple[str, ...] = (), watched_s: int = 0) -> dict[str, Row]:
     """What every screen with tables can do with the one in hand."""
     return {
-        f"{where}.filter": Row(focus_is("filter"), before),
-        f"{where}.sort": Row(sorts, before),
-        f"{where}.reverse": Row(reversed_, (*before, "o")),
-        f"{where}.copy": Row(copied(" "), before),
+        f"{where}.filter": Row(focus_is("filter"), before, watched_s=watched_s),
+        f"{where}.sort": Row(sorts, before, watched_s=watched_s),
+        f"{where}.reverse": Row(reversed_, (*before, "o"), watched_s=watched_s),
+        f"{where}.copy": Row(copied(" "), before, watched_s=watched_s),
     }
 
 
@@ -174,11 +184,26 @@ ROWS: dict[str, Row] = {
     "app.quit": Row(gone),
     "app.quit_now": Row(gone),
     "app.suspend": Row(says("the engine would stop with it"), over=samples.live),
+    "app.play": Row(says("playing at 1x"), ("left_curly_bracket",), watched_s=120),
+    "app.step_back": Row(at(119), watched_s=120),
+    "app.step": Row(at(119), ("left", "left"), watched_s=120),
+    "app.back": Row(at(110), watched_s=120),
+    "app.on": Row(at(110), ("left_square_bracket", "left_square_bracket"), watched_s=120),
+    "app.back_minute": Row(at(60), watched_s=120),
+    "app.on_minute": Row(at(60), ("left_curly_bracket", "left_curly_bracket"), watched_s=120),
+    "app.faster": Row(says("playing at 2x"), ("left_curly_bracket", "P"), watched_s=120),
+    "app.slower": Row(says("playing at 1x"), ("left_curly_bracket", "P", "full_stop"), watched_s=120),
+    "app.go_to": Row(up(Ask), watched_s=120),
+    "app.now": Row(at(120), ("left",), watched_s=120),
+    "app.mark_a": Row(says("A is 09:")),
+    "app.mark_b": Row(says("B is 09:")),
+    "app.record": Row(lambda bench: bench.app.timeline.recording is not None),
+    "app.keep": Row(written(".hrec"), watched_s=5),
     "app.palette": Row(up(Palette)),
     "app.maximise": Row(lambda bench: bench.app.screen.maximized is not None),
     "app.layout": Row(lambda bench: bench.app.layout_name == LAYOUTS[1]),
     **{
-        f"app.pane_{number}": Row(focus_is(name), ("2", "tab", "tab"))
+        f"app.pane_{number}": Row(focus_is(name), ("2",) if name != "incidents" else ("2", "tab"))
         for number, name in enumerate(("windows", "facts", "latency", "depth", "depth-next", "incidents"), 1)
     },
     "app.next_pane": Row(focus_is("pulse")),
@@ -234,6 +259,12 @@ ROWS: dict[str, Row] = {
     "advice.dismiss": Row(sent(DismissSuggestion("spread-reads"))),
     "advice.clear": Row(plain_again, ("o",)),
     **tables("advice"),
+    "replay.detail": Row(detail, MARKED, watched_s=120),
+    "replay.clear": Row(plain_again, (*MARKED, "o"), watched_s=120),
+    **tables("replay", before=MARKED, watched_s=120),
+    "log.detail": Row(detail, ("b",)),
+    "log.clear": Row(plain_again, ("b", "o")),
+    **tables("log", before=("b",)),
     "ticket.review": Row(up(Confirm), (*"NSE:SBIN-EQ", "tab", "5", "tab", "tab", *"820.5")),
     "ticket.leave": Row(on("orders")),
     "story.copy": Row(copied("the journal")),
@@ -276,8 +307,15 @@ def test_every_binding_of_the_table_is_pressed_here() -> None:
 async def test_a_key_does_what_its_table_says(key_id: str, pressed: str, tmp_path: Path) -> None:
     key = next(key for key in KEYS if key.id == key_id)
     row = ROWS[key_id]
-    bench = Bench(row.over(), exports=tmp_path)
+    bench = live(exports=tmp_path) if row.watched_s else Bench(row.over(), exports=tmp_path)
+    with bench.app.log_kept.listening():
+        await _press_and_look(bench, key, row, pressed)
+
+
+async def _press_and_look(bench: Bench, key: Key, row: Row, pressed: str) -> None:
     async with bench.app.run_test(size=(120, 40)) as pilot:
+        if row.watched_s:
+            bench.watch(1, row.watched_s)
         for step in (*WAYS[key.where], *row.before):
             await press(pilot, step)
             await pilot.app.workers.wait_for_complete()

@@ -71,7 +71,7 @@ async def test_every_page_of_a_brokers_depth(look: Look, size: tuple[int, int]) 
         for page in PAGES:
             await pilot.app.workers.wait_for_complete()
             await look(bench.app, page)
-            await press(pilot, "right")
+            await press(pilot, "v")
         bench.port.silent = EngineHalted("a recording holds no depth")
         await press(pilot, "up")
         await pilot.app.workers.wait_for_complete()

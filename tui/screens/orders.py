@@ -46,12 +46,21 @@ class OrdersScreen(TabledScreen[OrderRow]):
     def _brokers(self) -> tuple[str, ...]:
         return tuple(broker.name for broker in self.frame.snapshot.brokers) if self.frame else ()
 
+    @property
+    def _is_past(self) -> bool:
+        """Whether what stands here is over: nothing can be ordered then, and the operator is told."""
+        if self.headroom.timeline.past:
+            self.headroom.say("this is the past: no order can be written; N goes back to now", failed=True)
+        return self.headroom.timeline.past
+
     def action_ticket(self) -> None:
+        if self._is_past:
+            return
         self.app.push_screen(TicketScreen(Draft(), live=self._is_live, brokers=self._brokers))
 
     @work(exclusive=True, group="story")
     async def action_modify(self) -> None:
-        story = await self._story_in_hand()
+        story = None if self._is_past else await self._story_in_hand()
         if story is None:
             return
         if story.status not in {"ACCEPTED", "PARTIALLY_FILLED"}:
