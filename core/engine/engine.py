@@ -174,9 +174,11 @@ class TradingEngine:
         deadline_ns = self._deadline(deadline_ns)
         if not order.client_order_id:
             order = order.with_id(self._tags.order_id())
-        first = self._book.get(order.client_order_id)
-        if first is not None:
-            return await self._again(first, order)
+        while (first := self._book.get(order.client_order_id)) is not None:
+            await self._settled(first, order)
+            if first.is_claimed:
+                return first.outcome()
+            # The first never came to be, or its id is another run's: this one goes its own way.
         self._switch.check()
         live = LiveOrder(order, self._clock.epoch_ns(), order, only=only or "", is_claimed=False)
         live.settled = asyncio.Event()
@@ -219,8 +221,13 @@ class TradingEngine:
         then sent again in the background. Raises UnknownOrder.
         """
         await self.start()
-        live = await self._known(order_id)
-        fault = await self._cancel(live, self._deadline(deadline_ns), "cancelled before it was sent")
+        deadline_ns = self._deadline(deadline_ns)
+        while True:
+            live = await self._known(order_id)
+            fault = await self._cancel(live, deadline_ns, "cancelled before it was sent")
+            if live.is_claimed:
+                break
+            # It never came to be, or its id is another run's, which the journal knows.
         return replace(live.outcome(), message=fault or live.message)
 
     async def cancel_all(self, *, deadline_ns: int | None = None) -> tuple[OrderOutcome, ...]:
@@ -330,13 +337,12 @@ class TradingEngine:
             return str(error)
         return ""
 
-    async def _again(self, first: LiveOrder, order: Order) -> OrderOutcome:
+    async def _settled(self, first: LiveOrder, order: Order) -> None:
         if order != first.order:
             message = f"order {order.client_order_id} was used before with other content; give the new one another id"
             raise OrderConflict(message)
         if first.settled is not None:
             await first.settled.wait()
-        return first.outcome()
 
     async def _of_another(self, live: LiveOrder, known: JournaledOrder, deadline_ns: int) -> OrderOutcome:
         """The outcome of an order that ended before, or that another process is placing."""
@@ -395,7 +401,9 @@ class TradingEngine:
             for live in orders:
                 tasks.start_soon(cancel, live)
         return tuple(
-            replace(live.outcome(), message=faults.get(live.id) or live.message) for live in orders if live.is_open
+            replace(live.outcome(), message=faults.get(live.id) or live.message)
+            for live in orders
+            if live.is_claimed and live.is_open
         )
 
     async def _ask_while(self, live: LiveOrder, status: OrderStatus, deadline_ns: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from core.brokers.mock import MockTradingAPI
 from core.clock import MILLISECOND, SECOND, VirtualClock
 from core.engine import EngineSettings
-from core.errors import OrderConflict, OrderRefused, UnknownOrder
+from core.errors import OrderConflict, OrderRefused, StoreFull, UnknownOrder
 from core.models import Order, OrderAck, OrderStatus
 from core.store import Intent, Step
 from tests.engine.bench import Opener, limit, story
@@ -275,6 +276,39 @@ async def test_the_same_id_in_two_processes_is_sent_once(clock: VirtualClock, op
         outcomes = await asyncio.gather(one.engine.place_order(MARKET), other.engine.place_order(MARKET))
         assert len({outcome.broker_order_id for outcome in outcomes}) == 1
         assert len(one.at_brokers()) == 1
+
+
+@story
+async def test_who_shared_an_order_that_never_came_to_be_hears_nothing_that_is_not_kept(
+    clock: VirtualClock, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(watching=False) as bench:
+        await bench.engine.start()
+        claim, refused = bench.store.journal.claim, []
+
+        async def full_once(*arguments: Any, **named: Any) -> Any:
+            if not refused:
+                refused.append(arguments)
+                await bench.wait(MILLISECOND)
+                raise StoreFull("no room left")
+            return await claim(*arguments, **named)
+
+        monkeypatch.setattr(bench.store.journal, "claim", full_once)
+        first = asyncio.create_task(bench.engine.place_order(MARKET))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(bench.engine.place_order(MARKET))
+        await asyncio.sleep(0)
+        cancelled = asyncio.create_task(bench.engine.cancel_order("one"))
+        await asyncio.wait([first, second, cancelled])
+        assert isinstance(first.exception(), StoreFull)
+        # The second became the first; the cancel met whichever of the two there was.
+        assert second.result().status in {S.ACCEPTED, S.CANCELLED, S.DENIED}
+        story = await bench.store.journal.story("one")
+        kept = {row.entry.after for row in story if isinstance(row.entry, Step)}
+        assert second.result().status in kept
+        assert cancelled.exception() is None or isinstance(cancelled.exception(), UnknownOrder)
+        if cancelled.exception() is None:
+            assert cancelled.result().status in kept
 
 
 @story
