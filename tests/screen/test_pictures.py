@@ -11,6 +11,7 @@ from syrupy.location import PyTestLocation
 from core.models import RouterSnapshot
 from tests.screen import samples
 from tests.screen.conftest import SNAPSHOTS, Look, Svg, settled_svg_of
+from tests.screen.hands import Bench
 from tui.app import HeadroomApp
 from tui.keys import SCREENS
 from tui.theme import LIGHT
@@ -45,14 +46,15 @@ async def test_every_screen_in_every_state(look: Look, screen: str, size: tuple[
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_the_stress_screen_through_a_run(look: Look, size: tuple[int, int]) -> None:
-    app = app_over(samples.normal())
-    async with app.run_test(size=size) as pilot:
+    bench = Bench(samples.normal())
+    async with bench.app.run_test(size=size) as pilot:
         await pilot.press(NUMBER_OF["stress"])
-        for state, run in RUNS.items():
-            app._port.now = replace(samples.normal(), stress=run)
-            app.tick()
+        for sequence, (state, run) in enumerate(RUNS.items(), 100):
+            bench.port.now = replace(samples.normal(), sequence=sequence, stress=run)
+            bench.app.tick()
             await pilot.pause()
-            await look(app, state)
+            await look(bench.app, state)
+            assert (f"{state.upper()}  orders" in bench.text()) == (state != "idle")
 
 
 @pytest.mark.parametrize("size", [(60, 15), (120, 40), (200, 60), (300, 100)], ids=lambda size: f"{size[0]}x{size[1]}")

@@ -33,7 +33,7 @@ from .stress_report import StressReportScreen
 __all__ = ["StressScreen"]
 
 # The sizes that can be typed, by the names that StartScenario's overrides have.
-_SIZES = (("users", "users"), ("rate", "rate per second"), ("duration", "seconds"))
+_SIZES = (("users", "users"), ("rate", "per second"), ("duration", "seconds"))
 # How a run is played: what is shown, and the switch of `headroom stress`.
 _WAYS: Final = (("in real time", ""), ("over HTTP", "http"), ("in virtual time", "virtual"))
 
@@ -65,6 +65,7 @@ class StressScreen(RouterScreen):
 
     def show_body(self, frame: Frame) -> None:
         self.painted("#scenarios").show((self._offered(), self._selected))
+        self.set_class(frame.snapshot.stress.state == "running", "-running")
         self.painted("#run").show(frame.snapshot.stress)
         self.painted("#thresholds").show(frame.snapshot.stress)
         self.painted("#course").show(frame.snapshot.stress)

@@ -15,6 +15,7 @@ __all__ = ["Scenarios", "course_lines", "run_lines", "scenario_lines", "threshol
 Scenarios: TypeAlias = Sequence[tuple[str, str]]
 
 _THREE_CHARTS_WIDTH: Final = 110
+_FOUR_FIGURES_WIDTH: Final = 97
 _STATE_LEVEL: Final = {"failed": Role.CRIT, "broken": Role.CRIT, "stopped": Role.WARN}
 
 
@@ -72,7 +73,7 @@ def run_lines(stress: StressSnapshot, width: int, _height: int | None = None) ->
             ("offered", rate(stress.offered_per_s), Role.TEXT),
             ("achieved", rate(stress.achieved_per_s), Role.STRONG),
             ("under way", count(max(0, stress.started - stress.finished)), Role.TEXT),
-            ("disk syncs", count(stress.disk_syncs), Role.TEXT),
+            *((("disk syncs", count(stress.disk_syncs), Role.TEXT),) if width >= _FOUR_FIGURES_WIDTH else ()),
         ),
         _figures(
             ("p50", duration(stress.p50_ns), Role.TEXT),

@@ -15,6 +15,9 @@ __all__ = ["report_lines"]
 
 _LIGHTS: Final = {True: ("✓ pass", Role.OK), False: ("✖ FAIL", Role.CRIT), None: ("○ open", Role.DIM)}
 _CHANGES: Final = {"better": Role.OK, "worse": Role.CRIT}
+_COLUMNS: Final = ("count", "mean", "p50", "p90", "p99", "p99.9", "max")
+_FEW_COLUMNS: Final = ("count", "p50", "p99", "max")
+_ALL_COLUMNS_WIDTH: Final = 90
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -71,24 +74,23 @@ def _run(run: RunReport, width: int) -> list[Line]:
     ]
     if run.message:
         lines.append(line(Span(f"   {clean(run.message)}", level)))
-    if run.generator.fell_behind:
-        lines.append(line(Span("   the generator itself fell behind: its lag is part of every latency", Role.WARN)))
+    name_width = max((len(threshold.name) for threshold in run.thresholds), default=0) + 2
     for threshold in run.thresholds:
         light, role = _LIGHTS[threshold.passed]
         lines.append(
             line(
                 Span(f"   {light}  ", role),
-                Span(column(clean(threshold.name), 40)),
+                Span(column(clean(threshold.name), min(40, name_width))),
                 Span(column(clean(threshold.value), 14, right=True), Role.STRONG),
                 Span(f"  wanted {clean(threshold.limit)}", Role.DIM),
             )
         )
-    return [*lines, *_latencies(run), *_histogram(run, width), *_facts(run), *_brokers(run), *_failures(run)]
+    return [*lines, *_latencies(run, width), *_histogram(run, width), *_facts(run), *_brokers(run), *_failures(run)]
 
 
-def _latencies(run: RunReport) -> list[Line]:
-    heads = ("count", "mean", "p50", "p90", "p99", "p99.9", "max")
-    lines = [line(Span(f"   {column('', 14)}" + "".join(column(head, 10, right=True) for head in heads), Role.DIM))]
+def _latencies(run: RunReport, width: int) -> list[Line]:
+    shown = _COLUMNS if width >= _ALL_COLUMNS_WIDTH else _FEW_COLUMNS
+    lines = [line(Span(f"   {column('', 14)}" + "".join(column(head, 10, right=True) for head in shown), Role.DIM))]
     for name, summary in (
         ("latency", run.latency),
         ("service", run.service),
@@ -96,14 +98,16 @@ def _latencies(run: RunReport) -> list[Line]:
         ("generator lag", run.generator.lag),
     ):
         if summary.count:
-            lines.append(line(Span(f"   {column(name, 14)}", Role.DIM), Span(_figures(summary))))
+            figures = "".join(column(_figure(summary, head), 10, right=True) for head in shown)
+            lines.append(line(Span(f"   {column(name, 14)}", Role.DIM), Span(figures)))
     return lines if len(lines) > 1 else []
 
 
-def _figures(summary: Summary) -> str:
-    values = (summary.mean_ms, summary.p50_ms, summary.p90_ms, summary.p99_ms, summary.p999_ms, summary.max_ms)
-    texts = (count(summary.count), *(duration(int(value * _NS_PER_MS)) for value in values))
-    return "".join(column(text, 10, right=True) for text in texts)
+def _figure(summary: Summary, head: str) -> str:
+    if head == "count":
+        return count(summary.count)
+    value_ms: float = getattr(summary, f"{head.replace('.', '')}_ms")
+    return duration(int(value_ms * _NS_PER_MS))
 
 
 def _histogram(run: RunReport, width: int) -> list[Line]:
