@@ -200,33 +200,14 @@ __all__ = [
 ]
 
 # Loaded when first asked for: pydantic and what only an engine needs would keep the first picture waiting.
-_LATER: Final = {
-    "account": ("APIConfig",),
-    "event": ("BreakerMoved", "Event", "Incident", "OrderIntended", "OrderMoved", "RequestDone"),
-    "question": (
-        "AskBroker",
-        "AskPreview",
-        "AskStory",
-        "BreakerMove",
-        "BrokerDetail",
-        "Doubt",
-        "LimitSource",
-        "OperationRow",
-        "OrderPreview",
-        "OrderStory",
-        "Question",
-        "RefusalRow",
-        "StoryStep",
-        "WindowCourse",
-    ),
-}
-_HOME: Final = {name: module for module, names in _LATER.items() for name in names}
+_LATER: Final = ("event", "question", "account")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+    if name in __all__:
+        for module in (import_module(f".{later}", __name__) for later in _LATER):
+            if name in module.__all__:
+                globals()[name] = getattr(module, name)
+                return globals()[name]
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

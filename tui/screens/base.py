@@ -39,6 +39,7 @@ class RouterScreen(RolePalette, Screen[None]):
         return cast("HeadroomApp", self.app)
 
     def compose(self) -> ComposeResult:
+        self.take_layout(update=False)
         yield Painted(header_lines, id="header", natural_height=lambda _frame, _width: 1)
         yield Painted(tabs_lines, id="tabs", natural_height=lambda _tabs, _width: 1)
         yield Painted(banner_lines, id="banner")
@@ -94,10 +95,14 @@ class RouterScreen(RolePalette, Screen[None]):
         self.take_layout()
         self.headroom.show_now()
 
-    def take_layout(self) -> None:
-        """Take on the layout that the app has now; headroom.tcss says what each one means."""
-        for layout in LAYOUTS:
-            self.set_class(layout == self.headroom.layout_name, f"-{layout}")
+    def take_layout(self, *, update: bool = True) -> None:
+        """Take on the layout that the app has now; headroom.tcss says what each one means.
+
+        Without `update` nothing is styled anew, for a screen that has no widgets yet.
+        """
+        if not self.has_class(f"-{self.headroom.layout_name}"):
+            for layout in LAYOUTS:
+                self.set_class(layout == self.headroom.layout_name, f"-{layout}", update=update)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Grey out what would reach the engine while the screen may only look."""
