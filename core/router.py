@@ -5,6 +5,7 @@ A screen, a report, the stress lab and a test all hold a `Router` and cannot tel
 
 from __future__ import annotations
 
+import logging
 import random
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -68,6 +69,8 @@ from .seconds import Seconds
 from .store import LimiterSaved, TradeStore, load_notes, save_notes
 
 __all__ = ["LocalRouter", "Router", "open_router"]
+
+_log = logging.getLogger(__name__)
 
 SAVE_LIMITS_EVERY_S = 5
 ORDERS_SHOWN = 200
@@ -173,11 +176,13 @@ async def open_router(
         await router.load_limits()
         await router.load_dismissed()
         await engine.start()
+        _log.info("the journal is read, %d accounts are connected: %s", len(apis), ", ".join(settings.brokers))
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(engine.watch)
         tasks.start_soon(Caretaker(manager).watch)
         tasks.start_soon(router.watch)
         yield router
+        _log.info("closing: tasks first, then brokers, then the store")
         tasks.cancel_scope.cancel()
 
 

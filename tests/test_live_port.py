@@ -16,6 +16,7 @@ from core.config import Settings, simulated_settings
 from core.errors import ConfigError, HeadroomError
 from core.models import DrainProvider, HealthStatus, Order, ResumeProvider, SubmitOrder
 from core.store import TradeStore
+from tui.app_log import AppLog
 from tui.live import LivePort, open_live_port
 
 
@@ -102,6 +103,26 @@ def test_an_engine_that_dies_says_so_and_takes_no_more_commands(
         with pytest.raises(HeadroomError, match="the disk melted"):
             anyio.run(port.send, DrainProvider("fyers"))
         raise OSError("the disk melted")
+
+
+def test_what_the_engine_does_and_dies_of_is_in_the_programs_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AppLog()
+    with log.listening(), pytest.raises(BaseException, match="the disk melted"), live(tmp_path) as port:  # noqa: PT012
+        router = port._router
+        assert router is not None
+
+        def melt() -> None:
+            raise OSError("the disk melted")
+
+        monkeypatch.setattr(router._seconds, "close", melt)
+        eventually(port, lambda snapshot: "the disk melted" in snapshot.failure)
+        raise OSError("the disk melted")
+    told = {entry.text: entry for entry in reversed(log.newest_first)}
+    assert "the engine is ready" in told
+    assert any(text.startswith("the journal is read, 2 accounts are connected: fyers, upstox") for text in told)
+    assert "OSError: the disk melted" in told["the engine stopped"].rest
 
 
 def test_a_screen_that_reads_slowly_delays_no_order(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ screen holds only this: the last frozen snapshot, and a way to hand a command ov
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["LivePort", "open_live_port"]
 
 START_PATIENCE_S = 30.0
+_log = logging.getLogger(__name__)
 
 A = TypeVar("A")
 
@@ -109,12 +111,14 @@ class LivePort:
                 if self._background and router.simulated:
                     tasks.start_soon(play_background, router, self._settings.seed)
                 self._ready.set()
+                _log.info("the engine is ready")
                 await self._stopping.wait()
                 await self._stress.stop()
                 tasks.cancel_scope.cancel()
         except BaseException as error:
             if self._latest is not None:
                 self._failure = f"the engine stopped: {_innermost(error)}"
+                _log.exception("the engine stopped")
             raise
         finally:
             self._ready.set()
