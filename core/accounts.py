@@ -57,7 +57,7 @@ class Account:
 
     def windows(self, now_ns: int) -> tuple[WindowHeadroom, ...]:
         """Every window with its forecast: the scored one where somebody looks after the account, else the limiter's."""
-        return self.forecaster.fill(now_ns, self.limiter.headroom(forecasts=not self.forecaster.knows))
+        return self.limiter.headroom(forecasts=self.forecaster.latest(now_ns) or True)
 
     def health(self, balancer: IntelligentLoadBalancer, now_ns: int) -> tuple[HealthStatus, str]:
         """How the account is, and why in one line: the operator's word first, then the broker's, then what we saw."""

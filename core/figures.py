@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from .accounts import Account
 from .advice import Levers, predictive_analytics
-from .balancer import IntelligentLoadBalancer
+from .balancer import Counting, IntelligentLoadBalancer
 from .brokers.limits import published_limits
 from .clock import SECOND, Clock
 from .models import (
@@ -22,7 +22,6 @@ from .models import (
     SetReadCache,
     SetRouteWeight,
     Suggestion,
-    WindowHeadroom,
 )
 
 __all__ = ["broker_snapshots", "levers_of", "rate_limit_analytics", "suggestion_row", "usable_windows"]
@@ -44,15 +43,20 @@ def broker_snapshots(
 
 def usable_windows(
     accounts: Mapping[str, Account], balancer: IntelligentLoadBalancer, now_ns: int
-) -> Mapping[str, Mapping[str, Sequence[WindowHeadroom]]]:
+) -> Mapping[str, Mapping[str, Sequence[Counting]]]:
     """The windows of every account that may be routed to, by category."""
-    found: dict[str, Mapping[str, Sequence[WindowHeadroom]]] = {}
+    found: dict[str, Mapping[str, Sequence[Counting]]] = {}
     for name, account in accounts.items():
         if account.health(balancer, now_ns)[0] in _USABLE:
-            counted = [budget.categories for budget in account.limiter.budgets for _ in budget.rates]
-            windows = list(zip(counted, account.limiter.headroom(forecasts=False), strict=True))
+            budgets = [budget for budget in account.limiter.budgets for _ in budget.rates]
+            rooms = list(zip(budgets, account.limiter.rooms(), strict=True))
             found[name] = {
-                category: [window for categories, window in windows if category in categories] for category in Category
+                category: [
+                    (budget.name, window_ns, free)
+                    for budget, (free, _, window_ns) in rooms
+                    if category in budget.categories
+                ]
+                for category in Category
             }
     return found
 

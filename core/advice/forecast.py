@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..clock import MINUTE, SECOND
@@ -123,18 +123,18 @@ class Forecaster:
         self._observed_ns = now_ns
         return self.fill(now_ns, windows)
 
-    @property
-    def knows(self) -> bool:
-        """Whether anything was observed."""
-        return bool(self._latest)
+    def latest(self, now_ns: int) -> Mapping[tuple[str, int], WindowForecast]:
+        """The forecasts of the last `observe`, as seen from now, by budget and window; empty before the first."""
+        passed_ns = now_ns - self._observed_ns
+        return {key: _seen_later(forecast, passed_ns) for key, forecast in self._latest.items()}
 
     def fill(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> tuple[WindowHeadroom, ...]:
-        """The same windows with the forecasts of the last `observe`, as seen from now."""
-        passed_ns = now_ns - self._observed_ns
+        """The same windows with their latest forecasts."""
+        latest = self.latest(now_ns)
         return tuple(
             window
-            if (forecast := self._latest.get((window.budget, window.rate.window_ns))) is None
-            else replace(window, forecast=_seen_later(forecast, passed_ns))
+            if (forecast := latest.get((window.budget, window.rate.window_ns))) is None
+            else replace(window, forecast=forecast)
             for window in windows
         )
 

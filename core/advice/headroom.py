@@ -158,16 +158,19 @@ def limit_below_published(context: Context) -> Iterator[Finding]:
     for broker in context.usable:
         if context.of(broker).gained("refusals", 15 * MINUTE):
             continue
+        key = f"limit_below_published:{broker.name}"
+        full = [window for window in broker.windows if context.over(key, window.fraction, 0.8)]
+        if not full:
+            continue
         cap = context.levers.caps.get(broker.name, 1.0)
         published = {
             (budget.name, rate.window_ns): rate.permits
             for budget in context.levers.published.get(broker.name, ())
             for rate in budget.rates
         }
-        for window in broker.windows:
+        for window in full:
             allowed = published.get((window.budget, window.rate.window_ns), window.rate.permits)
-            tight = context.over(f"limit_below_published:{broker.name}", window.fraction, 0.8)
-            if not tight or (allowed <= window.rate.permits and cap >= 1.0):
+            if allowed <= window.rate.permits and cap >= 1.0:
                 continue
             can = cap < 1.0 and context.can(SetRateCap)
             more = round(max(allowed, window.rate.permits / cap) - window.rate.permits)
@@ -308,11 +311,12 @@ def one_carries_all(context: Context) -> Iterator[Finding]:
 def headroom_unused(context: Context) -> Iterator[Finding]:
     """A usable broker got less than 2 % of the traffic for 5 minutes while a window elsewhere passed 80 %."""
     total = context.total_gained("requests", 5 * MINUTE)
-    for broker in context.usable:
+    short = [broker for broker in context.usable if any(window.soft for window in broker.windows)]
+    for broker in context.usable if short and total >= 60 else ():
         history = context.of(broker)
         gained = history.gained("requests", 5 * MINUTE)
-        tight = [other for other in context.others(broker) if any(window.soft for window in other.windows)]
-        if len(history.last(5 * MINUTE)) < 120 or not tight or total < 60:
+        tight = [other for other in short if other is not broker]
+        if not tight or len(history.last(5 * MINUTE)) < 120:
             continue
         if gained > context.settings.unused_share * total:
             continue

@@ -7,7 +7,7 @@ from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
 from .choice import Choice
 from .cost import Prices
-from .efficiency import EfficiencyMeter, Room, most, room_of
+from .efficiency import Counting, EfficiencyMeter, Room, most, room_of
 from .load import BrokerLoad, LatencyMeter, PeakEwma
 from .policy import HedgePolicy, RetryBudget
 
@@ -20,6 +20,7 @@ __all__ = [
     "Candidate",
     "Choice",
     "CircuitBreaker",
+    "Counting",
     "EfficiencyMeter",
     "HedgePolicy",
     "IntelligentLoadBalancer",

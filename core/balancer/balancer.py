@@ -281,6 +281,8 @@ class IntelligentLoadBalancer:
         known = self._of(name)
         known.look_for_stalls(now_ns)
         breakers = known.breakers if category is None else (known.breakers[category == Category.ORDERS],)
+        if not any(one.is_open for one in breakers):
+            return _CLOSED
         views = [BreakerView(one.state(now_ns), one.retry_in_ns(now_ns), one.reason) for one in breakers]
         return max(views, key=lambda view: _WORSE[view.state])
 
@@ -468,4 +470,5 @@ class IntelligentLoadBalancer:
 
 _UNHEARD: Final = frozenset({"not_sent", "unknown", "abandoned"})
 _WHY: Final = {"not_sent": "could not connect", "unknown": "no answer", "error": "server error"}
+_CLOSED: Final = BreakerView(BreakerState.CLOSED)
 _WORSE: Final = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}

@@ -20,9 +20,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from ..clock import MINUTE, SECOND
-from ..models import WindowHeadroom
 
-__all__ = ["EfficiencyMeter", "Room", "most", "room_of"]
+__all__ = ["Counting", "EfficiencyMeter", "Room", "most", "room_of"]
+
+
+Counting = tuple[str, int, int]
+"""A window that counts a category: the name of its budget, its length in nanoseconds, its free permits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +36,23 @@ class Room:
     together: int
 
 
-def room_of(windows: Mapping[str, Sequence[WindowHeadroom]], *, done: Mapping[str, int] | None = None) -> Room:
+def room_of(windows: Mapping[str, Sequence[Counting]], *, done: Mapping[str, int] | None = None) -> Room:
     """The room of one broker: what its windows have free, and what was `done` there already.
 
     `windows` are those that count each category. A window that counts every category bounds them together.
 
-    >>> from core.models import Rate
-    >>> def free(budget, n):
-    ...     rate = Rate(10, 1_000_000_000)
-    ...     return WindowHeadroom(budget=budget, rate=rate, used=10 - n, in_flight=0, free=n, next_free_in_ns=0,
-    ...                           all_free_in_ns=0, soft=False)
-    >>> room_of({"orders": [free("all", 8), free("orders", 3)], "reads": [free("all", 8)]})
+    >>> room_of({"orders": [("all", SECOND, 8), ("orders", SECOND, 3)], "reads": [("all", SECOND, 8)]})
     Room(of={'orders': 3, 'reads': 8}, together=8)
-    >>> room_of({"orders": [free("orders", 3)], "reads": [free("reads", 5)]})
+    >>> room_of({"orders": [("orders", SECOND, 3)], "reads": [("reads", SECOND, 5)]})
     Room(of={'orders': 3, 'reads': 5}, together=8)
     """
     done = done or {}
     of: dict[str, int] = {}
     shared: dict[tuple[str, int], list[int]] = {}
     for category, counted in windows.items():
-        of[category] = min((window.free for window in counted), default=0) + done.get(category, 0)
-        for window in counted:
-            shared.setdefault((window.budget, window.rate.window_ns), []).append(window.free)
+        of[category] = min((free for _, _, free in counted), default=0) + done.get(category, 0)
+        for budget, window_ns, free in counted:
+            shared.setdefault((budget, window_ns), []).append(free)
     together = [free[0] + sum(done.values()) for free in shared.values() if len(free) == len(windows)]
     return Room(of, min([sum(of.values()), *together]))
 
@@ -97,10 +95,7 @@ class EfficiencyMeter:
 
     >>> meter = EfficiencyMeter()
     >>> def reads(n):
-    ...     from core.models import Category, Rate
-    ...     rate = Rate(10, SECOND)
-    ...     return {Category.READS: [WindowHeadroom(budget="all", rate=rate, used=10 - n, in_flight=0, free=n,
-    ...             next_free_in_ns=0, all_free_in_ns=0, soft=False)]}
+    ...     return {"reads": [("all", SECOND, n)]}
     >>> meter.value is None
     True
 
@@ -159,7 +154,7 @@ class EfficiencyMeter:
             self._slice_at_ns = now_ns
         return now_ns - self._slice_at_ns >= self._slice_ns
 
-    def tick(self, now_ns: int, windows: Mapping[str, Mapping[str, Sequence[WindowHeadroom]]]) -> None:
+    def tick(self, now_ns: int, windows: Mapping[str, Mapping[str, Sequence[Counting]]]) -> None:
         """Close the slice if it is due. `windows`: per healthy broker and category, those that count it, as of now."""
         if not self.due(now_ns):
             return

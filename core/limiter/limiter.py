@@ -14,7 +14,7 @@ from .backend import Backend, Plan
 from .memory import MemoryBackend
 from .permit import TAKEN, Entry, Permit
 from .refusal import RefusalMemory
-from .report import Look, analytics_of, headroom_of, rooms_of, windows_of
+from .report import Forecasts, Look, analytics_of, headroom_of, rooms_of, windows_of
 from .room import WaitingRoom, milliseconds
 from .stamps import ServerClock
 from .state import LimiterState, anchors_of, unseen
@@ -246,11 +246,11 @@ class EnhancedRateLimiter:
         )
         self._room.closed(self._now_ns())
 
-    def headroom(self, category: str | None = None, *, forecasts: bool = True) -> tuple[WindowHeadroom, ...]:
+    def headroom(self, category: str | None = None, *, forecasts: Forecasts = True) -> tuple[WindowHeadroom, ...]:
         """Every window of every budget as it stands now, or of those that count `category`, in the order given.
 
         With a cap, `rate` is what may be used of the limit. A router that chooses needs no `forecasts`, and they are
-        half the cost. Changes nothing.
+        half the cost; who has others hands them in. Changes nothing.
         """
         now_ns = self._now_ns()
         self._backend.refresh(now_ns)

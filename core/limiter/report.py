@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
 from ..models import Rate, WindowForecast, WindowHeadroom, WindowRoom
@@ -11,12 +11,16 @@ from .backend import Plan
 from .forecast import forecast_window
 from .window import SlidingWindows
 
-__all__ = ["Look", "analytics_of", "headroom_of", "rooms_of", "window_name", "windows_of"]
+__all__ = ["Forecasts", "Look", "analytics_of", "headroom_of", "rooms_of", "window_name", "windows_of"]
 
 SOFT_SHARE: Final = 0.8
 NO_FORECAST: Final = WindowForecast()
 MILLION: Final = 1_000_000
 SECOND: Final = 1_000_000_000
+_new: Final = object.__new__
+_set_budget, _set_rate, _set_used, _set_in_flight, _set_free, _set_next, _set_all, _set_soft, _set_forecast = (
+    getattr(WindowHeadroom, field.name).__set__ for field in fields(WindowHeadroom)
+)
 
 
 class Look(NamedTuple):
@@ -46,7 +50,11 @@ def rooms_of(plan: Plan, now_ns: int) -> tuple[WindowRoom, ...]:
     return tuple(rooms)
 
 
-def headroom_of(plan: Plan, now_ns: int, *, forecasts: bool) -> tuple[WindowHeadroom, ...]:
+Forecasts = bool | Mapping[tuple[str, int], WindowForecast]
+"""Whether windows come with the limiter's own forecasts; or those of whoever knows better, by budget and window."""
+
+
+def headroom_of(plan: Plan, now_ns: int, *, forecasts: Forecasts) -> tuple[WindowHeadroom, ...]:
     """Every window of every budget of the plan, budgets and rates in their order."""
     return tuple(
         _headroom(windows, rate, limit, span_ns, now_ns, forecasts=forecasts)
@@ -56,29 +64,38 @@ def headroom_of(plan: Plan, now_ns: int, *, forecasts: bool) -> tuple[WindowHead
 
 
 def _headroom(
-    windows: SlidingWindows, rate: Rate, limit: int, span_ns: int, now_ns: int, *, forecasts: bool
+    windows: SlidingWindows, rate: Rate, limit: int, span_ns: int, now_ns: int, *, forecasts: Forecasts
 ) -> WindowHeadroom:
     in_flight = min(windows.in_flight, limit)
-    used = min(windows.younger(now_ns - span_ns), limit - in_flight)
+    last_ns = now_ns if in_flight else windows.newest_ns
+    used = 0
+    if windows.newest_ns > now_ns - span_ns:
+        used = min(windows.younger(now_ns - span_ns), limit - in_flight)
     free = limit - in_flight - used
-    gate_ns = max(0, windows.opens_ns - now_ns)
-    next_ns = 0
+    next_ns = windows.opens_ns - now_ns
     if not free:
         behind = limit - windows.in_flight
         # All in flight: answered now at the earliest, and one window later free.
-        next_ns = max(0, windows.ring[windows.head - behind] + span_ns - now_ns) if behind >= 1 else span_ns
-    last_ns = now_ns if in_flight else windows.newest_ns
-    return WindowHeadroom(
-        budget=windows.budget.name,
-        rate=rate if limit == rate.permits else Rate(limit, rate.window_ns),
-        used=used,
-        in_flight=in_flight,
-        free=free,
-        next_free_in_ns=max(next_ns, gate_ns),
-        all_free_in_ns=max(0, last_ns + span_ns - now_ns),
-        soft=used + in_flight >= math.ceil(SOFT_SHARE * limit),
-        forecast=forecast_window(windows, limit, rate.window_ns, span_ns, now_ns) if forecasts else NO_FORECAST,
-    )
+        free_ns = windows.ring[windows.head - behind] + span_ns - now_ns if behind >= 1 else span_ns
+        next_ns = max(next_ns, free_ns)
+    all_ns = last_ns + span_ns - now_ns
+    # A frozen value sets each field by name; by its slots it costs a third, and a screen wants thousands a second.
+    window = _new(WindowHeadroom)
+    _set_budget(window, windows.budget.name)
+    _set_rate(window, rate if limit == rate.permits else Rate(limit, rate.window_ns))
+    _set_used(window, used)
+    _set_in_flight(window, in_flight)
+    _set_free(window, free)
+    _set_next(window, next_ns if next_ns > 0 else 0)  # noqa: FURB136 - a call costs as much as the rest
+    _set_all(window, all_ns if all_ns > 0 else 0)  # noqa: FURB136 - as above
+    _set_soft(window, used + in_flight >= SOFT_SHARE * limit)
+    if forecasts is True:
+        _set_forecast(window, forecast_window(windows, limit, rate.window_ns, span_ns, now_ns))
+    elif forecasts:
+        _set_forecast(window, forecasts.get((windows.budget.name, rate.window_ns), NO_FORECAST))
+    else:
+        _set_forecast(window, NO_FORECAST)
+    return window
 
 
 def window_name(window: WindowHeadroom) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import cache
 from typing import Final
 
 from ..clock import DAY, HOUR, MINUTE, SECOND
@@ -118,6 +119,7 @@ class Rate:
         return f"{self.permits}/{window_text(self.window_ns)}"
 
 
+@cache
 def window_text(window_ns: int) -> str:
     """A window as a trader writes it: `s`, `10s`, `min`, `30min`, `h`, `day`, `250ms`."""
     for unit_ns, name in ((DAY, "day"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s")):

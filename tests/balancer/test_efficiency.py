@@ -10,27 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import core.balancer.efficiency
-from core.balancer import EfficiencyMeter, Room, most
+from core.balancer import Counting, EfficiencyMeter, Room, most
 from core.clock import MINUTE, SECOND
-from core.models import Category, Rate, WindowHeadroom
+from core.models import Category
 
 ORDERS, READS = Category.ORDERS, Category.READS
 
 
-def free(budget: str, permits: int) -> WindowHeadroom:
-    return WindowHeadroom(
-        budget=budget,
-        rate=Rate(100, SECOND),
-        used=100 - permits,
-        in_flight=0,
-        free=permits,
-        next_free_in_ns=0,
-        all_free_in_ns=0,
-        soft=False,
-    )
+def free(budget: str, permits: int) -> Counting:
+    return budget, SECOND, permits
 
 
-def everything(permits: int) -> dict[str, list[WindowHeadroom]]:
+def everything(permits: int) -> dict[str, list[Counting]]:
     return {ORDERS: [free("all", permits)], READS: [free("all", permits)]}
 
 
@@ -64,7 +55,7 @@ def test_water_filling_equals_the_best_of_all_ways_to_place_the_demand(
     assert most({ORDERS: orders, READS: reads}, given_rooms) == best
 
 
-def one_slice(meter: EfficiencyMeter, at_s: int, windows: dict[str, dict[str, list[WindowHeadroom]]]) -> None:
+def one_slice(meter: EfficiencyMeter, at_s: int, windows: dict[str, dict[str, list[Counting]]]) -> None:
     meter.tick(at_s * SECOND, windows)
 
 
