@@ -11,7 +11,7 @@ from .brokers.base import HasSession, TradingAPI
 from .clock import HOUR, SECOND, Clock
 from .errors import CostTooHigh
 from .limiter import EnhancedRateLimiter
-from .models import CATEGORY_OF, BrokerSnapshot, Category, HealthStatus, Operation, WindowHeadroom
+from .models import CATEGORY_OF, PRIORITY_OF, BrokerSnapshot, Category, HealthStatus, Operation, WindowHeadroom
 
 __all__ = ["Account"]
 
@@ -44,7 +44,7 @@ class Account:
         cost = self.api.cost(operation, symbols=symbols)
         weight = self.weights.get(category, 1.0)
         try:
-            wait_ns, queued, in_flight, limited, rooms = self.limiter.look(category, cost)
+            wait_ns, queued, in_flight, limited, rooms = self.limiter.look(category, cost, PRIORITY_OF[operation])
         except CostTooHigh:
             return Candidate(self.name, barred=f"needs {cost} permits at once, more than it allows")
         return _new(

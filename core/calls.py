@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .brokers.base import TradingAPI
@@ -32,6 +32,15 @@ class Call:
     symbols: int = 1
     key: Hashable = None
     about: tuple[str, ...] = ()
+
+    def telling(self, leaves: Callable[[], None]) -> Call:
+        """The same call, that tells when it is sent."""
+
+        def send(api: TradingAPI) -> Awaitable[Any]:
+            leaves()
+            return self.send(api)
+
+        return replace(self, send=send)
 
 
 def parse_call(operation: str, arguments: Mapping[str, Any], new_tag: Callable[[], str]) -> Call:

@@ -212,7 +212,7 @@ class MultiAPIManager:
             )
         return await self._reads_shared.get(
             (call.operation, only, call.key),
-            lambda: self._with_fallback(call, deadline_ns, only),
+            lambda leaves: self._with_fallback(call.telling(leaves), deadline_ns, only),
             deadline_ns=deadline_ns,
             max_age_ns=self._read_max_age_ns.get(call.operation, 0),
         )

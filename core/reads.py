@@ -27,9 +27,10 @@ def ended_early(error: HeadroomError, deadline_ns: int, now_ns: int) -> bool:
 
 @dataclass(slots=True)
 class _Flight:
-    """A read under way, and who may wait for it."""
+    """A read under way, and who may wait for it. `left` once it was sent: until then it cannot have missed anything."""
 
     deadline_ns: int
+    left: bool = False
     done: anyio.Event = field(default_factory=anyio.Event)
     value: Any = None
     error: HeadroomError | None = None
@@ -46,9 +47,16 @@ class SharedReads:
         self.shared = 0
 
     async def get(
-        self, key: Hashable, fetch: Callable[[], Awaitable[Any]], *, deadline_ns: int, max_age_ns: int = 0
+        self,
+        key: Hashable,
+        fetch: Callable[[Callable[[], None]], Awaitable[Any]],
+        *,
+        deadline_ns: int,
+        max_age_ns: int = 0,
     ) -> Any:
         """The answer to `key`: one not older than `max_age_ns`, one under way, or a fresh one from `fetch`.
+
+        `fetch` is handed what it calls when the request leaves.
 
         Raises what `fetch` raises. Who waits for another's request that was cancelled, or that ran out of its own
         deadline, asks again for himself.
@@ -68,10 +76,16 @@ class SharedReads:
             if flight.error is not None and not ended_early(flight.error, flight.deadline_ns, self._clock.now_ns()):
                 raise flight.error
 
-    async def _fetch(self, key: Hashable, fetch: Callable[[], Awaitable[Any]], deadline_ns: int, *, keep: bool) -> Any:
+    async def _fetch(
+        self, key: Hashable, fetch: Callable[[Callable[[], None]], Awaitable[Any]], deadline_ns: int, *, keep: bool
+    ) -> Any:
         flight = self._flights[key] = _Flight(deadline_ns)
+
+        def leaves() -> None:
+            flight.left = True
+
         try:
-            flight.value = await fetch()
+            flight.value = await fetch(leaves)
         except HeadroomError as error:
             flight.error = error
             raise
@@ -88,6 +102,10 @@ class SharedReads:
             flight.done.set()
 
     def forget(self) -> None:
-        """An order of ours has ended: no read from now on may share what was asked before."""
-        self._flights.clear()
+        """An order of ours has ended: no read from now on may share what was asked before.
+
+        One that still waits for its permit will be asked after it, and sees it.
+        """
+        for key in [key for key, flight in self._flights.items() if flight.left]:
+            del self._flights[key]
         self._kept.clear()

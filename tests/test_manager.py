@@ -379,6 +379,28 @@ def test_who_trades_and_then_looks_sees_what_he_did() -> None:
     assert manager.counters.reads == 2, "the last two were answered from memory"
 
 
+def test_a_read_that_still_waits_for_its_permit_is_shared_by_who_traded_meanwhile_and_sees_it() -> None:
+    clock = VirtualClock()
+    manager = MultiAPIManager({}, clock=clock)
+    manager.apis = {"fyers": broker("fyers", clock, per_second=1)}
+    seen: list[int] = []
+
+    async def look() -> None:
+        seen.append(len(await manager.execute_with_fallback("get_orders")))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: manager.execute_with_fallback("place_order", **ORDER))
+            await clock.sleep_until_ns(10 * MILLISECOND)
+            tasks.start_soon(look)  # waits for its permit while the order ends
+            await clock.sleep_until_ns(SECOND // 2)
+            tasks.start_soon(look)
+
+    clock.run(main)
+    assert seen == [1, 1]
+    assert manager.counters.reads == 1
+
+
 def test_a_cancelled_leader_hands_the_question_on() -> None:
     clock = VirtualClock()
     manager = pair(clock)

@@ -161,7 +161,9 @@ class EnhancedRateLimiter:
         with await self.acquire(category, cost, priority, deadline_ns) as permit:
             yield permit
 
-    def time_to_available_ns(self, category: str = Category.ORDERS, cost: int = 1) -> int:
+    def time_to_available_ns(
+        self, category: str = Category.ORDERS, cost: int = 1, priority: Priority = Priority.READ
+    ) -> int:
         """Nanoseconds until a newcomer could have `cost` permits; 0 exactly when `try_acquire` would give them now.
 
         Reckons with those who wait ahead, and takes what is in flight as answered now: it may take longer, not less,
@@ -170,12 +172,12 @@ class EnhancedRateLimiter:
         self._checked(category, cost)
         now_ns = self._now_ns()
         self._backend.refresh(now_ns)
-        free_ns = self._room.earliest_ns(category, cost, Priority.READ, now_ns)
+        free_ns = self._room.earliest_ns(category, cost, priority, now_ns)
         if free_ns > now_ns:
             return free_ns - now_ns
         return 1 if self._room.must_queue(category, now_ns) else 0
 
-    def look(self, category: str = Category.ORDERS, cost: int = 1) -> Look:
+    def look(self, category: str = Category.ORDERS, cost: int = 1, priority: Priority = Priority.READ) -> Look:
         """All that a router asks before it chooses, in one go. Changes nothing; raises what `try_acquire` raises."""
         entry = self._entries.get(category)
         if entry is None or cost is not ONE:
@@ -192,11 +194,12 @@ class EnhancedRateLimiter:
         rooms = rooms_of(entry.plan, now_ns)
         waiting, limited = self._room.waiting, opens_ns > now_ns
         now = not waiting and not limited
+        ahead = self._room.ahead(category, priority) if waiting else 0
         for free, _, _ in rooms:
             if free < cost:
                 now = False
-        wait_ns = 0 if now else self.time_to_available_ns(category, cost)
-        return _new(Look, (wait_ns, waiting, in_flight, limited, rooms))
+        wait_ns = 0 if now else self.time_to_available_ns(category, cost, priority)
+        return _new(Look, (wait_ns, ahead, in_flight, limited, rooms))
 
     # How it stands ----------------------------------------------------------------------------------------------------
 

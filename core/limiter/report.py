@@ -26,8 +26,9 @@ _set_budget, _set_rate, _set_used, _set_in_flight, _set_free, _set_next, _set_al
 class Look(NamedTuple):
     """One category at one instant, as a router that chooses sees it.
 
-    `wait_ns`: until a newcomer could have what was asked, 0 when now. `limited`: a broker's refusal keeps a gate
-    closed. `rooms`: the windows that count the category. The others count the whole account.
+    `wait_ns`: until a newcomer could have what was asked, 0 when now. `queued`: permits that go before his. `limited`:
+    a broker's refusal keeps a gate closed. `rooms`: the windows that count the category. `in_flight` counts the whole
+    account.
     """
 
     wait_ns: int

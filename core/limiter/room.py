@@ -98,6 +98,15 @@ class WaitingRoom:
         """No later than the instant at which a newcomer of `priority` can be served, those ahead of it included."""
         return self._entries[category].earliest_ns(cost + self._line.cost_ahead(category, priority), now_ns)
 
+    def ahead(self, category: str, priority: int) -> int:
+        """The permits that go before a newcomer of `priority` in any budget that counts `category`."""
+        plan = set(self._entries[category].plan)
+        return sum(
+            self._line.cost_ahead(other, priority)
+            for other, entry in self._entries.items()
+            if not plan.isdisjoint(entry.plan)
+        )
+
     def serve(self) -> None:
         """Grant what fits, in turn, a few at a time, and set the timer for whoever is first after that."""
         if not self.waiting:

@@ -79,7 +79,9 @@ _ORDER_PRIORITY: Final = {
     Operation.PLACE_ORDER: Priority.PLACE,
 }
 PRIORITY_OF: Final[Mapping[Operation, Priority]] = {
-    operation: _ORDER_PRIORITY.get(operation, Priority.READ) for operation in Operation
+    **dict.fromkeys(Operation, Priority.READ),
+    **_ORDER_PRIORITY,
+    Operation.AUTHENTICATE: Priority.PLACE,  # nothing else can be done before it
 }
 CATEGORY_OF: Final[Mapping[Operation, Category]] = {
     operation: Category.ORDERS if operation in _ORDER_PRIORITY else Category.READS for operation in Operation

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.clock import MILLISECOND, MINUTE, SECOND, VirtualClock
 from core.limiter import EnhancedRateLimiter
-from core.models import Budget, Category, Rate
+from core.models import Budget, Category, Priority, Rate
 
 SMALL = (
     Budget("all", (Rate(3, SECOND), Rate(9, MINUTE))),
@@ -61,4 +61,17 @@ async def test_a_look_counts_those_who_wait(clock: VirtualClock) -> None:
         look = limiter.look()
         assert look.queued == 2
         assert look.wait_ns == limiter.time_to_available_ns() > 0
+        tasks.cancel_scope.cancel()
+
+
+async def test_who_goes_first_does_not_wait_for_those_behind_him(clock: VirtualClock) -> None:
+    limiter = EnhancedRateLimiter(budgets=SMALL, clock=clock)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(9):
+            tasks.start_soon(limiter.acquire, "reads")
+        await clock.settle()
+        read, order = limiter.look("reads"), limiter.look("orders", priority=Priority.PLACE)
+        assert read.queued == 6
+        assert order.queued == 0
+        assert order.wait_ns < read.wait_ns
         tasks.cancel_scope.cancel()
