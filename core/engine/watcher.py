@@ -158,8 +158,9 @@ class Watcher:
         return min(lost_ns, self._book_due_ns(pace, resting)) if resting else lost_ns
 
     def _book_due_ns(self, pace: _Pace, resting: Sequence[LiveOrder]) -> int:
-        newest_ns = max(live.moved_ns for live in resting)
-        if newest_ns <= pace.moved_ns:
+        first_ns = min((live.moved_ns for live in resting if live.moved_ns > pace.moved_ns), default=None)
+        if first_ns is None:
             return pace.read_ns + pace.pause_ns
-        # Something moved: look soon, however long the pauses have become, but a fill takes a moment too.
-        return max(pace.read_ns + self._settings.poll_least_ns, newest_ns + self._settings.ask_first_ns)
+        # Something moved: look soon, however long the pauses have become, but a fill takes a moment too. The moment of
+        # the first one: in a steady flow there is always one that has just moved, and the book would never be read.
+        return max(pace.read_ns + self._settings.poll_least_ns, first_ns + self._settings.ask_first_ns)

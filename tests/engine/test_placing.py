@@ -413,3 +413,13 @@ async def test_orders_that_come_at_one_instant_stand_in_every_brokers_line(clock
         assert clock.now_ns() - began_ns < 3.5 * SECOND
         shares = [sum(name == broker for name, _, _ in bench.at_brokers()) for broker in bench.brokers]
         assert min(shares) > 150
+
+
+@story
+async def test_fills_are_heard_while_orders_keep_coming(clock: VirtualClock, opened: Opener) -> None:
+    """In a steady flow some order has always just moved: that one must not put the reading of the book off for ever."""
+    async with opened() as bench, anyio.create_task_group() as tasks:
+        for number in range(400):
+            tasks.start_soon(bench.engine.place_order, replace(MARKET, client_order_id=f"o{number}"))
+            await bench.wait(25 * MILLISECOND)
+        assert bench.engine.open_orders < 200  # those of a few seconds, of 400 in ten
