@@ -132,17 +132,17 @@ class Advisor:
     def command_for(self, suggestion_id: str) -> Command | None:
         """What applying it means; None when it is gone, applied already, or only the operator can do it."""
         entry = self._entries.get(suggestion_id)
-        return entry.finding.command if entry is not None and entry.shown and not entry.applied else None
+        return entry.finding.offer.command if entry is not None and entry.shown and not entry.applied else None
 
     def undo_for(self, suggestion_id: str) -> Command | None:
         """What takes it back; None unless it was applied."""
         entry = self._entries.get(suggestion_id)
-        return entry.finding.undo if entry is not None and entry.applied else None
+        return entry.finding.offer.undo if entry is not None and entry.applied else None
 
     def mark_applied(self, suggestion_id: str) -> None:
         """It was carried out: keep it, with its undo as it is now, until it is taken back or dismissed."""
         entry = self._entries.get(suggestion_id)
-        if entry is not None and entry.finding.command is not None:
+        if entry is not None and entry.finding.offer.command is not None:
             entry.applied = True
             self._suggestions = self._told()
 
@@ -202,7 +202,7 @@ class Advisor:
                 title=entry.finding.title,
                 evidence=entry.finding.evidence,
                 effect=entry.finding.effect,
-                action=entry.finding.action,
+                action=entry.finding.offer.action,
                 provider=entry.finding.provider,
                 since_ns=entry.first_ns,
                 applied=entry.applied,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from ..clock import HOUR, MILLISECOND, MINUTE, SECOND
 from ..models import (
@@ -17,13 +18,14 @@ from ..models import (
     ResumeProvider,
     RouterSnapshot,
     SetRateCap,
+    SetRouteWeight,
     Severity,
     WindowHeadroom,
 )
 from .history import BrokerHistory, History
 from .whatif import Projection, what_if
 
-__all__ = ["AdviceSettings", "Context", "Finding", "Levers", "percent", "seconds"]
+__all__ = ["AdviceSettings", "Context", "Finding", "Levers", "Offer", "percent", "seconds"]
 
 USABLE = frozenset({HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED})
 _SINGLE = frozenset(Category)
@@ -80,19 +82,28 @@ class AdviceSettings:
     lag_ns: int = 50 * MILLISECOND
 
 
+class Offer(NamedTuple):
+    """What one key would do, in words and as a command, and what takes it back; empty where only the operator can."""
+
+    action: str = ""
+    command: Command | None = None
+    undo: Command | None = None
+
+
+NO_OFFER = Offer()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A cause that stands now. `command` and `undo` are both there or both missing."""
+    """A cause that stands now, and what a key could do about it."""
 
     kind: str
     severity: Severity
     title: str
     evidence: str
     effect: str
-    action: str = ""
     provider: str = ""
-    command: Command | None = None
-    undo: Command | None = None
+    offer: Offer = NO_OFFER
 
     @property
     def id(self) -> str:
@@ -116,9 +127,19 @@ class Context:
         """Whether `value` reaches the threshold; once shown, a little less is enough to stay."""
         return value >= threshold * (self.settings.release if suggestion_id in self.shown else 1.0)
 
-    def can(self, kind: type) -> bool:
-        """Whether the router carries out this kind of command."""
-        return kind in self.levers.commands
+    def offer(self, action: str, command: Command, undo: Command, *, when: bool = True) -> Offer:
+        """A key for it, where the router carries out such a command and `when` allows it; else none."""
+        return Offer(action, command, undo) if when and type(command) in self.levers.commands else NO_OFFER
+
+    def lighter(self, broker: BrokerSnapshot, weight: float, *, when: bool = True) -> Offer:
+        """A key that sends fewer reads to a broker."""
+        before = self.levers.weights.get((broker.name, Category.READS), 1.0)
+        return self.offer(
+            f"weigh {broker.name} {weight:g} instead of {before:g} for reads",
+            SetRouteWeight(broker.name, Category.READS, weight),
+            SetRouteWeight(broker.name, Category.READS, before),
+            when=when and before > weight,
+        )
 
     @cached_property
     def usable(self) -> tuple[BrokerSnapshot, ...]:

@@ -8,7 +8,6 @@ from ..clock import MINUTE, SECOND
 from ..models import (
     BrokerSnapshot,
     Category,
-    Command,
     DrainProvider,
     Operation,
     ResumeProvider,
@@ -40,20 +39,6 @@ _CACHEABLE = (Operation.GET_PORTFOLIO, Operation.GET_POSITIONS, Operation.GET_OR
 _LONG_NS = 10 * MINUTE
 
 
-def _lighter(context: Context, broker: BrokerSnapshot, weight: float) -> tuple[str, Command | None, Command | None]:
-    """Action, command and undo that send fewer reads to a broker; all empty where the router cannot."""
-    if not context.can(SetRouteWeight):
-        return "", None, None
-    before = context.levers.weights.get((broker.name, Category.READS), 1.0)
-    if before <= weight:
-        return "", None, None
-    return (
-        f"weigh {broker.name} {weight:g} instead of {before:g} for reads",
-        SetRouteWeight(broker.name, Category.READS, weight),
-        SetRouteWeight(broker.name, Category.READS, before),
-    )
-
-
 def _tightest(broker: BrokerSnapshot, *, short: bool) -> WindowHeadroom | None:
     """The window that runs out first; `short` tells windows that pass while one watches from those of a session."""
     windows = [
@@ -82,7 +67,6 @@ def window_exhausting(context: Context) -> Iterator[Finding]:
         if not takers:
             continue
         to = max(takers, key=lambda other: then.shares[other.name] - other.traffic_share)
-        action, command, undo = _lighter(context, broker, 0.5)
         yield Finding(
             kind="window_exhausting",
             severity=Severity.WARNING,
@@ -96,9 +80,7 @@ def window_exhausting(context: Context) -> Iterator[Finding]:
             f"instead of {percent(broker.traffic_share)}: a window is full {seconds(then.exhausted_in_ns[broker.name])}"
             f" instead of {seconds(now.exhausted_in_ns[broker.name])} from now; served {percent(then.served)} "
             f"instead of {percent(now.served)}",
-            action=action,
-            command=command,
-            undo=undo,
+            offer=context.lighter(broker, 0.5),
         )
 
 
@@ -111,7 +93,6 @@ def day_budget(context: Context) -> Iterator[Finding]:
         forecast = window.forecast
         sustained = window.rate.permits * SECOND / window.rate.window_ns
         critical = window.fraction >= 0.9
-        action, command, undo = _lighter(context, broker, 0.5)
         yield Finding(
             kind="day_budget",
             severity=Severity.CRITICAL if critical else Severity.WARNING,
@@ -122,9 +103,7 @@ def day_budget(context: Context) -> Iterator[Finding]:
             f"{seconds(forecast.latest_in_ns)})",
             effect=f"it lasts at {sustained:.2f}/s: {forecast.rate_per_s - sustained:.2f}/s must go elsewhere or wait, "
             f"{max(0.0, (forecast.rate_per_s - sustained) * 60):.0f} requests a minute",
-            action=action,
-            command=command,
-            undo=undo,
+            offer=context.lighter(broker, 0.5),
         )
 
 
@@ -137,7 +116,6 @@ def limit_above_broker(context: Context) -> Iterator[Finding]:
         before = context.levers.caps.get(broker.name, 1.0)
         after = round(max(0.1, before * 0.9), 3)
         then = context.what_if(caps={broker.name: 0.9}) if context.usable else None
-        can = context.can(SetRateCap) and after < before
         yield Finding(
             kind="limit_above_broker",
             severity=Severity.WARNING,
@@ -147,9 +125,12 @@ def limit_above_broker(context: Context) -> Iterator[Finding]:
             effect=f"with {percent(after)} of each window the same demand is served {percent(then.served)}"
             if then
             else "no broker is usable until the refusals end",
-            action=f"use at most {percent(after)} of {broker.name}'s windows" if can else "",
-            command=SetRateCap(broker.name, after) if can else None,
-            undo=SetRateCap(broker.name, before) if can else None,
+            offer=context.offer(
+                f"use at most {percent(after)} of {broker.name}'s windows",
+                SetRateCap(broker.name, after),
+                SetRateCap(broker.name, before),
+                when=after < before,
+            ),
         )
 
 
@@ -172,7 +153,6 @@ def limit_below_published(context: Context) -> Iterator[Finding]:
             allowed = published.get((window.budget, window.rate.window_ns), window.rate.permits)
             if allowed <= window.rate.permits and cap >= 1.0:
                 continue
-            can = cap < 1.0 and context.can(SetRateCap)
             more = round(max(allowed, window.rate.permits / cap) - window.rate.permits)
             yield Finding(
                 kind="limit_below_published",
@@ -182,9 +162,12 @@ def limit_below_published(context: Context) -> Iterator[Finding]:
                 evidence=f"{window.rate} in force, {allowed} published, cap {percent(cap)}; "
                 f"{percent(window.fraction)} gone, no refusal in 15 min",
                 effect=f"{more} more requests in each window of that length",
-                action=f"use {broker.name}'s windows in full" if can else "",
-                command=SetRateCap(broker.name, 1.0) if can else None,
-                undo=SetRateCap(broker.name, cap) if can else None,
+                offer=context.offer(
+                    f"use {broker.name}'s windows in full",
+                    SetRateCap(broker.name, 1.0),
+                    SetRateCap(broker.name, cap),
+                    when=cap < 1.0,
+                ),
             )
             break
 
@@ -201,7 +184,6 @@ def cache_reads(context: Context) -> Iterator[Finding]:
         saved = max(0, count - round(60 / hold_s))
         if not saved:
             continue
-        can = context.can(SetReadCache)
         yield Finding(
             kind="cache_reads",
             severity=Severity.INFO,
@@ -210,9 +192,11 @@ def cache_reads(context: Context) -> Iterator[Finding]:
             evidence=f"asked {count} times in the last minute; it changes only when an order fills",
             effect=f"at most {60 / hold_s:.0f} of them would go out: {saved} permits a minute are free for others, "
             f"{percent(saved / max(1, sum(asked.values())))} of the traffic",
-            action=f"answer {operation.value} from memory for {hold_s:g} s" if can else "",
-            command=SetReadCache(operation.value, hold_s) if can else None,
-            undo=SetReadCache(operation.value, before) if can else None,
+            offer=context.offer(
+                f"answer {operation.value} from memory for {hold_s:g} s",
+                SetReadCache(operation.value, hold_s),
+                SetReadCache(operation.value, before),
+            ),
         )
 
 
@@ -224,16 +208,18 @@ def batch_quotes(context: Context) -> Iterator[Finding]:
         return
     saved = count - 60
     before = context.levers.caches.get(Operation.GET_MARKET_DATA, 0.0)
-    can = context.can(SetReadCache) and not before and saved > 0
     yield Finding(
         kind="batch_quotes",
         severity=Severity.INFO,
         title=f"Batch the quotes: saves up to {saved} permits/min",
         evidence=f"{count} quote requests in the last minute, {count / 60:.1f} a second",
         effect=f"one request a second for all symbols together: 60 instead of {count} a minute",
-        action="answer the same quote from memory for 1 s" if can else "",
-        command=SetReadCache(Operation.GET_MARKET_DATA.value, 1.0) if can else None,
-        undo=SetReadCache(Operation.GET_MARKET_DATA.value, before) if can else None,
+        offer=context.offer(
+            "answer the same quote from memory for 1 s",
+            SetReadCache(Operation.GET_MARKET_DATA.value, 1.0),
+            SetReadCache(Operation.GET_MARKET_DATA.value, before),
+            when=not before and saved > 0,
+        ),
     )
 
 
@@ -292,7 +278,6 @@ def one_carries_all(context: Context) -> Iterator[Finding]:
         if not context.over(f"one_carries_all:{broker.name}", broker.traffic_share, context.settings.one_carries):
             continue
         then = context.what_if()
-        action, command, undo = _lighter(context, broker, 0.5)
         yield Finding(
             kind="one_carries_all",
             severity=Severity.INFO,
@@ -302,9 +287,7 @@ def one_carries_all(context: Context) -> Iterator[Finding]:
             "capacity",
             effect=f"levelled by headroom it would carry {percent(then.shares[broker.name])}, its fullest window "
             f"{percent(then.fullest[broker.name])} full",
-            action=action,
-            command=command,
-            undo=undo,
+            offer=context.lighter(broker, 0.5),
         )
 
 
@@ -322,7 +305,6 @@ def headroom_unused(context: Context) -> Iterator[Finding]:
             continue
         then = context.what_if()
         weight = context.levers.weights.get((broker.name, Category.READS), 1.0)
-        can = context.can(SetRouteWeight)
         yield Finding(
             kind="headroom_unused",
             severity=Severity.INFO,
@@ -331,9 +313,11 @@ def headroom_unused(context: Context) -> Iterator[Finding]:
             evidence=f"{gained} of {total} requests in 5 min; {tight[0].name} is past 80 %",
             effect=f"levelled by headroom it would take {percent(then.shares[broker.name])} of the demand; look at the "
             "routing rules, or weigh it heavier",
-            action=f"weigh {broker.name} {2 * weight:g} instead of {weight:g} for reads" if can else "",
-            command=SetRouteWeight(broker.name, Category.READS, 2 * weight) if can else None,
-            undo=SetRouteWeight(broker.name, Category.READS, weight) if can else None,
+            offer=context.offer(
+                f"weigh {broker.name} {2 * weight:g} instead of {weight:g} for reads",
+                SetRouteWeight(broker.name, Category.READS, 2 * weight),
+                SetRouteWeight(broker.name, Category.READS, weight),
+            ),
         )
 
 
@@ -353,7 +337,6 @@ def orders_squeezed(context: Context) -> Iterator[Finding]:
         window = max(shared, key=lambda one: one.fraction, default=None)
         if window is None or not context.over(f"orders_squeezed:{broker.name}", window.fraction, 0.8):
             continue
-        action, command, undo = _lighter(context, broker, 0.25)
         yield Finding(
             kind="orders_squeezed",
             severity=Severity.WARNING,
@@ -363,9 +346,7 @@ def orders_squeezed(context: Context) -> Iterator[Finding]:
             "are reads",
             effect=f"without the reads the same orders would fill "
             f"{percent(window.fraction * orders / total)} of that window",
-            action=action,
-            command=command,
-            undo=undo,
+            offer=context.lighter(broker, 0.25),
         )
 
 
@@ -380,7 +361,6 @@ def resume_drained(context: Context) -> Iterator[Finding]:
         now = context.what_if()
         windows = {**context.windows(), broker.name: counting(broker, None)}
         then = what_if(windows, context.demand_per_s)
-        can = context.can(ResumeProvider)
         yield Finding(
             kind="resume_drained",
             severity=Severity.INFO,
@@ -390,7 +370,9 @@ def resume_drained(context: Context) -> Iterator[Finding]:
             f"{broker.name} is drained and sound",
             effect=f"it would carry {percent(then.shares[broker.name])}; served {percent(then.served)} instead of "
             f"{percent(now.served)}",
-            action=f"resume {broker.name}" if can else "",
-            command=ResumeProvider(broker.name) if can else None,
-            undo=DrainProvider(broker.name) if can else None,
+            offer=context.offer(
+                f"resume {broker.name}",
+                ResumeProvider(broker.name),
+                DrainProvider(broker.name),
+            ),
         )

@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from ..clock import MILLISECOND, MINUTE, SECOND
 from ..models import (
     BrokerSnapshot,
-    Category,
-    Command,
     Decision,
     DrainProvider,
     HealthStatus,
     ResumeProvider,
     SetHedging,
-    SetRouteWeight,
     Severity,
 )
-from .context import Context, Finding, percent, seconds
+from .context import Context, Finding, Offer, percent, seconds
 
 __all__ = [
     "blocked_for_day",
@@ -40,11 +37,14 @@ __all__ = [
 _TOLD_ELSEWHERE = frozenset({HealthStatus.AUTH_FAILED, HealthStatus.BLOCKED_FOR_DAY, HealthStatus.UNHEALTHY})
 
 
-def _drain(context: Context, broker: BrokerSnapshot) -> tuple[str, Command | None, Command | None]:
-    """Action, command and undo that drain a broker; all empty where the router cannot, or it would be the last one."""
-    if broker.drained or not context.others(broker) or not context.can(DrainProvider):
-        return "", None, None
-    return f"drain {broker.name}", DrainProvider(broker.name), ResumeProvider(broker.name)
+def _drain(context: Context, broker: BrokerSnapshot) -> Offer:
+    """To drain a broker, unless it would be the last one."""
+    return context.offer(
+        f"drain {broker.name}",
+        DrainProvider(broker.name),
+        ResumeProvider(broker.name),
+        when=not broker.drained and bool(context.others(broker)),
+    )
 
 
 def _without(context: Context, broker: BrokerSnapshot) -> str:
@@ -67,7 +67,6 @@ def broker_down(context: Context) -> Iterator[Finding]:
             continue
         history = context.of(broker)
         failed, trips = history.gained("errors", MINUTE), history.trips(5 * MINUTE)
-        action, command, undo = _drain(context, broker)
         yield Finding(
             kind="broker_down",
             severity=Severity.WARNING,
@@ -76,9 +75,7 @@ def broker_down(context: Context) -> Iterator[Finding]:
             evidence=f"{broker.reason or 'no reason given'}; {failed} failed in the last minute, opened {trips} times "
             "in 5 min",
             effect=f"drained, not even a probe goes there until it is resumed; {_without(context, broker)}",
-            action=action,
-            command=command,
-            undo=undo,
+            offer=_drain(context, broker),
         )
 
 
@@ -95,7 +92,6 @@ def drain_degrading(context: Context) -> Iterator[Finding]:
             f"drain_degrading:{broker.name}", share, settings.failure_share
         ):
             continue
-        action, command, undo = _drain(context, broker)
         yield Finding(
             kind="drain_degrading",
             severity=Severity.CRITICAL if share >= 0.5 else Severity.WARNING,
@@ -103,9 +99,7 @@ def drain_degrading(context: Context) -> Iterator[Finding]:
             title=f"Drain {broker.name}: {percent(share)} of its requests fail",
             evidence=f"{failed} of {asked} failed in the last 30 s; breaker {broker.breaker.value}",
             effect=f"{failed * 2} failures a minute fewer; {_without(context, broker)}",
-            action=action,
-            command=command,
-            undo=undo,
+            offer=_drain(context, broker),
         )
 
 
@@ -116,7 +110,6 @@ def breaker_flapping(context: Context) -> Iterator[Finding]:
         if broker.drained or not context.over(f"breaker_flapping:{broker.name}", trips, context.settings.trips):
             continue
         failed = context.of(broker).gained("errors", 5 * MINUTE)
-        action, command, undo = _drain(context, broker)
         yield Finding(
             kind="breaker_flapping",
             severity=Severity.WARNING,
@@ -124,9 +117,7 @@ def breaker_flapping(context: Context) -> Iterator[Finding]:
             title=f"{broker.name} comes and goes",
             evidence=f"its breaker opened {trips} times in 5 min; {failed} requests failed",
             effect=f"drained, {failed / 5:.1f} failures a minute fewer; {_without(context, broker)}",
-            action=action,
-            command=command,
-            undo=undo,
+            offer=_drain(context, broker),
         )
 
 
@@ -140,8 +131,6 @@ def latency_step(context: Context) -> Iterator[Finding]:
             continue
         if not context.over(f"latency_step:{broker.name}", now_ns / usual_ns, settings.latency_step):
             continue
-        before = context.levers.weights.get((broker.name, Category.READS), 1.0)
-        can = context.can(SetRouteWeight) and bool(context.others(broker)) and before > 0.5
         spared_s = (now_ns - usual_ns) / SECOND * context.of(broker).per_s(MINUTE)
         yield Finding(
             kind="latency_step",
@@ -151,9 +140,7 @@ def latency_step(context: Context) -> Iterator[Finding]:
             evidence=f"{seconds(now_ns)} instead of {seconds(usual_ns)}, the median of the last 5 min; "
             f"p99 {seconds(broker.latency.p99_ns)}",
             effect=f"its requests wait {spared_s:.2f} s more in every second than before; {_without(context, broker)}",
-            action=f"weigh {broker.name} 0.5 instead of {before:g} for reads" if can else "",
-            command=SetRouteWeight(broker.name, Category.READS, 0.5) if can else None,
-            undo=SetRouteWeight(broker.name, Category.READS, before) if can else None,
+            offer=context.lighter(broker, 0.5, when=bool(context.others(broker))),
         )
 
 
@@ -175,7 +162,6 @@ def enable_hedging(context: Context) -> Iterator[Finding]:
     if not context.over(f"enable_hedging:{worst.name}", tail, context.settings.tail):
         return
     other = min((one for one in usable if one.name != worst.name), key=lambda one: one.latency.p50_ns)
-    can = context.can(SetHedging)
     yield Finding(
         kind="enable_hedging",
         severity=Severity.INFO,
@@ -185,9 +171,11 @@ def enable_hedging(context: Context) -> Iterator[Finding]:
         "than half full",
         effect=f"about 1 read in 20 goes out twice; the slowest end near {seconds(3 * worst.latency.p50_ns)} + "
         f"{seconds(other.latency.p50_ns)} instead of {seconds(worst.latency.p99_ns)}",
-        action="send reads that take longer than the p95 to a second broker too" if can else "",
-        command=SetHedging(enabled=True) if can else None,
-        undo=SetHedging(enabled=False) if can else None,
+        offer=context.offer(
+            "send reads that take longer than the p95 to a second broker too",
+            SetHedging(enabled=True),
+            SetHedging(enabled=False),
+        ),
     )
 
 
