@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -372,3 +373,9 @@ def test_a_cap_that_stands_at_its_least_is_not_lowered_further() -> None:
     assert told is not None
     assert told.action == ""
     assert desk.advisor.command_for(told.id) is None
+
+
+def test_the_documentation_tells_every_trigger_as_the_code_does() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", told, flags=re.MULTILINE))
+    assert rows == {name: " ".join((kind.__doc__ or "").split()) for name, kind in KINDS.items()}
