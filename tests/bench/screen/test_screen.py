@@ -170,7 +170,7 @@ async def test_the_blotter_of_five_thousand_rows(enabled: bool) -> None:
 
     from tui.app import HeadroomApp
 
-    ticks = 60 if enabled else 3
+    ticks = 121 if enabled else 3  # with a new chunk of the ring, which is a whole snapshot, in the middle
     step = blotter_step()
     port = samples.SamplePort(samples.normal())
     app = HeadroomApp(port, hz=0)
@@ -184,7 +184,7 @@ async def test_the_blotter_of_five_thousand_rows(enabled: bool) -> None:
             app.tick()
             app.screen._on_timer_update()
             took.append(time.process_time() - begun)
-    took.sort()
+    took = sorted(took[1:])  # the first one goes to the screen
     median_ms, worst_ms = took[len(took) // 2] * 1000, took[-1] * 1000
     print(
         f"\nblotter of 5000 rows, 100 new and 300 changed a second, the ring on: {median_ms:.1f} ms of the processor a "
