@@ -371,6 +371,7 @@ class HeadroomApp(TimeTravel):
 
     def action_faults(self) -> None:
         if self.shown_snapshot is None or not self.shown_snapshot.brokers:
+            self.say("there is no broker yet: the engine is still starting")
             return
         if not self.shown_snapshot.simulated:
             self.say("these are LIVE accounts: only simulated brokers can be made to fail", failed=True)

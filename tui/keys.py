@@ -99,6 +99,11 @@ _TABLE_KEYS: Final = (
     Key("copy", "y", "copy", "copy", "Copy the row, or the pane where there is no table"),
 )
 _DETAIL: Final = Key("detail", "enter", "open", "detail", "Show or hide all of the row")
+# Urgent: what is typed ahead of a busy screen must not land in the field before.
+_FIELD_KEYS: Final = (
+    Key("next_field", "tab", "app.focus_next", "next field", "Go to the next field", urgent=True),
+    Key("previous_field", "shift+tab", "app.focus_previous", "field before", "Go to the field before", urgent=True),
+)
 _CLEAR: Final = Key("clear", "escape", "clear", "clear", "Drop filter and sorting")
 
 KEYS: Final[tuple[Key, ...]] = (
@@ -160,7 +165,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("app.faults", "X", "app.faults", "faults", "Make an embedded simulated broker misbehave, to see what follows",
         acts=True),
     Key("app.suspend", "ctrl+z", "app.suspend_process", "suspend",
-        "Stop the whole program, its engine too, until the shell's fg; not with LIVE accounts"),
+        "Stop the program and its engine until fg; not with LIVE accounts"),
     Key("app.quit_now", "ctrl+c", "app.quit", "quit", "Leave from anywhere, out of a dialogue too", urgent=True),
     *_table(
         "overview",
@@ -230,6 +235,7 @@ KEYS: Final[tuple[Key, ...]] = (
     *_table(
         "ticket",
         Key("review", "enter", "review", "review", "Go on to the confirmation, or to what is wrong", footer=True),
+        *_FIELD_KEYS,
         Key("leave", "escape", "leave", "leave it", "Send nothing", footer=True),
     ),
     *_table(
@@ -254,6 +260,7 @@ KEYS: Final[tuple[Key, ...]] = (
     *_table(
         "faults",
         Key("set", "enter", "set", "set it", "From now on, until it is set to none", acts=True, footer=True),
+        *_FIELD_KEYS,
         Key("end_all", "x", "end_all", "end all", "End every fault that was set here", acts=True, footer=True),
         Key("back", "escape", "back", "back", "Close; faults stay as they are", footer=True),
         Key("quit", "q", "app.quit", "quit", "Leave the program"),

@@ -113,7 +113,7 @@ def test_a_stop_gives_the_terminal_back_and_going_on_takes_it_again(
 
 def test_an_order_written_by_hand_is_placed_and_its_story_told(terminal: Terminal, headroom: tuple[str, ...]) -> None:
     terminal.start(*headroom, "--quiet-market")
-    terminal.wait_for("RUNS OUT")
+    terminal.wait_for("10/s")  # the engine is there
     terminal.press("4", "n")
     terminal.wait_for("new order")
     terminal.type("NSE:SBIN-EQ")
@@ -128,7 +128,9 @@ def test_an_order_written_by_hand_is_placed_and_its_story_told(terminal: Termina
     terminal.wait_for("filled")
     terminal.press("s")
     terminal.wait_for("about to leave")
-    terminal.press("Escape", "q")
+    terminal.press("Escape")
+    terminal.wait_for(lambda: "about to leave" not in terminal.screen())  # else Escape and q are one key, Alt+q
+    terminal.press("q")
     assert terminal.wait_for_exit() == 0
 
 
@@ -136,13 +138,15 @@ def test_a_broker_that_is_made_to_fail_raises_an_alert_that_one_key_acknowledges
     terminal: Terminal, headroom: tuple[str, ...]
 ) -> None:
     terminal.start(*headroom)
-    terminal.wait_for("RUNS OUT")
+    terminal.wait_for("10/s")  # the engine is there
     terminal.press("X")
     terminal.wait_for("faults of simulated brokers")
     terminal.press("Tab")
-    for _ in range(3):
-        terminal.press("d")  # to `down`, the only one that begins so
-    terminal.press("Enter", "Escape")
+    terminal.press("d")  # to `down`, the only one that begins so
+    terminal.wait_for("takes no connection")
+    terminal.press("Enter")
+    terminal.wait_for("in 100 % of its requests")
+    terminal.press("Escape")
     terminal.wait_for("A acknowledges")
     terminal.press("A")
     terminal.wait_for("acknowledged")

@@ -33,11 +33,8 @@ def lines_of(lines: list[tuple[object, ...]]) -> str:
     return "\n".join(plain(entry) for entry in lines)
 
 
-# Stories
-
-
-async def test_a_story_goes_on_while_it_is_open_and_waits_while_the_picture_is_frozen() -> None:
-    bench = Bench(samples.critical())
+def listened(bench: Bench) -> list[object]:
+    """Every question that the screen asks from now on."""
     asked: list[object] = []
     real = bench.port.ask
 
@@ -46,6 +43,15 @@ async def test_a_story_goes_on_while_it_is_open_and_waits_while_the_picture_is_f
         return await real(question)
 
     bench.port.ask = ask
+    return asked
+
+
+# Stories
+
+
+async def test_a_story_goes_on_while_it_is_open_and_waits_while_the_picture_is_frozen() -> None:
+    bench = Bench(samples.critical())
+    asked = listened(bench)
     async with bench.app.run_test(size=(120, 40)) as pilot:
         await press(pilot, "4", "s")
         await until(pilot, lambda: isinstance(bench.app.screen, StoryScreen))
@@ -293,14 +299,7 @@ async def test_a_broker_that_cannot_be_asked_says_so_and_keeps_its_figures() -> 
 
 async def test_the_depth_is_asked_for_once_a_second_and_at_once_for_another_broker() -> None:
     bench = Bench(samples.normal())
-    asked: list[object] = []
-    real = bench.port.ask
-
-    async def ask(question: object) -> object:
-        asked.append(question)
-        return await real(question)
-
-    bench.port.ask = ask
+    asked = listened(bench)
     async with bench.app.run_test(size=(160, 50)) as pilot:
         await press(pilot, "2")
         for number in range(1, 21):

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from textual.widgets import Input, Static
 
+from core.clock import SECOND
 from core.errors import EngineHalted
 from core.models import (
     Command,
@@ -218,3 +219,19 @@ def test_the_same_terms_are_no_change() -> None:
     terms = replace(WANTED, client_order_id="mine")
     assert command_of(Draft.of(terms, "fyers"), terms) is None
     assert command_of(replace(Draft.of(terms, "fyers"), price="821"), terms) == ModifyOrder("mine", price=Decimal(821))
+
+
+async def test_a_ticket_looks_again_once_a_second_and_once_the_engine_answers() -> None:
+    bench = Bench(samples.normal())
+    bench.port.silent = EngineHalted("the engine is still starting")
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        await typed(bench, pilot, LIMIT)
+        assert "the engine is still starting" in bench.text()
+        bench.port.silent = None
+        for second in (1, 2):
+            bench.port.now = replace(
+                samples.normal(), sequence=90 + second, at_ns=samples.normal().at_ns + second * SECOND
+            )
+            bench.app.tick()
+            await pilot.app.workers.wait_for_complete()
+        await until(pilot, lambda: "chose upstox" in bench.text())

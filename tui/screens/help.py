@@ -7,18 +7,18 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Footer
 
 from ..keys import bindings
 from ..view.help import HelpEntry, help_lines
 from ..view.text import Line
-from ..widgets import Painted, RolePalette
+from ..widgets import Painted
+from .overlay import Overlay
 
 __all__ = ["HelpScreen"]
 
 
-class HelpScreen(RolePalette, ModalScreen[None]):
+class HelpScreen(Overlay):
     """Scrolls like any text; Escape leaves it."""
 
     BINDINGS: ClassVar = bindings("help")
@@ -37,9 +37,6 @@ class HelpScreen(RolePalette, ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#keys", Painted).show(self._entries)
-
-    def action_back(self) -> None:
-        self.dismiss(None)
 
 
 def _paint(entries: Sequence[HelpEntry], width: int, _height: int | None) -> list[Line]:

@@ -12,10 +12,12 @@ from textual.content import Content
 from textual.suggester import SuggestFromList
 from textual.widgets import Footer, Input, Label, Static
 
+from core.clock import SECOND
 from core.errors import HeadroomError
 from core.models import Order, OrderPreview
 
 from ..keys import bindings
+from ..view.frame import Frame
 from ..view.text import clean
 from ..view.ticket import AUTO, FIELDS, Draft, asked, command_of, faults_of, headline, preview_lines
 from ..widgets import Choice, Painted
@@ -40,6 +42,8 @@ class TicketScreen(Overlay):
         self._live = live
         self._brokers = brokers
         self._preview: OrderPreview | None = None
+        self._looked_ns: int | None = None
+        self._is_reviewing = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="ticket") as form:
@@ -70,6 +74,14 @@ class TicketScreen(Overlay):
     def on_mount(self) -> None:
         self.query_one("#quantity" if self._terms is not None else "#symbol").focus()
         self._look()
+
+    def follow(self, frame: Frame) -> None:
+        """Once a second: another broker may be the better one by now, or the engine has come up."""
+        at_ns = frame.snapshot.at_ns
+        if self._looked_ns is None or abs(at_ns - self._looked_ns) >= SECOND:
+            self._looked_ns = at_ns
+            if not self._is_reviewing and self.query("#preview"):
+                self._judge_now()
 
     @on(Input.Changed)
     @on(Choice.Turned)
@@ -115,7 +127,11 @@ class TicketScreen(Overlay):
 
     @work(exclusive=True, group="judge")
     async def _review(self) -> None:
-        faults = await self._judge()
+        self._is_reviewing = True
+        try:
+            faults = await self._judge()
+        finally:
+            self._is_reviewing = False
         for name, _, _ in FIELDS:
             if name in faults:
                 self.query_one(f"#{name}").focus()
