@@ -103,11 +103,16 @@ class TestSystemPerformance:
 
         results = clock.run(main)
         asked = sum(api.request_count for api in apis.values())
-        # A journey's requests count alike at these brokers; equal reads asked at once may share one request.
-        allowed_ns = limits_alone_ns({name: api.config.limits for name, api in apis.items()}, {Category.READS: asked})
+        # A journey's requests count alike at these brokers; equal reads asked at once may share one request. The clock
+        # stops with the last answer, so the yardstick ends with one too.
+        allowed_ns = limits_alone_ns(
+            {name: api.config.limits for name, api in apis.items()},
+            {Category.READS: asked},
+            {name: round(api.response_time * SECOND) for name, api in apis.items()},
+        )
         print(
             f"\n100 users x 6 operations: {clock.now_ns() / SECOND:.2f} s for {asked} requests, "
-            f"the limits alone allow {allowed_ns / SECOND:.2f} s ({clock.now_ns() / allowed_ns:.3f} x)"
+            f"limits and last answers alone take {allowed_ns / SECOND:.2f} s ({clock.now_ns() / allowed_ns:.3f} x)"
         )
         assert results == ["session_complete"] * 100
         assert clock.now_ns() <= 1.1 * allowed_ns

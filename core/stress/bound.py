@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from ..clock import SECOND
 from ..models import CATEGORY_OF, Budget, Category, Operation
@@ -26,10 +27,15 @@ def earliest_ns(budget: Budget, count: int) -> list[int]:
     return times
 
 
-def limits_alone_ns(brokers: Mapping[str, Iterable[Budget]], demand: Mapping[Category, int]) -> int:
-    """The shortest time in which the brokers' budgets together let `demand` pass, answers taking no time.
+def limits_alone_ns(
+    brokers: Mapping[str, Iterable[Budget]],
+    demand: Mapping[Category, int],
+    answer_ns: Mapping[str, int] = MappingProxyType({}),
+) -> int:
+    """The shortest time in which the brokers' budgets together let `demand` pass, the last answers included.
 
-    A router that answers equal reads, asked at once, from one request can be faster than that.
+    `answer_ns` is how long an answer takes at each broker; none where it is not named. A router that answers equal
+    reads, asked at once, from one request can be faster than that.
 
     For each broker, the orders and reads it can pass within a time form a polymatroid (bounds on orders, on reads, and
     on both together); a sum of polymatroids is one again, whose bounds are the sums. So the demand fits exactly when
@@ -37,11 +43,15 @@ def limits_alone_ns(brokers: Mapping[str, Iterable[Budget]], demand: Mapping[Cat
     """
     orders, reads = demand.get(Category.ORDERS, 0), demand.get(Category.READS, 0)
     brokers_times = [
-        [(budget.categories, earliest_ns(budget, orders + reads)) for budget in budgets] for budgets in brokers.values()
+        (
+            answer_ns.get(name, 0),
+            [(budget.categories, earliest_ns(budget, orders + reads)) for budget in budgets],
+        )
+        for name, budgets in brokers.items()
     ]
 
     def fits(horizon_ns: int) -> bool:
-        room = [_room(each, horizon_ns, orders, reads) for each in brokers_times]
+        room = [_room(times, horizon_ns - answer, orders, reads) for answer, times in brokers_times]
         return (
             sum(row[0] for row in room) >= orders
             and sum(row[1] for row in room) >= reads

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.clock import MINUTE, SECOND
+from core.clock import MILLISECOND, MINUTE, SECOND
 from core.models import Budget, Category, Rate
 from core.stress.bound import capacity_per_s, earliest_ns, limits_alone_ns
 
@@ -59,6 +59,23 @@ def test_two_brokers_together_need_the_time_that_their_budgets_leave_them(
     demand: dict[Category, int], seconds: int
 ) -> None:
     assert limits_alone_ns({"fyers": FYERS, "upstox": UPSTOX}, demand) == seconds * SECOND
+
+
+@pytest.mark.parametrize(
+    ("reads", "milliseconds"),
+    [
+        (0, 0),
+        (10, 50),  # all of them at the quicker one
+        (11, 100),
+        (60, 100),
+        (70, 1050),
+        (71, 1100),
+    ],
+)
+def test_the_last_answers_are_part_of_the_time(reads: int, milliseconds: int) -> None:
+    answer_ns = {"fyers": 50 * MILLISECOND, "upstox": 100 * MILLISECOND}
+    taken_ns = limits_alone_ns({"fyers": FYERS, "upstox": UPSTOX}, {Category.READS: reads}, answer_ns)
+    assert taken_ns == milliseconds * MILLISECOND
 
 
 @settings(max_examples=25)
