@@ -107,7 +107,7 @@ Rule = Callable[[_Look], Iterator[_Cause]]
 def window_low(look: _Look) -> Iterator[_Cause]:
     """A window longer than a second has little left; none left is critical."""
     for broker, window in _long_windows(look.snapshot):
-        about = f"{broker.name} {window.budget} {window.rate}"
+        about = f"{broker.name} {window.name}"
         share = 100 * window.free / window.rate.permits
         if share < look.settings.window_free_percent * look.eased("window_low", about):
             full = not window.free
@@ -118,7 +118,7 @@ def window_low(look: _Look) -> Iterator[_Cause]:
 def window_exhausts(look: _Look) -> Iterator[_Cause]:
     """A window longer than a second will be gone soon at the present rate."""
     for broker, window in _long_windows(look.snapshot):
-        about = f"{broker.name} {window.budget} {window.rate}"
+        about = f"{broker.name} {window.name}"
         out_in_ns = window.forecast.exhausted_in_ns
         limit_ns = look.settings.exhausts_within_s * SECOND * look.eased("window_exhausts", about)
         if window.free and out_in_ns is not None and out_in_ns <= limit_ns:

@@ -16,25 +16,24 @@ def predictive_analytics(windows: Sequence[WindowHeadroom]) -> dict[str, Any]:
 
     `forecast_hit_rate` and `forecast_brier_60s` are None until enough forecasts have come due.
     """
-    plain = {
-        f"{window.budget} {window.rate}": {
+    plain = {}
+    soonest: tuple[int | None, str] = (None, "")
+    for window in windows:
+        forecast, name = window.forecast, window.name
+        ends_in_ns = forecast.exhausted_in_ns
+        plain[name] = {
             "free": window.free,
             "usage_percentage": 100.0 * window.fraction,
-            "rate_per_s": window.forecast.rate_per_s,
-            "exhausted_in_s": _seconds(window.forecast.exhausted_in_ns),
-            "earliest_in_s": _seconds(window.forecast.earliest_in_ns),
-            "latest_in_s": _seconds(window.forecast.latest_in_ns),
-            "probability_60s": window.forecast.probability_60s,
-            "forecast_hit_rate": window.forecast.hit_rate,
-            "forecast_brier_60s": window.forecast.brier_60s,
+            "rate_per_s": forecast.rate_per_s,
+            "exhausted_in_s": _seconds(ends_in_ns),
+            "earliest_in_s": _seconds(forecast.earliest_in_ns),
+            "latest_in_s": _seconds(forecast.latest_in_ns),
+            "probability_60s": forecast.probability_60s,
+            "forecast_hit_rate": forecast.hit_rate,
+            "forecast_brier_60s": forecast.brier_60s,
         }
-        for window in windows
-    }
-    soonest = min(
-        ((window.forecast.exhausted_in_ns, f"{window.budget} {window.rate}") for window in windows
-         if window.forecast.exhausted_in_ns is not None),
-        default=(None, ""),
-    )  # fmt: skip
+        if ends_in_ns is not None and (soonest[0] is None or ends_in_ns < soonest[0]):
+            soonest = ends_in_ns, name
     return {
         "windows": plain,
         "exhausted_in_s": _seconds(soonest[0]),

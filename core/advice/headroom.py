@@ -230,7 +230,7 @@ def stagger_users(context: Context) -> Iterator[Finding]:
         seen = context.of(broker).last(30 * SECOND)
         if short is None or len(seen) < 15:
             continue
-        full = sum(sample.burst_full for sample in seen) / len(seen)
+        full = [sample.burst_full for sample in seen].count(True) / len(seen)
         mean = context.of(broker).per_s(30 * SECOND)
         if not context.over(f"stagger_users:{broker.name}", full, 0.25) or mean >= short.rate.permits / 2:
             continue

@@ -35,7 +35,7 @@ class Sample:
 class BrokerHistory:
     """The samples of one broker, oldest first; at most a quarter of an hour of them."""
 
-    __slots__ = ("_at_ns", "_closed", "_trips", "_usual", "samples")
+    __slots__ = ("_at_ns", "_closed", "_spans", "_trips", "_usual", "samples")
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -43,12 +43,14 @@ class BrokerHistory:
         self._trips = 0
         self._usual: tuple[int, float | None] = (-_USUAL_EVERY_NS, None)
         self._at_ns: list[int] = []  # theirs, apart: a search by key would call for each step
+        self._spans: dict[tuple[int, int], tuple[int, int]] = {}  # looked up since the last sample: rules share them
 
     def add(self, at_ns: int, broker: BrokerSnapshot) -> None:
         closed = broker.breaker is BreakerState.CLOSED
         self._trips += bool(self.samples) and self._closed and not closed
         self._closed = closed
         self._at_ns.append(at_ns)
+        self._spans.clear()
         self.samples.append(
             Sample(
                 at_ns,
@@ -71,11 +73,16 @@ class BrokerHistory:
         return self.samples[first:end]
 
     def _between(self, span_ns: int, until_ns: int) -> tuple[int, int]:
+        known = self._spans.get((span_ns, until_ns))
+        if known is not None:
+            return known
         at_ns = self._at_ns
         if not at_ns:
             return 0, 0
         first = bisect_left(at_ns, at_ns[-1] - span_ns)
-        return first, bisect_left(at_ns, at_ns[-1] - until_ns + 1) if until_ns else len(at_ns)
+        end = bisect_left(at_ns, at_ns[-1] - until_ns + 1) if until_ns else len(at_ns)
+        self._spans[span_ns, until_ns] = first, end
+        return first, end
 
     def gained(self, field: str, span_ns: int, *, until_ns: int = 0) -> int:
         """How much a running total grew; a total that starts again from 0 counts as no growth."""

@@ -281,7 +281,10 @@ class IntelligentLoadBalancer:
         known = self._of(name)
         known.look_for_stalls(now_ns)
         breakers = known.breakers if category is None else (known.breakers[category == Category.ORDERS],)
-        if not any(one.is_open for one in breakers):
+        for one in breakers:
+            if one.is_open:
+                break
+        else:
             return _CLOSED
         views = [BreakerView(one.state(now_ns), one.retry_in_ns(now_ns), one.reason) for one in breakers]
         return max(views, key=lambda view: _WORSE[view.state])
@@ -300,7 +303,8 @@ class IntelligentLoadBalancer:
         failing = known.load.failures.at(now_ns)
         if failing >= 0.1:
             return HealthStatus.DEGRADED, f"{failing:.0%} of its recent requests failed"
-        if any(breaker.slow_start_share(now_ns) < 1 for breaker in known.breakers):
+        reads, orders = known.breakers
+        if now_ns < reads.trusted_at_ns or now_ns < orders.trusted_at_ns:
             return HealthStatus.DEGRADED, "recovered a moment ago; its share grows again"
         stalled = known.load.stalled(now_ns)
         if stalled:

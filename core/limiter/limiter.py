@@ -224,7 +224,10 @@ class EnhancedRateLimiter:
         """For how long the gate stays closed by what a broker said; 0 when it is open."""
         now_ns = self._now_ns()
         self._backend.refresh(now_ns)
-        return max(0, *(windows.opens_ns - now_ns for windows in self._backend.windows))
+        opens_ns = now_ns
+        for windows in self._backend.windows:
+            opens_ns = max(opens_ns, windows.opens_ns)
+        return opens_ns - now_ns
 
     @property
     def cap(self) -> float:

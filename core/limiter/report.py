@@ -11,7 +11,7 @@ from .backend import Plan
 from .forecast import forecast_window
 from .window import SlidingWindows
 
-__all__ = ["Forecasts", "Look", "analytics_of", "headroom_of", "rooms_of", "window_name", "windows_of"]
+__all__ = ["Forecasts", "Look", "analytics_of", "headroom_of", "rooms_of", "windows_of"]
 
 SOFT_SHARE: Final = 0.8
 NO_FORECAST: Final = WindowForecast()
@@ -99,15 +99,10 @@ def _headroom(
     return window
 
 
-def window_name(window: WindowHeadroom) -> str:
-    """`<budget> <limit>/<window>`, unique among the windows of one limiter."""
-    return f"{window.budget} {window.rate}"
-
-
 def windows_of(headroom: Sequence[WindowHeadroom]) -> dict[str, Any]:
     """The windows by name, as plain JSON values."""
     return {
-        window_name(window): {
+        window.name: {
             "limit": window.rate.permits,
             "used": window.used,
             "in_flight": window.in_flight,
@@ -122,13 +117,13 @@ def windows_of(headroom: Sequence[WindowHeadroom]) -> dict[str, Any]:
 
 def analytics_of(headroom: Sequence[WindowHeadroom]) -> dict[str, Any]:
     """Usage and forecast by window name, as plain JSON values."""
-    usage = {window_name(window): round(100 * window.fraction, 2) for window in headroom}
+    usage = {window.name: round(100 * window.fraction, 2) for window in headroom}
     return {
         "usage_percentage": usage,
         "usage_percentage_max": max(usage.values()),
         "approaching_limit": any(window.soft for window in headroom),
-        "forecast": {window_name(window): _seconds(window.forecast.exhausted_in_ns) for window in headroom},
-        "rate_per_s": {window_name(window): round(window.forecast.rate_per_s, 3) for window in headroom},
+        "forecast": {window.name: _seconds(window.forecast.exhausted_in_ns) for window in headroom},
+        "rate_per_s": {window.name: round(window.forecast.rate_per_s, 3) for window in headroom},
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 from .api import APIProvider, HealthStatus, Rate
 from .order import Quote
@@ -92,6 +93,16 @@ class WindowHeadroom:
     def fraction(self) -> float:
         """The share that is gone, 0..1."""
         return (self.used + self.in_flight) / self.rate.permits
+
+    @property
+    def name(self) -> str:
+        """`<budget> <limit>/<window>`, unique among the windows of one limiter."""
+        return _window_name(self.budget, self.rate.permits, self.rate.window_ns)
+
+
+@lru_cache(maxsize=1024)  # every figure of a window stands under its name
+def _window_name(budget: str, permits: int, window_ns: int) -> str:
+    return f"{budget} {Rate(permits, window_ns)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

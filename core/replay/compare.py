@@ -92,7 +92,7 @@ def _broker(before: BrokerSnapshot | None, after: BrokerSnapshot | None) -> Iter
     for window in after.windows:
         earlier = windows.get((window.budget, window.rate))
         if earlier is not None and earlier.used != window.used:
-            yield _numbers("window", after.name, f"{window.budget} {window.rate} used", earlier.used, window.used)
+            yield _numbers("window", after.name, f"{window.name} used", earlier.used, window.used)
 
 
 def _order(before: Any, after: Any) -> Iterator[Difference]:
