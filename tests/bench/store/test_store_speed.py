@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiosqlite
 import pytest
@@ -45,13 +45,17 @@ def trade(name: str, number: int) -> Trade:
     )
 
 
-class CommitPerOperation:
-    """One aiosqlite connection for all; every write commits for itself."""
+class SharedCommits:
+    """One aiosqlite connection for all, and nothing between a task's statement and its commit.
+
+    For contrast, under no aim: whichever commit comes first takes the rows of all the others with it, so that it is no
+    commit per operation, and a rollback of one task takes back what another was told is kept.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def __aenter__(self) -> CommitPerOperation:
+    async def __aenter__(self) -> Self:
         prepare(self._path)
         self._db = await aiosqlite.connect(self._path)
         await self._db.execute("PRAGMA synchronous = FULL")
@@ -72,6 +76,22 @@ class CommitPerOperation:
         cursor = await self._db.execute(_UPDATE, (status, 1, order_id))
         await self._db.commit()
         return cursor.rowcount > 0
+
+
+class CommitPerOperation(SharedCommits):
+    """The same connection; every write is a transaction of its own, as a row that was acknowledged must be."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._turn = asyncio.Lock()
+
+    async def store_trade(self, one: Trade) -> None:
+        async with self._turn:
+            await super().store_trade(one)
+
+    async def update_trade_status(self, order_id: str, status: str) -> bool:
+        async with self._turn:
+            return await super().update_trade_status(order_id, status)
 
 
 class ConnectionPerOperation:
@@ -110,6 +130,7 @@ Opener = Callable[[Path], Any]
 PEERS: dict[str, tuple[Opener, float]] = {
     "headroom": (TradeStore, 1.0),
     "commit per operation": (CommitPerOperation, 1.0),
+    "commits shared by chance": (SharedCommits, 1.0),
     # A hundred writers of it lock each other out: for mixed operations only.
     "connection per operation": (ConnectionPerOperation, 0.1),  # ten times slower: fewer operations say as much
 }
