@@ -84,7 +84,7 @@ from .stress import PauseScenario, ResumeScenario, SetScenarioRate, StartScenari
 
 if TYPE_CHECKING:
     from .account import APIConfig
-    from .event import BreakerMoved, Event, Incident, OrderIntended, OrderMoved, RequestDone
+    from .event import Event, Incident, OrderIntended, OrderMoved, RequestDone
     from .question import (
         AskBroker,
         AskPreview,
@@ -117,7 +117,6 @@ __all__ = [
     "AskPreview",
     "AskStory",
     "BreakerMove",
-    "BreakerMoved",
     "BreakerState",
     "BrokerDetail",
     "BrokerOrder",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .order import Order, OrderStatus
 
-__all__ = ["BreakerMoved", "Event", "Incident", "OrderIntended", "OrderMoved", "RequestDone"]
+__all__ = ["Event", "Incident", "OrderIntended", "OrderMoved", "RequestDone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +45,6 @@ class RequestDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerMoved:
-    """A circuit breaker changed its state."""
-
-    at_ns: int
-    provider: str
-    before: str
-    after: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """Something an operator must hear of: a 429, a foreign order, an illegal step, an audit logger that raises."""
 
@@ -66,4 +55,4 @@ class Incident:
     evidence: str = ""
 
 
-Event = OrderIntended | OrderMoved | RequestDone | BreakerMoved | Incident
+Event = OrderIntended | OrderMoved | RequestDone | Incident
