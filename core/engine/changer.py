@@ -76,6 +76,8 @@ class Changer:
         A change without an answer leaves the order MODIFY_REQUESTED until the book shows which terms are in force.
         Raises IllegalStep when the order does not rest.
         """
+        if live.status not in _RESTING:  # before it is at a broker there is none to ask for a permit
+            raise _does_not_rest(live)
         try:
             with await self._manager.reserve(
                 Operation.MODIFY_ORDER, only=live.provider, deadline_ns=deadline_ns
@@ -100,8 +102,7 @@ class Changer:
             epoch_ns=self._clock.epoch_ns(),
         )
         if live.is_changing or not await self._recorder.move(live, _RESTING, _S.MODIFY_REQUESTED, first=intended):
-            message = f"{live.id} is {live.status.value}; only a resting order can be changed"
-            raise IllegalStep(message)
+            raise _does_not_rest(live)
         live.wanted = wanted
         answered, fault = await self._send(
             live,
@@ -140,3 +141,7 @@ class Changer:
             live.is_changing = False
             live.changed_ns = self._clock.now_ns()
         return True, ""
+
+
+def _does_not_rest(live: LiveOrder) -> IllegalStep:
+    return IllegalStep(f"{live.id} is {live.status.value}; only a resting order can be changed")

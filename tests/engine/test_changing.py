@@ -158,6 +158,23 @@ async def test_only_a_resting_order_can_be_changed_and_the_guards_hold_for_it_to
             await bench.engine.modify_order("one", quantity=9)
 
 
+@story
+async def test_an_order_that_is_at_no_broker_yet_is_not_changed_and_no_broker_is_asked_for_a_permit(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    async with opened() as bench:
+        for name in brokers:
+            full = RateLimited(f"{name}: full", provider=name, status=429, retry_in_ns=3 * SECOND)
+            bench.manager.limiter(name).refused(full)
+        placing = asyncio.create_task(bench.engine.place_order(limit(client_order_id="one")))
+        await asyncio.sleep(0)
+        began_ns = clock.now_ns()
+        with pytest.raises(IllegalStep, match="one is NEW; only a resting order"):
+            await bench.engine.modify_order("one", quantity=9)
+        assert clock.now_ns() == began_ns
+        assert (await placing).status is OrderStatus.ACCEPTED
+
+
 # -- the kill switch --------------------------------------------------------------------------------------------------
 
 
