@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 from ..clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Clock
-from ..errors import BrokerError, LimiterError, NoBrokerAvailable
+from ..errors import BrokerError, HeadroomError, LimiterError, NoBrokerAvailable
 from ..manager import MultiAPIManager, Reservation
 from ..models import FINAL, BrokerOrder, Operation, OrderStatus, Priority
 from .news import has_terms, rows_by_tag, terms_of
@@ -28,6 +28,7 @@ __all__ = ["Asker", "check_place"]
 _S = OrderStatus
 _IST_OFFSET_NS: Final = 5 * HOUR + 30 * MINUTE
 _FOREIGN_MAX: Final = 1000
+_HEARD_AT_ONCE: Final = 32  # steps of one trip to the disk; more of them would hold up the orders that come meanwhile
 _PUT_MOST_NS: Final = 5 * SECOND  # how long a question may wait for its permit
 
 
@@ -154,14 +155,39 @@ class Asker:
         self, provider: str, concerned: Iterable[LiveOrder], rows: Sequence[BrokerOrder], asked_ns: int
     ) -> None:
         by_tag = rows_by_tag(rows)
+        news: list[tuple[LiveOrder, Sequence[BrokerOrder]]] = []
         for live in concerned:
             # It may have moved on to another attempt, elsewhere, while we asked.
             if live.provider != provider or not live.tag:
                 continue
-            if found := by_tag.get(live.tag):
+            found = by_tag.get(live.tag)
+            if not found:
+                await self._not_found(live, asked_ns)
+            elif len(found) == 1 and self._recorder.knows(live, found[0]):
                 await self._found(live, found, asked_ns)
             else:
-                await self._not_found(live, asked_ns)
+                news.append((live, found))
+        for first in range(0, len(news), _HEARD_AT_ONCE):
+            await self._found_together(provider, news[first : first + _HEARD_AT_ONCE], asked_ns)
+
+    async def _found_together(
+        self, provider: str, news: Iterable[tuple[LiveOrder, Sequence[BrokerOrder]]], asked_ns: int
+    ) -> None:
+        """Side by side, so that their steps share a trip to the disk. Raises the first fault, after all have ended."""
+        faults: list[HeadroomError] = []
+
+        async def one(live: LiveOrder, found: Sequence[BrokerOrder]) -> None:
+            try:
+                if live.provider == provider:  # still, after the trips of those before
+                    await self._found(live, found, asked_ns)
+            except HeadroomError as error:
+                faults.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for live, found in news:
+                tasks.start_soon(one, live, found)
+        if faults:
+            raise faults[0]
 
     async def _found(self, live: LiveOrder, found: Sequence[BrokerOrder], asked_ns: int) -> None:
         if len(found) > 1:
@@ -171,7 +197,8 @@ class Asker:
             )
         row = next((row for row in found if row.broker_order_id == live.broker_order_id), found[0])
         live.asked_ns = asked_ns
-        await self._recorder.hear(live, row)
+        if not self._recorder.knows(live, row):
+            await self._recorder.hear(live, row)
         if live.status is _S.MODIFY_REQUESTED:
             await self._judge_change(live, row, asked_ns)
         elif live.status is _S.CANCEL_REQUESTED:

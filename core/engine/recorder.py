@@ -111,6 +111,13 @@ class Recorder:
             state = Folded(after, live.filled_quantity, live.average_price)
             return await self._step(live, state, message=message, broker_order_id=broker_order_id, first=first)
 
+    def knows(self, live: LiveOrder, row: BrokerOrder) -> bool:
+        """Whether this row tells nothing new, so that there is nothing to `hear`. Where a step is under way: False."""
+        if live.in_doubt or live.lock.locked():
+            return False
+        heard = _folded(live, row)
+        return not heard.incident and not _is_news(live, row, heard)
+
     async def hear(self, live: LiveOrder, row: BrokerOrder) -> None:
         """Fold one row of a broker's order book into the order it belongs to."""
         with anyio.CancelScope(shield=True):
@@ -121,14 +128,8 @@ class Recorder:
     async def _hear(self, live: LiveOrder, row: BrokerOrder) -> Folded:
         async with live.lock:
             await self._settle_doubt(live)
-            heard = fold(live.status, live.filled_quantity, live.average_price, live.terms, row)
-            changed = (
-                heard.status is not live.status
-                or heard.filled_quantity != live.filled_quantity
-                or heard.average_price != live.average_price
-                or row.broker_order_id != live.broker_order_id
-            )
-            if changed:
+            heard = _folded(live, row)
+            if _is_news(live, row, heard):
                 await self._step(live, heard, message=row.message, broker_order_id=row.broker_order_id)
         return heard
 
@@ -247,6 +248,19 @@ class Recorder:
                 message=step.message,
             )
         )
+
+
+def _folded(live: LiveOrder, row: BrokerOrder) -> Folded:
+    return fold(live.status, live.filled_quantity, live.average_price, live.terms, row)
+
+
+def _is_news(live: LiveOrder, row: BrokerOrder, heard: Folded) -> bool:
+    return (
+        heard.status is not live.status
+        or heard.filled_quantity != live.filled_quantity
+        or heard.average_price != live.average_price
+        or row.broker_order_id != live.broker_order_id
+    )
 
 
 def _words(row: BrokerOrder) -> str:

@@ -15,7 +15,7 @@ from core.brokers.mock import MockTradingAPI
 from core.clock import MILLISECOND, SECOND, VirtualClock
 from core.engine import EngineSettings
 from core.errors import OrderConflict, OrderRefused, StoreFull, UnknownOrder
-from core.models import Order, OrderAck, OrderStatus
+from core.models import Order, OrderAck, OrderMoved, OrderStatus
 from core.store import Intent, Step
 from tests.engine.bench import Opener, limit, story
 
@@ -413,6 +413,22 @@ async def test_orders_that_come_at_one_instant_stand_in_every_brokers_line(clock
         assert clock.now_ns() - began_ns < 3.5 * SECOND
         shares = [sum(name == broker for name, _, _ in bench.at_brokers()) for broker in bench.brokers]
         assert min(shares) > 150
+
+
+@story
+async def test_fills_that_one_look_at_the_book_tells_of_share_a_trip_to_the_disk(
+    clock: VirtualClock, opened: Opener
+) -> None:
+    async with opened() as bench:
+        orders = [replace(MARKET, client_order_id=f"{n}") for n in range(20)]
+        await asyncio.gather(*(bench.engine.place_order(order) for order in orders))
+        synced, told = bench.store.disk_syncs, len(bench.events)
+        await bench.wait(4 * SECOND)
+        assert [bench.steps(order.client_order_id)[-1] for order in orders] == ["FILLED"] * 20
+        assert [event.before for event in bench.events[told:] if isinstance(event, OrderMoved)] == [S.ACCEPTED] * 20
+        assert bench.store.disk_syncs <= synced + 2  # one for each broker
+        verdict = await bench.store.journal.verify()
+        assert (verdict.problems, verdict.orders) == ((), 20)
 
 
 @story
