@@ -15,8 +15,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol, TypeVar
 
-import anyio
-
 __all__ = [
     "DAY",
     "HOUR",
@@ -96,8 +94,8 @@ class SystemClock:
     async def sleep_until_ns(self, deadline_ns: int) -> None:
         # A loop timer may fire a little before its time: come back as often as it takes.
         while (left_ns := deadline_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 - nobody can set an event for time
-            await anyio.sleep(left_ns / SECOND)
-        await anyio.sleep(0)
+            await asyncio.sleep(left_ns / SECOND)
+        await asyncio.sleep(0)
 
     def call_at_ns(self, deadline_ns: int, callback: Callable[[], None]) -> Cancellable:
         wait_ns = max(0, deadline_ns - time.monotonic_ns())
@@ -139,7 +137,7 @@ class VirtualClock:
 
     async def sleep_until_ns(self, deadline_ns: int) -> None:
         if deadline_ns <= self._now_ns:
-            await anyio.sleep(0)
+            await asyncio.sleep(0)
             return
         await self._sleeper(deadline_ns)
 

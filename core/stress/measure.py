@@ -22,26 +22,33 @@ __all__ = ["QUANTILES", "Histogram", "Second", "Timeline"]
 QUANTILES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
 _LARGEST_US: Final = 24 * HOUR // MICROSECOND
 _DIGITS: Final = 3
+_BITS: Final = 11  # that three digits take: 2000 values of the first size, and half of them of each size that follows
 _Z95: Final = 1.96
 
 
 class Histogram:
     """Durations in an HDR histogram: 3 significant digits, up to a day; a longer one counts as a day."""
 
-    __slots__ = ("_hdr", "count", "max_ns", "total_ns")
+    __slots__ = ("_counts", "_hdr", "_least_us", "count", "max_ns", "total_ns")
 
     def __init__(self) -> None:
         self._hdr = HdrHistogram(1, _LARGEST_US, _DIGITS)
+        self._counts = self._hdr.counts
+        self._least_us = _LARGEST_US
         self.count = 0
         self.total_ns = 0
         self.max_ns = 0
 
     def record(self, duration_ns: int) -> None:
         duration_ns = max(0, duration_ns)
-        self._hdr.record_value(min(_LARGEST_US, max(1, duration_ns // MICROSECOND)))
+        duration_us = min(_LARGEST_US, max(1, duration_ns // MICROSECOND))
+        # What the package's `record_value` does, in a third of the time: a run records four durations for each order.
+        shift = max(0, duration_us.bit_length() - _BITS)
+        self._counts[(shift << (_BITS - 1)) + (duration_us >> shift)] += 1
         self.count += 1
         self.total_ns += duration_ns
         self.max_ns = max(self.max_ns, duration_ns)
+        self._least_us = min(self._least_us, duration_us)
 
     def quantiles(self, *shares: float) -> tuple[int, ...]:
         """The duration, in ns, that each share of the records does not pass; 0 without records.
@@ -70,8 +77,8 @@ class Histogram:
 
     def _used(self) -> list[int]:
         """The counts up to the last one that is used: for short durations a sixth of them all."""
-        last: int = self._hdr.get_counts_array_index(self._hdr.get_max_value())
-        counts: list[int] = self._hdr.counts[: last + 1]
+        last: int = self._hdr.get_counts_array_index(self._largest_us)
+        counts: list[int] = self._counts[: last + 1]
         return counts
 
     def _at_rank(self, running: list[int], rank: int) -> int:
@@ -113,7 +120,14 @@ class Histogram:
     @property
     def hdr(self) -> HdrHistogram:
         """The histogram itself, in microseconds, for an HDR log."""
-        return self._hdr
+        hdr = self._hdr
+        if self.count:
+            hdr.total_count, hdr.min_value, hdr.max_value = self.count, self._least_us, self._largest_us
+        return hdr
+
+    @property
+    def _largest_us(self) -> int:
+        return min(_LARGEST_US, max(1, self.max_ns // MICROSECOND))
 
 
 def _ms(duration_ns: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,21 @@ def test_the_bars_hold_every_record_once_in_rising_order(durations: list[int]) -
     bars = filled(durations).bars()
     assert sum(count for _, count in bars) == len(durations)
     assert [edge for edge, _ in bars] == sorted({edge for edge, _ in bars})
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(-SECOND, 2 * DAY), min_size=1, max_size=60))
+def test_a_record_lies_where_the_package_itself_would_put_it(durations: list[int]) -> None:
+    ours, theirs = filled(durations).hdr, HdrHistogram(1, DAY // MICROSECOND, 3)
+    for duration_ns in durations:
+        assert theirs.record_value(min(DAY // MICROSECOND, max(1, duration_ns // MICROSECOND)))
+    assert list(ours.counts) == list(theirs.counts)
+    assert (ours.total_count, ours.min_value, ours.max_value) == (
+        theirs.total_count,
+        theirs.min_value,
+        theirs.max_value,
+    )
+    assert ours.encode() == theirs.encode()
 
 
 def test_what_no_histogram_can_hold_is_held_at_its_edges() -> None:
