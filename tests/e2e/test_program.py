@@ -125,7 +125,7 @@ def test_an_order_written_by_hand_is_placed_and_its_story_told(terminal: Termina
     terminal.press("Enter")
     terminal.wait_for("y does it")
     terminal.press("y")
-    terminal.wait_for("filled")
+    terminal.wait_for("SIM    filled")  # the order's row: "filled" alone is the name of a column
     terminal.press("s")
     terminal.wait_for("about to leave")
     terminal.press("Escape")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import TextArea
 
 from core.models import StartScenario
@@ -76,6 +77,11 @@ async def test_what_is_left_or_put_back_is_as_it_was() -> None:
         assert "(edited)" not in bench.text()
 
 
+async def compare(pilot: Pilot[None]) -> None:
+    await press(pilot, "c")
+    await pilot.app.workers.wait_for_complete()  # reports are read in a thread
+
+
 async def test_the_report_is_shown_and_compared_with_earlier_runs(reports: list[Path]) -> None:
     _, same, path = reports
     bench = Bench(replace(samples.normal(), stress=replace(samples.ended("passed"), report=str(path))))
@@ -89,12 +95,12 @@ async def test_the_report_is_shown_and_compared_with_earlier_runs(reports: list[
         assert "✓ pass  lost orders" in text
         assert "of the capacity" in text
         assert "against the run" not in text
-        await press(pilot, "c")
+        await compare(pilot)
         await until(pilot, lambda: "no figure moved beyond noise" in bench.text())
-        await press(pilot, "c")
+        await compare(pilot)
         await until(pilot, lambda: "other figures before, these now" in bench.text())
         same.write_text("{}")
-        await press(pilot, "c")
+        await compare(pilot)
         await until(pilot, lambda: "not a report of headroom stress" in bench.text())
         await press(pilot, "escape")
         assert not isinstance(bench.app.screen, StressReportScreen)

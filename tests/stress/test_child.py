@@ -32,8 +32,13 @@ from core.stress.runs import Runs
 ROOT = Path(__file__).resolve().parents[2]
 
 
+_EARLIER: set[int] = set()  # left by others: a pool's tracker lives as long as the interpreter
+
+
 @pytest.fixture
 async def child() -> AsyncIterator[ChildStress]:
+    _EARLIER.clear()
+    _EARLIER.update(_children())
     child = ChildStress()
     yield child
     await child.stop()
@@ -41,7 +46,8 @@ async def child() -> AsyncIterator[ChildStress]:
 
 
 def _children() -> set[int]:
-    return {process.pid for process in psutil.Process().children(recursive=True) if process.status() != "zombie"}
+    found = {process.pid for process in psutil.Process().children(recursive=True) if process.status() != "zombie"}
+    return found - _EARLIER
 
 
 async def until(true: Callable[[], bool]) -> None:
