@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -25,6 +27,7 @@ from .tokens import Token, TokenStore, expiry_in_token
 
 __all__ = ["RESTAccount", "check_address"]
 
+_ROWS_AT_ONCE: Final = 50  # about a millisecond
 _TAG: Final = re.compile(r"[A-Za-z0-9]{1,19}\Z", re.ASCII)
 # How long a lost order may still turn up in the book. No broker publishes a figure. Chosen: twice the longest session
 # timeout of the load balancers in front (60 s), after which nothing on the way can still deliver it. The embedded
@@ -223,6 +226,15 @@ class RESTAccount(ABC):
             what = f"an answer of another shape than documented ({type(error).__name__}: {error})"
             raise unreadable(self._name, reply, what, self._secrets) from error
 
+    async def _rows_parsed(self, rows: Sequence[dict[str, Any]], parse: Callable[[dict[str, Any]], T]) -> list[T]:
+        """`_parsed` for each row of a book, which may be long: orders that leave meanwhile go between its slices."""
+        found: list[T] = []
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            if first:
+                await asyncio.sleep(0)
+            found += self._parsed(partial(_each, parse, rows[first : first + _ROWS_AT_ONCE]))
+        return found
+
     # --- checks before sending
 
     def _instrument(self, symbol: str) -> Instrument:
@@ -327,3 +339,7 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _each(parse: Callable[[dict[str, Any]], T], rows: Sequence[dict[str, Any]]) -> list[T]:
+    return [parse(row) for row in rows]

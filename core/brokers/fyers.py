@@ -188,9 +188,10 @@ class FyersAPI(RESTAccount):
 
     async def _orders(self, query: str) -> tuple[BrokerOrder, ...]:
         payload = await self._call("GET", f"{self._api}/orders{query}")
-        rows = self._parsed(lambda: tuple(parse_order(row, self._name) for row in rows_in(payload, "orderBook")))
+        told = self._parsed(lambda: rows_in(payload, "orderBook"))
+        rows = await self._rows_parsed(told, lambda row: parse_order(row, self._name))
         self._remember((row.broker_order_id, row.symbol) for row in rows)
-        return rows
+        return tuple(rows)
 
     # --- positions, money, prices
 

@@ -213,7 +213,7 @@ class UpstoxAPI(RESTAccount):
     async def get_order(self, broker_order_id: str) -> BrokerOrder:
         payload = await self._call("GET", f"{self._host}/v2/order/details?order_id={self._check_id(broker_order_id)}")
         data = payload.get("data")
-        return self._only(self._rows({"data": [data] if isinstance(data, dict) else data}), broker_order_id)
+        return self._only(await self._rows({"data": [data] if isinstance(data, dict) else data}), broker_order_id)
 
     async def find_orders_by_tag(self, tag: str) -> tuple[BrokerOrder, ...]:
         try:
@@ -223,26 +223,25 @@ class UpstoxAPI(RESTAccount):
                 raise
             payload = {"data": []}
         # One row for each stage an order went through, oldest first: the last of each order is how it stands.
-        latest = {row.broker_order_id: row for row in self._rows(payload) if row.tag == tag}
+        latest = {row.broker_order_id: row for row in await self._rows(payload) if row.tag == tag}
         if latest:
             return tuple(latest.values())
         return tuple(row for row in await self.get_orders() if row.tag == tag)
 
     async def get_orders(self) -> tuple[BrokerOrder, ...]:
         payload = await self._call("GET", f"{self._host}/v2/order/retrieve-all")
-        return self._rows(payload)
+        return await self._rows(payload)
 
     async def get_fills(self) -> tuple[Fill, ...]:
         """The day's trades."""
         payload = await self._call("GET", f"{self._host}/v2/order/trades/get-trades-for-day")
         return self._parsed(lambda: tuple(parse_fill(row) for row in rows_in(payload, "data")))
 
-    def _rows(self, payload: dict[str, Any]) -> tuple[BrokerOrder, ...]:
-        rows = self._parsed(
-            lambda: tuple(parse_order(row, self._name, self._instruments) for row in rows_in(payload, "data"))
-        )
+    async def _rows(self, payload: dict[str, Any]) -> tuple[BrokerOrder, ...]:
+        told = self._parsed(lambda: rows_in(payload, "data"))
+        rows = await self._rows_parsed(told, lambda row: parse_order(row, self._name, self._instruments))
         self._remember((row.broker_order_id, row.symbol) for row in rows)
-        return rows
+        return tuple(rows)
 
     # --- positions, money, prices
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +27,7 @@ from core.errors import (
 )
 from core.models import (
     APIProvider,
+    BrokerOrder,
     HealthStatus,
     Operation,
     Order,
@@ -529,6 +531,28 @@ async def test_quotes_go_by_fifty_and_come_in_the_order_asked():
 @pytest.mark.parametrize("operation", Operation)
 def test_every_operation_has_a_cost_of_at_least_one(operation: Operation):
     assert FyersAPI("x", config(APIProvider.FYERS, "")).cost(operation) >= 1
+
+
+async def test_others_get_their_turn_while_a_long_book_is_read(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch):
+    turns: list[int] = [0]
+    rows = [{**ROW, "id": f"{number}"} for number in range(1000)]
+
+    def counted(row: dict[str, Any], name: str) -> BrokerOrder:
+        turns[-1] += 1
+        return parse_order(row, name)
+
+    async def other() -> None:
+        while True:
+            await asyncio.sleep(0)
+            turns.append(0)
+
+    monkeypatch.setattr("core.brokers.fyers.parse_order", counted)
+    async with account({f"GET {ORDERS}": book(*rows)}, clock=clock) as (api, _):
+        beside = asyncio.create_task(other())
+        found = await api.get_orders()
+        beside.cancel()
+    assert [row.broker_order_id for row in found] == [row["id"] for row in rows]
+    assert max(turns) <= 50
 
 
 async def test_the_skew_of_the_clocks_is_read_from_the_date(clock: VirtualClock):
