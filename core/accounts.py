@@ -33,10 +33,21 @@ class Account:
     weights: dict[Category, float] = field(default_factory=dict)
     forecaster: Forecaster = field(default_factory=Forecaster)
     session: HasSession | None = field(init=False)  # what the adapter of a real log-in tells besides
+    counting: dict[Category, tuple[tuple[int, str, int], ...]] = field(init=False)
+    """Which windows count each category: their place among the limiter's rooms, budget and length."""
 
     def __post_init__(self) -> None:
         # Asked once: to see whether a class has all methods of a protocol costs more than a whole snapshot.
         self.session = self.api if isinstance(self.api, HasSession) else None
+        windows = [(budget, rate) for budget in self.limiter.budgets for rate in budget.rates]
+        self.counting = {
+            category: tuple(
+                (place, budget.name, rate.window_ns)
+                for place, (budget, rate) in enumerate(windows)
+                if category in budget.categories
+            )
+            for category in Category
+        }
 
     def candidate(self, operation: Operation, symbols: int, now_ns: int) -> Candidate:
         """The account as the balancer sees it, for one operation."""

@@ -12,7 +12,6 @@ from .brokers.limits import published_limits
 from .clock import SECOND, Clock
 from .models import (
     BrokerSnapshot,
-    Category,
     DrainProvider,
     HealthStatus,
     Operation,
@@ -48,15 +47,10 @@ def usable_windows(
     found: dict[str, Mapping[str, Sequence[Counting]]] = {}
     for name, account in accounts.items():
         if account.health(balancer, now_ns)[0] in _USABLE:
-            budgets = [budget for budget in account.limiter.budgets for _ in budget.rates]
-            rooms = list(zip(budgets, account.limiter.rooms(), strict=True))
+            rooms = account.limiter.rooms()
             found[name] = {
-                category: [
-                    (budget.name, window_ns, free)
-                    for budget, (free, _, window_ns) in rooms
-                    if category in budget.categories
-                ]
-                for category in Category
+                category: [(budget, window_ns, rooms[place][0]) for place, budget, window_ns in counting]
+                for category, counting in account.counting.items()
             }
     return found
 

@@ -251,10 +251,12 @@ def usage_spike(context: Context) -> Iterator[Finding]:
     """The demand of the last 10 seconds is three times that of the 5 minutes before, and above 2 a second."""
     histories = context.history.brokers.values()
     now = sum(history.per_s(10 * SECOND) for history in histories)
-    usual = sum(history.per_s(5 * MINUTE, until_ns=20 * SECOND) for history in histories)
     settings = context.settings
-    known = any(len(history.last(5 * MINUTE, until_ns=20 * SECOND)) >= 30 for history in histories)
-    if not known or now < settings.spike_floor_per_s or not context.over("usage_spike", now, settings.spike * usual):
+    if now < settings.spike_floor_per_s:
+        return
+    usual = sum(history.per_s(5 * MINUTE, until_ns=20 * SECOND) for history in histories)
+    known = any(history.count(5 * MINUTE, until_ns=20 * SECOND) >= 30 for history in histories)
+    if not known or not context.over("usage_spike", now, settings.spike * usual):
         return
     windows = context.windows()
     then = what_if(windows, now)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
+from typing import NamedTuple
 
 from ..clock import MINUTE, SECOND
 from ..models import BreakerState, BrokerSnapshot, Decision, RouterSnapshot
@@ -18,8 +18,7 @@ _KEPT = 900
 _USUAL_EVERY_NS = 5 * SECOND  # what is usual changes slowly, and a median of hundreds is a sort
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One broker at one instant: its running totals, and how it stood."""
 
     at_ns: int
@@ -71,6 +70,11 @@ class BrokerHistory:
         """The samples of the last `span_ns`, without those of the last `until_ns`."""
         first, end = self._between(span_ns, until_ns)
         return self.samples[first:end]
+
+    def count(self, span_ns: int, *, until_ns: int = 0) -> int:
+        """How many samples `last` would give."""
+        first, end = self._between(span_ns, until_ns)
+        return max(0, end - first)
 
     def _between(self, span_ns: int, until_ns: int) -> tuple[int, int]:
         known = self._spans.get((span_ns, until_ns))

@@ -104,7 +104,10 @@ class LatencyMeter:
     __slots__ = (
         "_history",
         "_max_ns",
+        "_p50_ns",
+        "_p99_ns",
         "_second",
+        "_sorted_at",
         "_sum_ns",
         "_summed",
         "count",
@@ -120,6 +123,7 @@ class LatencyMeter:
         self._second = -1
         self._sum_ns = 0
         self._summed = 0
+        self._p50_ns = self._p99_ns = self._sorted_at = 0  # of the first so many answers
         self.tail_ns = 0  # the p99 of the recent answers, looked up anew after every sixteen
 
     def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
@@ -134,13 +138,16 @@ class LatencyMeter:
 
     def snapshot(self, now_ns: int) -> LatencySnapshot:
         self._roll(now_ns // SECOND)
-        recent = sorted(self.ewma.recent_ns)
-        last = len(recent) - 1
+        if self._sorted_at != self.count:  # many looks come between two answers
+            recent = sorted(self.ewma.recent_ns)
+            self._p50_ns = recent[len(recent) // 2]
+            self._p99_ns = recent[min(len(recent) - 1, int(0.99 * len(recent)))]
+            self._sorted_at = self.count
         return LatencySnapshot(
             count=self.count,
             ewma_ns=round(self.ewma.value_ns),
-            p50_ns=recent[len(recent) // 2] if recent else 0,
-            p99_ns=recent[min(last, int(0.99 * len(recent)))] if recent else 0,
+            p50_ns=self._p50_ns,
+            p99_ns=self._p99_ns,
             max_ns=self._max_ns,
             history_ns=tuple(self._history),
         )
