@@ -28,8 +28,7 @@ __all__ = ["Asker", "check_place"]
 _S = OrderStatus
 _IST_OFFSET_NS: Final = 5 * HOUR + 30 * MINUTE
 _FOREIGN_MAX: Final = 1000
-# Steps of one trip to the disk. A busy loop makes fewer trips, so that few steps each leave most of it to new orders.
-_HEARD_AT_ONCE: Final = 8
+_HEARD_AT_ONCE: Final = 32  # steps of one trip to the disk
 _PUT_MOST_NS: Final = 5 * SECOND  # how long a question may wait for its permit
 
 

@@ -420,15 +420,15 @@ async def test_fills_that_one_look_at_the_book_tells_of_share_a_trip_to_the_disk
     clock: VirtualClock, opened: Opener
 ) -> None:
     async with opened() as bench:
-        orders = [replace(MARKET, client_order_id=f"{n}") for n in range(8)]
+        orders = [replace(MARKET, client_order_id=f"{n}") for n in range(20)]
         await asyncio.gather(*(bench.engine.place_order(order) for order in orders))
         synced, told = bench.store.disk_syncs, len(bench.events)
         await bench.wait(4 * SECOND)
-        assert [bench.steps(order.client_order_id)[-1] for order in orders] == ["FILLED"] * 8
-        assert [event.before for event in bench.events[told:] if isinstance(event, OrderMoved)] == [S.ACCEPTED] * 8
+        assert [bench.steps(order.client_order_id)[-1] for order in orders] == ["FILLED"] * 20
+        assert [event.before for event in bench.events[told:] if isinstance(event, OrderMoved)] == [S.ACCEPTED] * 20
         assert bench.store.disk_syncs <= synced + 2  # one for each broker
         verdict = await bench.store.journal.verify()
-        assert (verdict.problems, verdict.orders) == ((), 8)
+        assert (verdict.problems, verdict.orders) == ((), 20)
 
 
 @story
