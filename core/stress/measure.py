@@ -42,7 +42,7 @@ class Histogram:
     def record(self, duration_ns: int) -> None:
         duration_ns = max(0, duration_ns)
         duration_us = min(_LARGEST_US, max(1, duration_ns // MICROSECOND))
-        # What the package's `record_value` does, in two thirds of its time: a run records four durations an order.
+        # What the package's `record_value` does, in three quarters of its time: a run records four durations an order.
         shift = max(0, duration_us.bit_length() - _BITS)
         self._counts[(shift << (_BITS - 1)) + (duration_us >> shift)] += 1
         self.count += 1
