@@ -182,6 +182,7 @@ def test_a_permit_costs_less_than_any_peer_s(full: bool) -> None:
     assert min(costs, key=lambda name: min(costs[name])) == "headroom"
     if full:
         assert min(costs["headroom"]) <= 1500
+        assert times_dearer(costs["pyrate-limiter"], costs["headroom"]) >= 3  # 9 with a full log, below
 
 
 def test_a_permit_costs_a_ninth_of_pyrate_limiter_s_log_and_no_more_when_the_day_is_full(full: bool) -> None:
