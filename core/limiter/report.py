@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
-from ..models import Rate, WindowForecast, WindowHeadroom, WindowRoom
+from ..models import WindowForecast, WindowHeadroom, WindowRoom
 from .backend import Plan
 from .forecast import forecast_window
-from .window import SlidingWindows
 
 __all__ = ["Forecasts", "Look", "analytics_of", "headroom_of", "rooms_of", "windows_of"]
 
@@ -45,9 +44,11 @@ def rooms_of(plan: Plan, now_ns: int) -> tuple[WindowRoom, ...]:
         in_flight, newest_ns = windows.in_flight, windows.newest_ns
         for limit, span_ns, window_ns in windows.bounds:
             free = limit - in_flight
-            if newest_ns > now_ns - span_ns:
-                free -= windows.younger(now_ns - span_ns)
-            rooms.append((free if free > 0 else 0, limit, window_ns))  # noqa: FURB136 - a call costs as much again
+            if free <= 0:
+                free = 0
+            elif newest_ns > now_ns - span_ns:
+                free -= windows.younger(now_ns - span_ns, free)
+            rooms.append((free, limit, window_ns))
     return tuple(rooms)
 
 
@@ -57,62 +58,59 @@ Forecasts = bool | Mapping[tuple[str, int], WindowForecast]
 
 def headroom_of(plan: Plan, now_ns: int, *, forecasts: Forecasts) -> tuple[WindowHeadroom, ...]:
     """Every window of every budget of the plan, budgets and rates in their order."""
-    return tuple(
-        _headroom(windows, rate, limit, span_ns, now_ns, forecasts=forecasts)
-        for windows in plan
-        for rate, (limit, span_ns) in zip(windows.budget.rates, windows.spans, strict=True)
-    )
-
-
-def _headroom(
-    windows: SlidingWindows, rate: Rate, limit: int, span_ns: int, now_ns: int, *, forecasts: Forecasts
-) -> WindowHeadroom:
-    in_flight = min(windows.in_flight, limit)
-    last_ns = now_ns if in_flight else windows.newest_ns
-    used = 0
-    if windows.newest_ns > now_ns - span_ns:
-        used = min(windows.younger(now_ns - span_ns), limit - in_flight)
-    free = limit - in_flight - used
-    next_ns = windows.opens_ns - now_ns
-    if not free:
-        behind = limit - windows.in_flight
-        # All in flight: answered now at the earliest, and one window later free.
-        free_ns = windows.ring[windows.head - behind] + span_ns - now_ns if behind >= 1 else span_ns
-        next_ns = max(next_ns, free_ns)
-    all_ns = last_ns + span_ns - now_ns
-    # A frozen value sets each field by name; by its slots it costs a third, and a screen wants thousands a second.
-    window = _new(WindowHeadroom)
-    _set_budget(window, windows.budget.name)
-    _set_rate(window, rate if limit == rate.permits else Rate(limit, rate.window_ns))
-    _set_used(window, used)
-    _set_in_flight(window, in_flight)
-    _set_free(window, free)
-    _set_next(window, next_ns if next_ns > 0 else 0)  # noqa: FURB136 - a call costs as much as the rest
-    _set_all(window, all_ns if all_ns > 0 else 0)  # noqa: FURB136 - as above
-    _set_soft(window, used + in_flight >= SOFT_SHARE * limit)
-    if forecasts is True:
-        _set_forecast(window, forecast_window(windows, limit, rate.window_ns, span_ns, now_ns))
-    elif forecasts:
-        _set_forecast(window, forecasts.get((windows.budget.name, rate.window_ns), NO_FORECAST))
-    else:
-        _set_forecast(window, NO_FORECAST)
-    return window
+    headroom = []
+    for windows in plan:
+        budget, taken, newest_ns = windows.budget.name, windows.in_flight, windows.newest_ns
+        closed_ns = windows.opens_ns - now_ns
+        for rate, (limit, span_ns) in zip(windows.rates, windows.spans, strict=True):
+            in_flight = taken if taken < limit else limit  # noqa: FURB136 - a call costs as much as the line above
+            free = limit - in_flight
+            used = windows.younger(now_ns - span_ns, free) if free and newest_ns > now_ns - span_ns else 0
+            free -= used
+            next_ns = closed_ns
+            if not free:
+                behind = limit - taken
+                # All in flight: answered now at the earliest, and one window later free.
+                free_ns = windows.ring[windows.head - behind] + span_ns - now_ns if behind >= 1 else span_ns
+                next_ns = max(next_ns, free_ns)
+            all_ns = span_ns if in_flight else newest_ns + span_ns - now_ns
+            if forecasts is True:
+                forecast = forecast_window(windows, limit, rate.window_ns, span_ns, now_ns)
+            elif forecasts:
+                forecast = forecasts.get((budget, rate.window_ns), NO_FORECAST)
+            else:
+                forecast = NO_FORECAST
+            # A frozen value sets each field by name; by its slots it costs a third, and a screen wants thousands a
+            # second.
+            window = _new(WindowHeadroom)
+            _set_budget(window, budget)
+            _set_rate(window, rate)
+            _set_used(window, used)
+            _set_in_flight(window, in_flight)
+            _set_free(window, free)
+            _set_next(window, next_ns if next_ns > 0 else 0)  # noqa: FURB136 - as above
+            _set_all(window, all_ns if all_ns > 0 else 0)  # noqa: FURB136 - as above
+            _set_soft(window, used + in_flight >= SOFT_SHARE * limit)
+            _set_forecast(window, forecast)
+            headroom.append(window)
+    return tuple(headroom)
 
 
 def windows_of(headroom: Sequence[WindowHeadroom]) -> dict[str, Any]:
     """The windows by name, as plain JSON values."""
-    return {
-        window.name: {
-            "limit": window.rate.permits,
-            "used": window.used,
-            "in_flight": window.in_flight,
+    plain = {}
+    for window in headroom:
+        limit, used, in_flight = window.rate.permits, window.used, window.in_flight
+        plain[window.name] = {
+            "limit": limit,
+            "used": used,
+            "in_flight": in_flight,
             "free": window.free,
-            "usage_percentage": round(100 * window.fraction, 2),
+            "usage_percentage": round(100 * ((used + in_flight) / limit), 2),
             "next_free_ms": window.next_free_in_ns / MILLION,
             "all_free_ms": window.all_free_in_ns / MILLION,
         }
-        for window in headroom
-    }
+    return plain
 
 
 def analytics_of(headroom: Sequence[WindowHeadroom]) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class SlidingWindows:
     the largest limit) unless the counts live elsewhere and their owner hands it in. `newest_ns` is the latest of them,
     NEVER when there is none. `taken` counts on from `head`: the places between the two are in flight. `spans` are pairs
     (limit, stretched window) of what may be used now, `bounds` the same with the window as the broker has it in third
-    place. `opens_ns` is when the gate opens that a refusal has closed; `shut_until` sets it.
+    place, `rates` the limits as values. `opens_ns` is when the gate opens that a refusal has closed; `shut_until` sets
+    it.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class SlidingWindows:
         "largest_cost",
         "newest_ns",
         "opens_ns",
+        "rates",
         "ring",
         "share",
         "spans",
@@ -126,6 +128,7 @@ class SlidingWindows:
             (limit, span_ns, rate.window_ns)
             for rate, (limit, span_ns) in zip(self.budget.rates, self.spans, strict=True)
         )
+        self.rates = tuple(Rate(limit, window_ns) for limit, _, window_ns in self.bounds)
         *shorter, longest = sorted((span_ns, limit + 1) for limit, span_ns in self.spans)
         self._shorter = tuple(shorter)
         self._longest_ns, self._longest = longest
@@ -220,12 +223,21 @@ class SlidingWindows:
             instant_ns = max(instant_ns, max(first_ns, now_ns, self.opens_ns) + rounds * span_ns)
         return instant_ns
 
-    def younger(self, than_ns: int) -> int:
-        """How many anchors of the ring are later than `than_ns`; two bisections at most."""
-        ring, head = self.ring, self.head
+    def younger(self, than_ns: int, most: int | None = None) -> int:
+        """How many anchors of the ring are later than `than_ns`, counted up to `most` of the newest: one bisection.
+
+        A short window of a large ring needs a few steps of it, not one for every doubling of the day's budget.
+        """
+        ring, head, capacity = self.ring, self.head, self._capacity
+        if most is None:
+            most = capacity
+        if most <= head:
+            return head - bisect_right(ring, than_ns, head - most, head)
         if head and ring[0] <= than_ns:
             return head - bisect_right(ring, than_ns, 0, head)
-        return head + self._capacity - bisect_right(ring, than_ns, head, self._capacity)
+        if ring[capacity - 1] <= than_ns:  # until the ring has gone round once, nothing younger stands there
+            return head
+        return head + capacity - bisect_right(ring, than_ns, capacity - most + head, capacity)
 
     def fill(self, anchors: Iterable[tuple[int, int]]) -> None:
         """Enter pairs (anchor, count) among those that are there, each at its own place in the order."""

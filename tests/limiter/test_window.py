@@ -248,6 +248,23 @@ def test_filling_in_old_anchors_keeps_the_order_and_the_latest(gaps: list[int], 
         assert windows.younger(than_ns) == sum(anchor > than_ns for anchor in expected)
 
 
+@given(st.lists(GAPS, max_size=40), st.integers(1, 12), st.data())
+def test_counting_up_to_so_many_of_the_newest_is_counting_all_of_them_and_stopping_there(
+    gaps: list[int], places: int, data: st.DataObject
+) -> None:
+    windows, now_ns = windows_of((places, W)), 0
+    anchors = []
+    for gap_ns in gaps:
+        now_ns += gap_ns
+        windows.add(1, now_ns)
+        anchors.append(now_ns)
+    most = data.draw(st.integers(0, places))
+    than_ns = data.draw(st.sampled_from([NEVER, *anchors, *(anchor - 1 for anchor in anchors)]))
+    younger = sum(anchor > than_ns for anchor in anchors[-places:])
+    assert windows.younger(than_ns) == younger
+    assert windows.younger(than_ns, most) == min(younger, most)
+
+
 def test_a_clock_that_goes_backwards_frees_nothing_early() -> None:
     windows = windows_of((2, W))
     for now_ns in (5 * W, 2 * W):
