@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .advice import Forecaster
-from .balancer import Candidate, IntelligentLoadBalancer
+from .balancer import Candidate, Counting, IntelligentLoadBalancer
 from .brokers.base import HasSession, TradingAPI
 from .clock import HOUR, SECOND, Clock
 from .errors import CostTooHigh
@@ -33,21 +33,19 @@ class Account:
     weights: dict[Category, float] = field(default_factory=dict)
     forecaster: Forecaster = field(default_factory=Forecaster)
     session: HasSession | None = field(init=False)  # what the adapter of a real log-in tells besides
-    counting: dict[Category, tuple[tuple[int, str, int], ...]] = field(init=False)
-    """Which windows count each category: their place among the limiter's rooms, budget and length."""
+    counting: Counting = field(init=False)
 
     def __post_init__(self) -> None:
         # Asked once: to see whether a class has all methods of a protocol costs more than a whole snapshot.
         self.session = self.api if isinstance(self.api, HasSession) else None
-        windows = [(budget, rate) for budget in self.limiter.budgets for rate in budget.rates]
-        self.counting = {
-            category: tuple(
-                (place, budget.name, rate.window_ns)
-                for place, (budget, rate) in enumerate(windows)
-                if category in budget.categories
-            )
-            for category in Category
-        }
+        counted = [budget.categories for budget in self.limiter.budgets for _ in budget.rates]
+        self.counting = Counting(
+            {
+                category: tuple(place for place, known in enumerate(counted) if category in known)
+                for category in Category
+            },
+            tuple(place for place, known in enumerate(counted) if known.issuperset(Category)),
+        )
 
     def candidate(self, operation: Operation, symbols: int, now_ns: int) -> Candidate:
         """The account as the balancer sees it, for one operation."""
@@ -92,6 +90,7 @@ class Account:
         """The account as it stands now; reading changes nothing."""
         now_ns, limiter, config = clock.now_ns(), self.limiter, self.api.config
         health, reason = self.health(balancer, now_ns)
+        limited_for_ns, in_flight = limiter.standing()
         breaker = balancer.breaker(self.name)
         return BrokerSnapshot(
             name=self.name,
@@ -101,7 +100,7 @@ class Account:
             reason=reason,
             breaker=breaker.state,
             breaker_retry_in_ns=breaker.retry_in_ns,
-            limited_for_ns=limiter.limited_for_ns,
+            limited_for_ns=limited_for_ns,
             drained=self.drained,
             cap=limiter.cap,
             token_expires_in_ns=self.token_left_ns(clock),
@@ -110,7 +109,7 @@ class Account:
             requests=self.requests,
             errors=self.errors,
             refusals=self.refusals,
-            in_flight=limiter.in_flight,
+            in_flight=in_flight,
             queued=limiter.waiting,
             traffic_share=traffic_share,
             capacity_share=capacity_share,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from .accounts import Account
 from .advice import Levers, predictive_analytics
-from .balancer import Counting, IntelligentLoadBalancer
+from .balancer import IntelligentLoadBalancer, Room, room_of
 from .brokers.limits import published_limits
 from .clock import SECOND, Clock
 from .models import (
@@ -23,7 +23,7 @@ from .models import (
     Suggestion,
 )
 
-__all__ = ["broker_snapshots", "levers_of", "rate_limit_analytics", "suggestion_row", "usable_windows"]
+__all__ = ["broker_snapshots", "levers_of", "rate_limit_analytics", "suggestion_row", "usable_rooms"]
 
 _USABLE: Final = frozenset({HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED})
 
@@ -40,19 +40,13 @@ def broker_snapshots(
     )
 
 
-def usable_windows(
-    accounts: Mapping[str, Account], balancer: IntelligentLoadBalancer, now_ns: int
-) -> Mapping[str, Mapping[str, Sequence[Counting]]]:
-    """The windows of every account that may be routed to, by category."""
-    found: dict[str, Mapping[str, Sequence[Counting]]] = {}
-    for name, account in accounts.items():
-        if account.health(balancer, now_ns)[0] in _USABLE:
-            rooms = account.limiter.rooms()
-            found[name] = {
-                category: [(budget, window_ns, rooms[place][0]) for place, budget, window_ns in counting]
-                for category, counting in account.counting.items()
-            }
-    return found
+def usable_rooms(accounts: Mapping[str, Account], balancer: IntelligentLoadBalancer, now_ns: int) -> dict[str, Room]:
+    """What every account that may be routed to has free."""
+    return {
+        name: room_of(account.limiter.rooms(), account.counting)
+        for name, account in accounts.items()
+        if account.health(balancer, now_ns)[0] in _USABLE
+    }
 
 
 def rate_limit_analytics(accounts: Mapping[str, Account], now_ns: int) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ from .errors import (
     QueueFull,
     RateLimited,
 )
-from .figures import broker_snapshots, levers_of, rate_limit_analytics, suggestion_row, usable_windows
+from .figures import broker_snapshots, levers_of, rate_limit_analytics, suggestion_row, usable_rooms
 from .hedging import first_answer
 from .limiter import EnhancedRateLimiter, SharedMemoryBackend
 from .models import (
@@ -501,7 +501,7 @@ class MultiAPIManager:
         now_ns = self.clock.now_ns()
         meter = self.balancer.efficiency
         if meter.due(now_ns):
-            meter.tick(now_ns, usable_windows(self._accounts, self.balancer, now_ns))
+            meter.tick(now_ns, usable_rooms(self._accounts, self.balancer, now_ns))
         return meter.value
 
     async def get_optimization_suggestions(self) -> list[dict[str, Any]]:

@@ -18,31 +18,33 @@ def predictive_analytics(windows: Sequence[WindowHeadroom]) -> dict[str, Any]:
     """
     plain = {}
     soonest: tuple[int | None, str] = (None, "")
+    slowest: float | None = None
     for window in windows:
-        forecast, name = window.forecast, window.name
-        ends_in_ns = forecast.exhausted_in_ns
+        forecast, name, rate = window.forecast, window.name, window.rate
+        ends_in_ns, earliest_in_ns, latest_in_ns = (
+            forecast.exhausted_in_ns,
+            forecast.earliest_in_ns,
+            forecast.latest_in_ns,
+        )
         plain[name] = {
             "free": window.free,
-            "usage_percentage": 100.0 * window.fraction,
+            "usage_percentage": 100.0 * ((window.used + window.in_flight) / rate.permits),
             "rate_per_s": forecast.rate_per_s,
-            "exhausted_in_s": _seconds(ends_in_ns),
-            "earliest_in_s": _seconds(forecast.earliest_in_ns),
-            "latest_in_s": _seconds(forecast.latest_in_ns),
+            "exhausted_in_s": None if ends_in_ns is None else ends_in_ns / SECOND,
+            "earliest_in_s": None if earliest_in_ns is None else earliest_in_ns / SECOND,
+            "latest_in_s": None if latest_in_ns is None else latest_in_ns / SECOND,
             "probability_60s": forecast.probability_60s,
             "forecast_hit_rate": forecast.hit_rate,
             "forecast_brier_60s": forecast.brier_60s,
         }
         if ends_in_ns is not None and (soonest[0] is None or ends_in_ns < soonest[0]):
             soonest = ends_in_ns, name
+        sustained = rate.permits * SECOND / rate.window_ns
+        if slowest is None or sustained < slowest:
+            slowest = sustained
     return {
         "windows": plain,
-        "exhausted_in_s": _seconds(soonest[0]),
+        "exhausted_in_s": None if soonest[0] is None else soonest[0] / SECOND,
         "exhausted_window": soonest[1],
-        "recommended_rate_per_s": min(
-            (window.rate.permits * SECOND / window.rate.window_ns for window in windows), default=0.0
-        ),
+        "recommended_rate_per_s": slowest or 0.0,
     }
-
-
-def _seconds(span_ns: int | None) -> float | None:
-    return None if span_ns is None else span_ns / SECOND

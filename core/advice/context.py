@@ -53,7 +53,7 @@ class AdviceSettings:
     """When a cause counts, and how calmly it is told.
 
     A cause must stand for `hold_ns` before it is shown, a critical one at once; shown, it stays until it has been gone
-    for `linger_ns`, and its threshold counts as `release` of itself: it neither flickers nor nags.
+    for `linger_ns`, and its threshold counts as `release` (at most 1) of itself: it neither flickers nor nags.
     """
 
     hold_ns: int = 3 * SECOND
@@ -107,7 +107,12 @@ class Finding:
 
     @property
     def id(self) -> str:
-        return f"{self.kind}:{self.provider}" if self.provider else self.kind
+        return finding_id(self.kind, self.provider)
+
+
+def finding_id(kind: str, provider: str) -> str:
+    """What tells a cause from others of its kind."""
+    return f"{kind}:{provider}" if provider else kind
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,15 @@ class Context:
     def of(self, broker: BrokerSnapshot) -> BrokerHistory:
         return self.history.brokers[broker.name]
 
-    def over(self, suggestion_id: str, value: float, threshold: float) -> bool:
-        """Whether `value` reaches the threshold; once shown, a little less is enough to stay."""
-        return value >= threshold * (self.settings.release if suggestion_id in self.shown else 1.0)
+    def least(self, kind: str, threshold: float, provider: str = "") -> float:
+        """What counts as reaching the threshold: once the kind is shown of `provider`, a little less is enough."""
+        return threshold * (self.settings.release if finding_id(kind, provider) in self.shown else 1.0)
+
+    def over(self, kind: str, value: float, threshold: float, provider: str = "") -> bool:
+        """Whether `value` reaches the least that counts."""
+        return value >= threshold or (
+            value >= threshold * self.settings.release and value >= self.least(kind, threshold, provider)
+        )
 
     def offer(self, action: str, command: Command, undo: Command, *, when: bool = True) -> Offer:
         """A key for it, where the router carries out such a command and `when` allows it; else none."""
@@ -157,6 +168,11 @@ class Context:
     def demand_per_s(self) -> float:
         """What all brokers together were asked a second, in the last minute: the recorded demand of the what-ifs."""
         return sum(history.per_s(MINUTE) for history in self.history.brokers.values())
+
+    @cached_property
+    def asked_per_min(self) -> Mapping[str, int]:
+        """How often each operation was asked for in the last minute."""
+        return self.history.operations_per_min(self.snapshot.at_ns)
 
     def total_gained(self, field: str, span_ns: int) -> int:
         """How much a running total grew at all brokers together."""

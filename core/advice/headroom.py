@@ -59,7 +59,7 @@ def window_exhausting(context: Context) -> Iterator[Finding]:
         forecast = window.forecast
         within = (forecast.exhausted_in_ns or 0) <= settings.exhausts_within_ns
         if not within or not context.over(
-            f"window_exhausting:{broker.name}", forecast.probability_60s, settings.exhausts_chance
+            "window_exhausting", forecast.probability_60s, settings.exhausts_chance, broker.name
         ):
             continue
         now, then = context.as_now(), context.what_if()
@@ -88,7 +88,7 @@ def day_budget(context: Context) -> Iterator[Finding]:
     """A window of 10 minutes or longer runs out, at this pace, before its permits come back."""
     for broker in context.usable:
         window = _tightest(broker, short=False)
-        if window is None or not context.over(f"day_budget:{broker.name}", window.fraction, 0.1):
+        if window is None or not context.over("day_budget", window.fraction, 0.1, broker.name):
             continue
         forecast = window.forecast
         sustained = window.rate.permits * SECOND / window.rate.window_ns
@@ -111,7 +111,7 @@ def limit_above_broker(context: Context) -> Iterator[Finding]:
     """The broker refused us for its limit at least twice in 5 minutes: our picture of its limit is too high."""
     for broker in context.snapshot.brokers:
         refusals = context.of(broker).gained("refusals", 5 * MINUTE)
-        if not context.over(f"limit_above_broker:{broker.name}", refusals, context.settings.refusals):
+        if not context.over("limit_above_broker", refusals, context.settings.refusals, broker.name):
             continue
         before = context.levers.caps.get(broker.name, 1.0)
         after = round(max(0.1, before * 0.9), 3)
@@ -139,8 +139,8 @@ def limit_below_published(context: Context) -> Iterator[Finding]:
     for broker in context.usable:
         if context.of(broker).gained("refusals", 15 * MINUTE):
             continue
-        key = f"limit_below_published:{broker.name}"
-        full = [window for window in broker.windows if context.over(key, window.fraction, 0.8)]
+        least = context.least("limit_below_published", 0.8, broker.name)
+        full = [window for window in broker.windows if window.fraction >= least]
         if not full:
             continue
         cap = context.levers.caps.get(broker.name, 1.0)
@@ -174,12 +174,12 @@ def limit_below_published(context: Context) -> Iterator[Finding]:
 
 def cache_reads(context: Context) -> Iterator[Finding]:
     """Portfolio, positions or order book are asked for at least 24 times a minute, and no cache is set."""
-    asked = context.history.operations_per_min(context.snapshot.at_ns)
+    asked = context.asked_per_min
     hold_s = context.settings.cache_s
     for operation in _CACHEABLE:
         count = asked.get(operation, 0)
         before = context.levers.caches.get(operation, 0.0)
-        if before or not context.over(f"cache_reads:{operation.value}", count, context.settings.cacheable_per_min):
+        if before or not context.over("cache_reads", count, context.settings.cacheable_per_min, operation.value):
             continue
         saved = max(0, count - round(60 / hold_s))
         if not saved:
@@ -202,7 +202,7 @@ def cache_reads(context: Context) -> Iterator[Finding]:
 
 def batch_quotes(context: Context) -> Iterator[Finding]:
     """Quotes are asked for at least 60 times a minute: several symbols fit into one request."""
-    asked = context.history.operations_per_min(context.snapshot.at_ns)
+    asked = context.asked_per_min
     count = asked.get(Operation.GET_MARKET_DATA, 0)
     if not context.over("batch_quotes", count, 60):
         return
@@ -227,14 +227,17 @@ def stagger_users(context: Context) -> Iterator[Finding]:
     """A one-second window was full in a quarter of the last 30 seconds, while its mean use stays below one half."""
     for broker in context.usable:
         short = next((window for window in broker.windows if window.rate.window_ns == SECOND), None)
-        seen = context.of(broker).last(30 * SECOND)
-        if short is None or len(seen) < 15:
+        history = context.of(broker)
+        seen = history.count(30 * SECOND)
+        if short is None or seen < 15:
             continue
-        full = [sample.burst_full for sample in seen].count(True) / len(seen)
-        mean = context.of(broker).per_s(30 * SECOND)
-        if not context.over(f"stagger_users:{broker.name}", full, 0.25) or mean >= short.rate.permits / 2:
+        full = history.bursts(30 * SECOND) / seen
+        if not context.over("stagger_users", full, 0.25, broker.name):
             continue
-        peak = context.of(broker).peak_per_s(30 * SECOND)
+        mean = history.per_s(30 * SECOND)
+        if mean >= short.rate.permits / 2:
+            continue
+        peak = history.peak_per_s(30 * SECOND)
         yield Finding(
             kind="stagger_users",
             severity=Severity.INFO,
@@ -277,7 +280,7 @@ def one_carries_all(context: Context) -> Iterator[Finding]:
         busy = context.demand_per_s >= 0.5
         if not busy or not context.others(broker) or broker.capacity_share >= 0.6:
             continue
-        if not context.over(f"one_carries_all:{broker.name}", broker.traffic_share, context.settings.one_carries):
+        if not context.over("one_carries_all", broker.traffic_share, context.settings.one_carries, broker.name):
             continue
         then = context.what_if()
         yield Finding(
@@ -295,13 +298,13 @@ def one_carries_all(context: Context) -> Iterator[Finding]:
 
 def headroom_unused(context: Context) -> Iterator[Finding]:
     """A usable broker got less than 2 % of the traffic for 5 minutes while a window elsewhere passed 80 %."""
-    total = context.total_gained("requests", 5 * MINUTE)
-    short = [broker for broker in context.usable if any(window.soft for window in broker.windows)]
-    for broker in context.usable if short and total >= 60 else ():
+    short = [broker for broker in context.usable if True in [window.soft for window in broker.windows]]
+    total = context.total_gained("requests", 5 * MINUTE) if short else 0
+    for broker in context.usable if total >= 60 else ():
         history = context.of(broker)
         gained = history.gained("requests", 5 * MINUTE)
         tight = [other for other in short if other is not broker]
-        if not tight or len(history.last(5 * MINUTE)) < 120:
+        if not tight or history.count(5 * MINUTE) < 120:
             continue
         if gained > context.settings.unused_share * total:
             continue
@@ -325,7 +328,7 @@ def headroom_unused(context: Context) -> Iterator[Finding]:
 
 def orders_squeezed(context: Context) -> Iterator[Finding]:
     """Reads fill more than 80 % of a window that orders need too, and make up most of the traffic."""
-    asked = context.history.operations_per_min(context.snapshot.at_ns)
+    asked = context.asked_per_min
     orders = sum(asked.get(op, 0) for op in (Operation.PLACE_ORDER, Operation.MODIFY_ORDER, Operation.CANCEL_ORDER))
     total = sum(asked.values())
     if not orders or total < 30 or orders > 0.2 * total:
@@ -337,7 +340,7 @@ def orders_squeezed(context: Context) -> Iterator[Finding]:
             if window.budget != Category.ORDERS and window.rate.window_ns > SECOND
         ]
         window = max(shared, key=lambda one: one.fraction, default=None)
-        if window is None or not context.over(f"orders_squeezed:{broker.name}", window.fraction, 0.8):
+        if window is None or not context.over("orders_squeezed", window.fraction, 0.8, broker.name):
             continue
         yield Finding(
             kind="orders_squeezed",

@@ -86,11 +86,12 @@ def drain_degrading(context: Context) -> Iterator[Finding]:
         if broker.drained or broker.health in _TOLD_ELSEWHERE:
             continue
         history = context.of(broker)
-        asked, failed = history.gained("requests", 30 * SECOND), history.gained("errors", 30 * SECOND)
+        asked = history.gained("requests", 30 * SECOND)
+        if asked < settings.failure_minimum:
+            continue
+        failed = history.gained("errors", 30 * SECOND)
         share = failed / asked if asked else 0.0
-        if asked < settings.failure_minimum or not context.over(
-            f"drain_degrading:{broker.name}", share, settings.failure_share
-        ):
+        if not context.over("drain_degrading", share, settings.failure_share, broker.name):
             continue
         yield Finding(
             kind="drain_degrading",
@@ -107,7 +108,7 @@ def breaker_flapping(context: Context) -> Iterator[Finding]:
     """A breaker opened at least 3 times within 5 minutes: the broker comes and goes."""
     for broker in context.snapshot.brokers:
         trips = context.of(broker).trips(5 * MINUTE)
-        if broker.drained or not context.over(f"breaker_flapping:{broker.name}", trips, context.settings.trips):
+        if broker.drained or not context.over("breaker_flapping", trips, context.settings.trips, broker.name):
             continue
         failed = context.of(broker).gained("errors", 5 * MINUTE)
         yield Finding(
@@ -129,7 +130,7 @@ def latency_step(context: Context) -> Iterator[Finding]:
         now_ns = broker.latency.ewma_ns
         if usual_ns is None or now_ns - usual_ns < settings.latency_floor_ns:
             continue
-        if not context.over(f"latency_step:{broker.name}", now_ns / usual_ns, settings.latency_step):
+        if not context.over("latency_step", now_ns / usual_ns, settings.latency_step, broker.name):
             continue
         spared_s = (now_ns - usual_ns) / SECOND * context.of(broker).per_s(MINUTE)
         yield Finding(
@@ -149,8 +150,6 @@ def enable_hedging(context: Context) -> Iterator[Finding]:
     usable = context.usable
     if context.levers.hedging or len(usable) < 2:
         return
-    if any(window.fraction > 0.5 for broker in usable for window in broker.windows):
-        return
     worst = max(
         (broker for broker in usable if broker.latency.count >= 200 and broker.latency.p50_ns),
         key=lambda broker: broker.latency.p99_ns / broker.latency.p50_ns,
@@ -158,8 +157,10 @@ def enable_hedging(context: Context) -> Iterator[Finding]:
     )
     if worst is None or worst.latency.p99_ns < 100 * MILLISECOND:
         return
+    if any(window.fraction > 0.5 for broker in usable for window in broker.windows):
+        return
     tail = worst.latency.p99_ns / worst.latency.p50_ns
-    if not context.over(f"enable_hedging:{worst.name}", tail, context.settings.tail):
+    if not context.over("enable_hedging", tail, context.settings.tail, worst.name):
         return
     other = min((one for one in usable if one.name != worst.name), key=lambda one: one.latency.p50_ns)
     yield Finding(

@@ -19,7 +19,10 @@ _USUAL_EVERY_NS = 5 * SECOND  # what is usual changes slowly, and a median of hu
 
 
 class Sample(NamedTuple):
-    """One broker at one instant: its running totals, and how it stood."""
+    """One broker at one instant: its running totals, and how it stood.
+
+    `bursts`: how many samples before this one found a window of a second full.
+    """
 
     at_ns: int
     requests: int
@@ -28,18 +31,19 @@ class Sample(NamedTuple):
     queued: int
     ewma_ns: int
     trips: int
-    burst_full: bool
+    bursts: int
 
 
 class BrokerHistory:
     """The samples of one broker, oldest first; at most a quarter of an hour of them."""
 
-    __slots__ = ("_at_ns", "_closed", "_spans", "_trips", "_usual", "samples")
+    __slots__ = ("_at_ns", "_bursts", "_closed", "_spans", "_trips", "_usual", "samples")
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
         self._closed = True
         self._trips = 0
+        self._bursts = 0
         self._usual: tuple[int, float | None] = (-_USUAL_EVERY_NS, None)
         self._at_ns: list[int] = []  # theirs, apart: a search by key would call for each step
         self._spans: dict[tuple[int, int], tuple[int, int]] = {}  # looked up since the last sample: rules share them
@@ -59,12 +63,21 @@ class BrokerHistory:
                 broker.queued,
                 broker.latency.ewma_ns,
                 self._trips,
-                any(window.rate.window_ns <= SECOND and window.free <= 0 for window in broker.windows),
+                self._bursts,
             )
         )
+        for window in broker.windows:
+            if window.free <= 0 and window.rate.window_ns <= SECOND:
+                self._bursts += 1
+                break
         if len(self.samples) > 2 * _KEPT:
             del self.samples[:-_KEPT]
             del self._at_ns[:-_KEPT]
+
+    def bursts(self, span_ns: int) -> int:
+        """In how many samples of the last `span_ns` a window of a second was full."""
+        first, end = self._between(span_ns, 0)
+        return self._bursts - self.samples[first].bursts if end else 0
 
     def last(self, span_ns: int, *, until_ns: int = 0) -> list[Sample]:
         """The samples of the last `span_ns`, without those of the last `until_ns`."""
@@ -90,14 +103,21 @@ class BrokerHistory:
 
     def gained(self, field: str, span_ns: int, *, until_ns: int = 0) -> int:
         """How much a running total grew; a total that starts again from 0 counts as no growth."""
+        samples = self.samples
+        # Most brokers have never failed or refused: what is 0 at the end has not grown.
+        if not samples or not (until_ns or getattr(samples[-1], field)):
+            return 0
         first, end = self._between(span_ns, until_ns)
-        return max(0, getattr(self.samples[end - 1], field) - getattr(self.samples[first], field)) if end > first else 0
+        return max(0, getattr(samples[end - 1], field) - getattr(samples[first], field)) if end > first else 0
 
     def per_s(self, span_ns: int, *, until_ns: int = 0) -> float:
         """Requests a second, over the part of the span that was seen."""
         first, end = self._between(span_ns, until_ns)
-        passed_ns = self._at_ns[end - 1] - self._at_ns[first] if end > first else 0
-        return self.gained("requests", span_ns, until_ns=until_ns) * SECOND / passed_ns if passed_ns else 0.0
+        if end <= first + 1:
+            return 0.0
+        before, after = self.samples[first], self.samples[end - 1]
+        gained, passed_ns = after.requests - before.requests, after.at_ns - before.at_ns
+        return gained * SECOND / passed_ns if gained > 0 and passed_ns else 0.0
 
     def peak_per_s(self, span_ns: int) -> float:
         """The busiest second."""

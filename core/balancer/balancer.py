@@ -36,7 +36,7 @@ from ..models import (
     LatencySnapshot,
     WindowRoom,
 )
-from .breaker import BreakerSettings
+from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
 from .choice import Choice, cheapest, hurry, in_time, nobody, probe_of, ready, ruled_out
 from .cost import NO_SCARCITY, Cost, Prices, Scarcity, next_minute, scarcities, weigh
@@ -280,14 +280,7 @@ class IntelligentLoadBalancer:
         now_ns = self._clock.now_ns()
         known = self._of(name)
         known.look_for_stalls(now_ns)
-        breakers = known.breakers if category is None else (known.breakers[category == Category.ORDERS],)
-        for one in breakers:
-            if one.is_open:
-                break
-        else:
-            return _CLOSED
-        views = [BreakerView(one.state(now_ns), one.retry_in_ns(now_ns), one.reason) for one in breakers]
-        return max(views, key=lambda view: _WORSE[view.state])
+        return _worst(known.breakers if category is None else (known.breakers[category == Category.ORDERS],), now_ns)
 
     def health(self, name: str) -> tuple[HealthStatus, str]:  # noqa: PLR0911 - a list of findings, worst first
         """How `name` is by what its answers tell, and why, in one line."""
@@ -295,7 +288,8 @@ class IntelligentLoadBalancer:
         known = self._of(name)
         if known.auth_failed:
             return HealthStatus.AUTH_FAILED, known.auth_failed
-        view = self.breaker(name)
+        known.look_for_stalls(now_ns)
+        view = _worst(known.breakers, now_ns)
         if view.state is BreakerState.OPEN:
             return HealthStatus.UNHEALTHY, f"{view.reason}; next probe in {view.retry_in_ns / SECOND:.1f} s"
         if view.state is BreakerState.HALF_OPEN:
@@ -476,3 +470,13 @@ _UNHEARD: Final = frozenset({"not_sent", "unknown", "abandoned"})
 _WHY: Final = {"not_sent": "could not connect", "unknown": "no answer", "error": "server error"}
 _CLOSED: Final = BreakerView(BreakerState.CLOSED)
 _WORSE: Final = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
+
+
+def _worst(breakers: Sequence[CircuitBreaker], now_ns: int) -> BreakerView:
+    for one in breakers:
+        if one.is_open:
+            break
+    else:
+        return _CLOSED
+    views = [BreakerView(one.state(now_ns), one.retry_in_ns(now_ns), one.reason) for one in breakers]
+    return max(views, key=lambda view: _WORSE[view.state])

@@ -71,7 +71,7 @@ class Known:
 
     def bar(self, now_ns: int, *, orders: bool) -> str:
         """Why this broker takes nothing now, by what its answers tell; empty when it does."""
-        if self.load.unanswered >= self._stalled:
+        if self.load.unanswered >= self._stalled:  # asked here too: one call less per broker and choice
             self.look_for_stalls(now_ns)
         if self.auth_failed:
             return "log-in refused"
@@ -82,6 +82,8 @@ class Known:
 
     def look_for_stalls(self, now_ns: int) -> None:
         """Open both breakers when so many requests look lost: whoever answers neither is as good as down."""
+        if self.load.unanswered < self._stalled:
+            return
         oldest_ns = self.load.oldest_ns(now_ns)
         if oldest_ns < STALL_LEAST_NS:
             return

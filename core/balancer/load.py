@@ -157,7 +157,8 @@ class LatencyMeter:
             return
         if self._second >= 0:
             self._history.append(self._sum_ns // self._summed if self._summed else 0)
-            self._history.extend([0] * min(second - self._second - 1, _HISTORY_S))
+            if second > self._second + 1:
+                self._history.extend([0] * min(second - self._second - 1, _HISTORY_S))
         self._second, self._sum_ns, self._summed = second, 0, 0
 
 

@@ -10,19 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import core.balancer.efficiency
-from core.balancer import Counting, EfficiencyMeter, Room, most
+from core.balancer import EfficiencyMeter, Room, most
 from core.clock import MINUTE, SECOND
 from core.models import Category
 
 ORDERS, READS = Category.ORDERS, Category.READS
 
 
-def free(budget: str, permits: int) -> Counting:
-    return budget, SECOND, permits
-
-
-def everything(permits: int) -> dict[str, list[Counting]]:
-    return {ORDERS: [free("all", permits)], READS: [free("all", permits)]}
+def everything(permits: int) -> Room:
+    return Room({ORDERS: permits, READS: permits}, permits)
 
 
 def test_the_documented_examples_hold() -> None:
@@ -55,8 +51,8 @@ def test_water_filling_equals_the_best_of_all_ways_to_place_the_demand(
     assert most({ORDERS: orders, READS: reads}, given_rooms) == best
 
 
-def one_slice(meter: EfficiencyMeter, at_s: int, windows: dict[str, dict[str, list[Counting]]]) -> None:
-    meter.tick(at_s * SECOND, windows)
+def one_slice(meter: EfficiencyMeter, at_s: int, rooms: dict[str, Room]) -> None:
+    meter.tick(at_s * SECOND, rooms)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +91,7 @@ def test_headroom_that_the_waiting_category_cannot_use_is_no_loss() -> None:
     meter = EfficiencyMeter()
     one_slice(meter, 0, {})
     meter.asked(ORDERS)
-    one_slice(meter, 1, {"a": {ORDERS: [free("orders", 0)], READS: [free("reads", 50)]}})
+    one_slice(meter, 1, {"a": Room({ORDERS: 0, READS: 50}, 50)})
     assert meter.value is None
 
 

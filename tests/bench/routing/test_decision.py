@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core import APIConfig, APIProvider, MockTradingAPI, MultiAPIManager
-from core.balancer import Candidate, EfficiencyMeter, IntelligentLoadBalancer
+from core.balancer import Candidate, Counting, EfficiencyMeter, IntelligentLoadBalancer, room_of
 from core.brokers import published_limits
 from core.clock import DAY, MILLISECOND, MINUTE, SECOND, VirtualClock
 from core.models import Category, Operation
@@ -147,17 +147,17 @@ async def test_the_three_analytics_of_twelve_brokers_take_a_millisecond_together
 
 def test_a_slice_of_efficiency_for_twelve_brokers(benchmark: Any) -> None:
     meter = EfficiencyMeter()
-    counted = (("all", SECOND, 5), ("all", MINUTE, 100), ("all", DAY, 90_000))
-    windows = {f"b{number}": {str(category): counted for category in Category} for number in range(12)}
+    rooms = ((5, 10, SECOND), (100, 200, MINUTE), (90_000, 100_000, DAY))
+    counting = Counting({str(category): (0, 1, 2) for category in Category}, (0, 1, 2))
     now_ns = 0
-    meter.tick(0, windows)
+    meter.tick(0, {})
 
     def tick() -> None:
         nonlocal now_ns
         now_ns += SECOND
         meter.asked(Category.READS)
         meter.routed(Category.READS, "b1")
-        meter.tick(now_ns, windows)
+        meter.tick(now_ns, {f"b{number}": room_of(rooms, counting) for number in range(12)})
 
     benchmark(tick)
     assert meter.value == 1.0
