@@ -48,7 +48,8 @@ class Caretaker:
                             self._renew_at_ns[name] = now_ns + RENEW_EVERY_NS
                             tasks.start_soon(self._renew, name, account)
                 for name in balancer.probes_due():
-                    if name in self._manager.accounts:
+                    probed = self._manager.accounts.get(name)
+                    if probed is not None and not probed.barred(now_ns):
                         tasks.start_soon(self._probe, name)
                 await self._clock.sleep_until_ns(now_ns + PROBE_EVERY_NS)
 

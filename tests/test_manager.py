@@ -520,6 +520,30 @@ def test_a_broker_that_recovers_is_probed_by_reads_and_taken_back() -> None:
     assert counts(manager) == {"fyers": 1}
 
 
+def test_a_drained_broker_is_not_even_checked() -> None:
+    clock = VirtualClock()
+    manager = MultiAPIManager({}, clock=clock, rng=random.Random(1))
+    manager.apis = {"fyers": broker("fyers", clock), "upstox": broker("upstox", clock)}
+    api = manager.apis["fyers"]
+    assert isinstance(api, MockTradingAPI)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Caretaker(manager).watch)
+            api.set_fault("error_before_accept", 1)
+            while not manager.broker_snapshots()[0].errors:
+                await manager.execute_with_fallback("get_positions")
+            manager.drain("fyers")
+            asked = manager.broker_snapshots()[0].requests
+            decided = len(manager.balancer.decisions(500))
+            await clock.sleep_until_ns(clock.now_ns() + 60 * SECOND)
+            assert manager.broker_snapshots()[0].requests == asked
+            assert len(manager.balancer.decisions(500)) == decided, "a check that cannot go is not asked for"
+            tasks.cancel_scope.cancel()
+
+    clock.run(main)
+
+
 def test_a_refused_token_is_renewed_and_the_broker_taken_back() -> None:
     clock = VirtualClock()
     manager = MultiAPIManager({}, clock=clock, rng=random.Random(1))

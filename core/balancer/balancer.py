@@ -171,6 +171,8 @@ class IntelligentLoadBalancer:
                 cold_s = self._cold_s(operation) if cold_s < 0 else cold_s
                 expected_s = cold_s * (in_flight + 1)
             else:
+                if now_ns >= ewma.look_ns:
+                    load.fade(ewma, now_ns)
                 expected_s = ewma.expected_s(in_flight) + tail_share * load.latency.tail_ns / 1e9
             scarce = scarcity.get(name, NO_SCARCITY)
             costs.append(weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders))
@@ -305,6 +307,10 @@ class IntelligentLoadBalancer:
             return HealthStatus.DEGRADED, f"{stalled} unanswered for {known.load.oldest_ns(now_ns) / SECOND:.1f} s"
         if not known.load.latency.count:
             return HealthStatus.UNKNOWN, "not asked yet"
+        usual_ns, value_ns = known.load.latency.usual_ns(), known.load.latency.ewma.value_ns
+        if value_ns > _SLOWER * usual_ns and value_ns - usual_ns > self._settings.slow_s * SECOND:
+            slower = f"it answers in {value_ns / SECOND:.1f} s, its usual is {usual_ns / MILLISECOND:.0f} ms"
+            return HealthStatus.DEGRADED, slower
         return HealthStatus.HEALTHY, ""
 
     def latency(self, name: str) -> LatencySnapshot:
@@ -318,10 +324,10 @@ class IntelligentLoadBalancer:
         """The brokers that a health check should be sent to now. Ask a few times a second.
 
         Those half open without a probe under way, and those that failed or fell silent and have no traffic since: four
-        checks in three seconds at most.
+        checks in three seconds at most. One that has no traffic for any other reason, while others have: four a minute.
         """
-        now_ns = self._clock.now_ns()
-        return tuple(name for name, known in self._known.items() if known.probe_due(now_ns))
+        now_ns, wanted_ns = self._clock.now_ns(), self._demand.last_ns
+        return tuple(name for name, known in self._known.items() if known.probe_due(now_ns, wanted_ns))
 
     def traffic_shares(self) -> dict[str, float]:
         """Each broker's share of the requests of about the last minute; they sum to 1, before the first all are 0."""
@@ -466,6 +472,7 @@ class IntelligentLoadBalancer:
         return index, last_resort + reason
 
 
+_SLOWER: Final = 3.0  # times the usual, from where on a broker is told to be slow
 _UNHEARD: Final = frozenset({"not_sent", "unknown", "abandoned"})
 _WHY: Final = {"not_sent": "could not connect", "unknown": "no answer", "error": "server error"}
 _CLOSED: Final = BreakerView(BreakerState.CLOSED)

@@ -16,26 +16,27 @@ __all__ = ["DOUBT", "HALF_OPEN", "OPEN", "Known", "Recent"]
 OPEN: Final = "breaker open"
 HALF_OPEN: Final = "breaker half open, probes only"
 CHECK_EVERY_NS: Final = 3 * SECOND // 4
+NEGLECTED_NS: Final = 15 * SECOND  # a check costs a permit: four a minute at a broker that nothing goes to
 DOUBT: Final = 0.01  # the failure rate below which a broker that failed is trusted again
 
 
 class Recent:
     """Requests of about the last minute: each counts 1 when it comes, and less as it ages."""
 
-    __slots__ = ("_at_ns", "_count")
+    __slots__ = ("_count", "last_ns")
 
     tau_ns = 60 * SECOND
 
     def __init__(self) -> None:
         self._count = 0.0
-        self._at_ns = 0
+        self.last_ns = 0
 
     def add(self, now_ns: int) -> None:
         self._count = self.at(now_ns) + 1.0
-        self._at_ns = now_ns
+        self.last_ns = now_ns
 
     def at(self, now_ns: int) -> float:
-        return self._count * math.exp((self._at_ns - now_ns) / self.tau_ns) if self._count else 0.0
+        return self._count * math.exp((self.last_ns - now_ns) / self.tau_ns) if self._count else 0.0
 
 
 class Known:
@@ -54,10 +55,12 @@ class Known:
         self.asked_ns = 0  # when the last read left
         self.suspect = False  # it failed of late, and too little has worked since
 
-    def probe_due(self, now_ns: int) -> bool:
-        """Whether a health check should go now: a breaker is half open, or it failed of late and is not asked any more.
+    def probe_due(self, now_ns: int, wanted_ns: int) -> bool:
+        """Whether a health check should go now: a breaker is half open, it failed of late and is not asked any more, or
+        nothing has gone there for long, although something did go out, the last time at `wanted_ns`.
 
-        Traffic leaves a broker at its first failure. Without checks nobody would learn that it works again.
+        Traffic leaves a broker at its first failure, and one that is slow too. Without checks nobody would learn that
+        it works again.
         """
         if any(breaker.probe_due(now_ns) for breaker in self.breakers):
             return True
@@ -67,7 +70,8 @@ class Known:
             or any(breaker.is_open for breaker in self.breakers)
         ):
             return False
-        return self.suspect or self.load.stalled(now_ns) > 0
+        neglected = wanted_ns - self.traffic.last_ns >= NEGLECTED_NS and self.load.latency.count > 0
+        return self.suspect or neglected or self.load.stalled(now_ns) > 0
 
     def bar(self, now_ns: int, *, orders: bool) -> str:
         """Why this broker takes nothing now, by what its answers tell; empty when it does."""

@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import deque
+from itertools import islice
 
 from ..clock import MILLISECOND, SECOND
-from ..models import LatencySnapshot
+from ..models import LatencySnapshot, Operation
 
 __all__ = ["SILENT_LEAST_NS", "STALL_LEAST_NS", "BrokerLoad", "FailureRate", "LatencyMeter", "PeakEwma"]
 
 _TAU_NS = 10 * SECOND
 _RECENT = 256
 _HISTORY_S = 60
+_GAP_NS = 10 * SECOND  # without an answer for so long, what the slowest took before says half as much of now
+_NEWS_NS = 20 * SECOND  # how long the last answer tells how a broker is
+_LOOK_EVERY_NS = SECOND
+_PATIENCE_NS = 15 * SECOND
+_PATIENCE_MOST_NS = 600 * SECOND
 STALL_LEAST_NS = 250 * MILLISECOND
 SILENT_LEAST_NS = 80 * MILLISECOND
 SUSPECT_FROM = 6.4  # minus the logarithm of a chance of 1 in 600
@@ -28,6 +34,9 @@ class PeakEwma:
     `expected_s` also asks how much is under way. Whether that matters is learned: the answers that came with more in
     flight than usual are kept apart from the others, and their ratio tells how latency grows with load. A fifth of that
     growth is assumed in any case: whoever turns silent next should not hold all that is under way.
+
+    Only an answer moves it, so that a broker which is left for its peak would never be asked again. From `look_ns` on
+    the peak may `fade`; each fade that proves wrong doubles the time until the next.
     """
 
     __slots__ = (
@@ -35,13 +44,17 @@ class PeakEwma:
         "_busy_load",
         "_calm",
         "_calm_load",
+        "_faded_ns",
+        "_patience_ns",
         "_slope",
-        "_updated_ns",
         "alone_s",
         "count",
         "each_s",
         "load",
+        "look_ns",
+        "paces_ns",
         "recent_ns",
+        "updated_ns",
         "value_ns",
     )
 
@@ -56,7 +69,11 @@ class PeakEwma:
         self._calm = self._busy = 0.0
         self._calm_load = self._busy_load = 0.0
         self._slope = 0.5
-        self._updated_ns = 0
+        self.updated_ns = 0
+        self.look_ns = 0
+        self._patience_ns = _PATIENCE_NS
+        self._faded_ns = 0.0
+        self.paces_ns = (0.0, 0.0)  # what its broker took for anything and for a health check, when this came last
 
     def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
         """Learn one answer that took `latency_ns` while `in_flight` others were under way."""
@@ -69,7 +86,7 @@ class PeakEwma:
             share = self.rise
             if latency_ns < self.value_ns:
                 # Each answer counts, and so does the time since the last: many quick answers bring it down quickly.
-                share = max(0.1, 1.0 - math.exp((self._updated_ns - now_ns) / _TAU_NS))
+                share = max(0.1, 1.0 - math.exp((self.updated_ns - now_ns) / _TAU_NS))
             self.value_ns += share * (latency_ns - self.value_ns)
             if load > self.load:
                 self._busy += 0.05 * (latency_ns - self._busy)
@@ -83,18 +100,39 @@ class PeakEwma:
                 slope = (self._busy / self._calm - 1.0) / grown if self._calm else 0.0
                 self._slope += 0.05 * (min(1.0, max(0.2, slope)) - self._slope)
         self.count += 1
-        self._updated_ns = now_ns
+        self.updated_ns = now_ns
+        if self._faded_ns:
+            wrong = latency_ns > 2.0 * self._faded_ns
+            self._patience_ns = min(2 * self._patience_ns, _PATIENCE_MOST_NS) if wrong else _PATIENCE_NS
+            self._faded_ns = 0.0
+        self.look_ns = now_ns + self._patience_ns
+        self._reckon()
+
+    def _reckon(self) -> None:
         each_s = self.value_ns * self._slope / self.load / 1e9
         self.each_s = each_s
         self.alone_s = self.value_ns / 1e9 * (1.0 - self._slope) + each_s
+
+    def fade(self, now_ns: float, then_ns: float) -> bool:
+        """Fall with the broker, which answered something else in `then_ns` when it last answered this and in `now_ns`
+        of late; and at least to what four of five recent answers took, but not below half of `now_ns`. False: it stays,
+        for it is no peak.
+        """
+        fallen_ns = self.value_ns * min(1.0, now_ns / then_ns)
+        to_ns = max(0.5 * now_ns, min(fallen_ns, self.quantile_ns(0.8)))
+        if self.value_ns < 1.25 * to_ns:
+            return False
+        self.value_ns = self._faded_ns = to_ns
+        self._reckon()
+        return True
 
     def expected_s(self, in_flight: int) -> float:
         """Seconds that one more request would take with `in_flight` under way."""
         return self.alone_s + self.each_s * in_flight
 
-    def quantile_ns(self, share: float) -> int:
-        """The latency that `share` (0..1) of the recent answers stayed within; 0 before the first."""
-        recent = sorted(self.recent_ns)
+    def quantile_ns(self, share: float, *, last: int = _RECENT) -> int:
+        """The latency that `share` (0..1) of the recent answers stayed within, of the `last` ones; 0 before any."""
+        recent = sorted(self.recent_ns if last >= len(self.recent_ns) else islice(reversed(self.recent_ns), last))
         return recent[min(len(recent) - 1, int(share * len(recent)))] if recent else 0
 
 
@@ -107,6 +145,7 @@ class LatencyMeter:
         "_p50_ns",
         "_p99_ns",
         "_second",
+        "_since",
         "_sorted_at",
         "_sum_ns",
         "_summed",
@@ -125,24 +164,32 @@ class LatencyMeter:
         self._summed = 0
         self._p50_ns = self._p99_ns = self._sorted_at = 0  # of the first so many answers
         self.tail_ns = 0  # the p99 of the recent answers, looked up anew after every sixteen
+        self._since = 0  # how many of the answers came before the last gap
 
     def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
         self._roll(now_ns // SECOND)
+        if now_ns - self.ewma.updated_ns > _GAP_NS:
+            self._since, self.tail_ns = self.count, self.tail_ns // 2
         self.count += 1
         self.ewma.record(latency_ns, in_flight, now_ns)
         self._max_ns = max(self._max_ns, latency_ns)
         self._sum_ns += latency_ns
         self._summed += 1
-        if not self.count % 16:
-            self.tail_ns = self.ewma.quantile_ns(0.99)
+        if not self.count % 16 and self.count - self._since >= 16:
+            self.tail_ns = self.ewma.quantile_ns(0.99, last=self.count - self._since)
 
-    def snapshot(self, now_ns: int) -> LatencySnapshot:
-        self._roll(now_ns // SECOND)
+    def usual_ns(self) -> int:
+        """The middle of the recent answers; 0 before the first."""
         if self._sorted_at != self.count:  # many looks come between two answers
             recent = sorted(self.ewma.recent_ns)
             self._p50_ns = recent[len(recent) // 2]
             self._p99_ns = recent[min(len(recent) - 1, int(0.99 * len(recent)))]
             self._sorted_at = self.count
+        return self._p50_ns
+
+    def snapshot(self, now_ns: int) -> LatencySnapshot:
+        self._roll(now_ns // SECOND)
+        self.usual_ns()
         return LatencySnapshot(
             count=self.count,
             ewma_ns=round(self.ewma.value_ns),
@@ -204,6 +251,7 @@ class BrokerLoad:
     """
 
     __slots__ = (
+        "_check",
         "_given_up_ns",
         "_heard_ns",
         "failures",
@@ -219,6 +267,7 @@ class BrokerLoad:
     def __init__(self) -> None:
         self.latency = LatencyMeter()
         self.latency_of: dict[str, PeakEwma] = {}
+        self._check: PeakEwma | None = None  # that of the health checks
         self.failures = FailureRate()
         self.lost = FailureRate()
         self.requests = 0
@@ -271,7 +320,29 @@ class BrokerLoad:
         ewma = self.latency_of.get(operation)
         if ewma is None:
             ewma = self.latency_of[operation] = PeakEwma()
+            if operation == Operation.HEALTH_CHECK:
+                self._check = ewma
         ewma.record(latency_ns, self.unanswered, now_ns)
+        ewma.paces_ns = self._paces_ns()
+
+    def fade(self, ewma: PeakEwma, now_ns: int) -> None:
+        """Let a peak go that no answer has confirmed for long, as far as the broker's other answers allow."""
+        ewma.look_ns = now_ns + _LOOK_EVERY_NS
+        fresh_ns = now_ns - _NEWS_NS
+        if self.latency.ewma.updated_ns < fresh_ns:
+            return
+        then_ns, then_check_ns = ewma.paces_ns
+        check = self._check
+        if check is not None and check.updated_ns >= fresh_ns:
+            # Like with like, where it was checked before: other requests take longer than a check does.
+            faded = ewma.fade(check.value_ns, then_check_ns or then_ns)
+        else:
+            faded = ewma.fade(self.latency.ewma.value_ns, then_ns)
+        if faded:
+            ewma.paces_ns = self._paces_ns()
+
+    def _paces_ns(self) -> tuple[float, float]:
+        return self.latency.ewma.value_ns, 0.0 if self._check is None else self._check.value_ns
 
     def failed(self, now_ns: int, *, lost: bool) -> None:
         """Learn a failure; `lost` when no answer came at all."""

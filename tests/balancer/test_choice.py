@@ -134,6 +134,81 @@ def test_a_broker_that_failed_is_checked_until_it_is_trusted_again() -> None:
     assert desk.balancer.probes_due() == (), "a check costs a permit: no more than are needed"
 
 
+class Market:
+    """Two brokers asked ten times a second, orders among reads, with the health checks that are due."""
+
+    def __init__(self) -> None:
+        self.desk = Desk("a", "b")
+        self.took_ms = {("a", READ): 40, ("a", ORDER): 60, ("b", READ): 80, ("b", ORDER): 120}
+        self.went: list[tuple[str, str]] = []
+        self.checks = 0
+
+    def run(self, seconds: int, *operations: str) -> list[tuple[str, str]]:
+        """What was asked of whom meanwhile."""
+        self.went.clear()
+        desk = self.desk
+        end_ns = desk.clock.now_ns() + seconds * SECOND
+        turn = 0
+        while desk.clock.now_ns() < end_ns:
+            for name in desk.balancer.probes_due():
+                self.checks += 1
+                desk.answer(name, self.took_ms[name, READ] // 2, operation=Operation.HEALTH_CHECK)
+            operation = (operations or (READ, READ, ORDER))[turn % (len(operations) or 3)]
+            name = desk.pick(Candidate("a"), Candidate("b"), operation=operation)
+            self.went.append((name, operation))
+            desk.answer(name, self.took_ms[name, operation], operation=operation)
+            turn += 1
+            desk.after(100 * MILLISECOND)
+        return self.went
+
+
+@pytest.mark.parametrize("slow_for_s", [5, 20, 300])
+@pytest.mark.parametrize("from_the_start", [False, True])
+def test_a_broker_that_was_slow_is_asked_again_soon_after_it_is_quick(slow_for_s: int, from_the_start: bool) -> None:
+    market = Market()
+    quick = dict(market.took_ms)
+    if not from_the_start:
+        market.run(30)
+    market.took_ms |= {("a", READ): 1200, ("a", ORDER): 1300}
+    market.run(10)
+    market.checks = 0
+    went = market.run(slow_for_s)
+    assert sum(name == "a" for name, _ in went) <= (10 if from_the_start else 2), "users are not sent to look"
+    assert market.checks <= 1 + slow_for_s // 15, "a check costs a permit"
+    market.took_ms = quick
+    market.run(50)
+    went = market.run(120)
+    assert sum(name == "b" for name, _ in went) <= 4
+
+
+def test_one_late_order_does_not_keep_orders_away_for_ever() -> None:
+    market = Market()
+    market.run(30)
+    market.desk.answer("a", 3000, operation=ORDER)
+    went = market.run(10)
+    assert ("a", ORDER) not in went
+    assert ("b", READ) not in went
+    assert market.run(20).count(("a", ORDER)) > 20
+    assert ("b", ORDER) not in market.run(60)
+
+
+def test_orders_that_stay_late_are_tried_ever_more_rarely() -> None:
+    market = Market()
+    market.run(30)
+    market.took_ms["a", ORDER] = 3000
+    went = market.run(3600)
+    assert 5 <= went.count(("a", ORDER)) <= 15
+    assert market.run(30 * 60).count(("a", ORDER)) <= 4
+
+
+def test_a_broker_that_answers_far_slower_than_usual_is_told_so() -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 60, times=20)
+    assert desk.balancer.health("a") == (HealthStatus.HEALTHY, "")
+    desk.answer("a", 1200, times=4)
+    assert desk.balancer.health("a") == (HealthStatus.DEGRADED, "it answers in 0.9 s, its usual is 60 ms")
+
+
 def test_near_ties_go_to_the_most_headroom_and_so_spread() -> None:
     desk = Desk("a", "b")
     desk.answer("a", 50, times=10)
