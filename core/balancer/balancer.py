@@ -309,7 +309,7 @@ class IntelligentLoadBalancer:
             return HealthStatus.UNKNOWN, "not asked yet"
         usual_ns, value_ns = known.load.latency.usual_ns(), known.load.latency.ewma.value_ns
         if value_ns > _SLOWER * usual_ns and value_ns - usual_ns > self._settings.slow_s * SECOND:
-            slower = f"it answers in {value_ns / SECOND:.1f} s, its usual is {usual_ns / MILLISECOND:.0f} ms"
+            slower = f"{value_ns / SECOND:.1f} s an answer, usually {usual_ns / MILLISECOND:.0f} ms"
             return HealthStatus.DEGRADED, slower
         return HealthStatus.HEALTHY, ""
 
