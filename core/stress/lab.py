@@ -14,6 +14,7 @@ from typing import Final
 import anyio
 
 from ..clock import MILLISECOND, SECOND, Clock, SystemClock, VirtualClock
+from ..collector import settled
 from ..errors import ConfigError
 from ..models import StressSnapshot, Threshold
 from .actors import Actor
@@ -125,10 +126,11 @@ class Lab:
 
     def play_to_end(self) -> None:
         """Play on a loop of its own: the machine's, or one that jumps over idle virtual time."""
-        if isinstance(self.clock, VirtualClock):
-            self.clock.run(self.play)
-        else:
-            anyio.run(self.play)
+        with settled():
+            if isinstance(self.clock, VirtualClock):
+                self.clock.run(self.play)
+            else:
+                anyio.run(self.play)
 
     async def play(self) -> None:
         """Play every part in order, each on brokers and a store of its own."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from core.models import RouterSnapshot
     from tui.port import RouterPort
 
-__all__ = ["add_arguments", "add_router_arguments", "freeze_garbage", "run", "settings_of", "show"]
+__all__ = ["add_arguments", "add_router_arguments", "run", "settings_of", "show"]
 
 SAMPLE_S = 2.2
 
@@ -107,6 +106,7 @@ def _screen(arguments: argparse.Namespace) -> int:
 
     @contextmanager
     def engine() -> Iterator[RouterPort]:
+        from core.collector import settle
         from core.stress.library import BUILT_IN
         from tui.live import open_live_port
 
@@ -115,7 +115,7 @@ def _screen(arguments: argparse.Namespace) -> int:
         app.scenarios = tuple((scenario.name, scenario.description) for scenario in BUILT_IN.values())
         with open_live_port(settings, background=not arguments.quiet_market) as port:
             # The first full collection stalls the loop for 42 ms; what lives as long as the app need not be looked at.
-            freeze_garbage()
+            settle()
             yield port
 
     port = StartingPort(engine, simulated=known is None or known.simulated, epoch_ns=time.time_ns())
@@ -133,9 +133,3 @@ def _screen(arguments: argparse.Namespace) -> int:
     finally:
         port.close()
     return app.return_code or 0
-
-
-def freeze_garbage() -> None:
-    """Let the collector leave alone what is there now."""
-    gc.collect()
-    gc.freeze()

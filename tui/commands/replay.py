@@ -65,12 +65,11 @@ def _moment_ns(text: str, recording: Recording) -> int:
 
 
 def _screen(arguments: argparse.Namespace, router: ReplayRouter, recording: Recording) -> int:
+    from core.collector import settle
     from tui.app import HeadroomApp
 
     if arguments.speed is not None:
         router.play(arguments.speed)
-    app = HeadroomApp(
-        router, theme=arguments.theme, recording=str(recording.path), after_first_paint=dashboard.freeze_garbage
-    )
+    app = HeadroomApp(router, theme=arguments.theme, recording=str(recording.path), after_first_paint=settle)
     app.run()
     return app.return_code or 0

@@ -109,14 +109,16 @@ async def _serve(settings: SimulatorSettings, faults: Path | None) -> int:
     import anyio
 
     from core.brokers.simulator.server import serve
+    from core.collector import settled
 
     # From before the port opens on, so that a signal in between is not lost.
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         try:
             async with serve(settings) as simulator:
                 _announce(simulator)
-                async for number in signals:
-                    return 128 + number
+                with settled():
+                    async for number in signals:
+                        return 128 + number
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             raise ConfigError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error

@@ -6,7 +6,6 @@ Exit codes: 0 passed, 1 a threshold failed, 2 usage, 130 interrupted (the report
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import math
 import os
@@ -150,14 +149,8 @@ def _play(lab: Lab) -> Report:
     from core.stress.report import make_report
 
     epoch_ns = time.time_ns()
-    # What lives as long as the run need not be looked at by the collector while latencies are measured.
-    gc.collect()
-    gc.freeze()
-    try:
-        with _stop_on_signal(lab):
-            lab.play_to_end()
-    finally:
-        gc.unfreeze()
+    with _stop_on_signal(lab):
+        lab.play_to_end()
     return make_report(lab, epoch_ns)
 
 

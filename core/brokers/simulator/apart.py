@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from ...collector import settle
 from ...models import BrokerOrder, Budget, RefereeReport
 from .faults import Latency
 from .server import FYERS_LIMITS, UPSTOX_LIMITS, Simulator, SimulatorSettings, serve
@@ -75,6 +76,7 @@ async def _serve(setup: Setup, lines: asyncio.Queue[bytes], say: Callable[[bytes
         fyers_limits=setup.limits.get("fyers", FYERS_LIMITS),
     )
     async with serve(settings) as simulator:
+        settle()
         say(json.dumps(dict(simulator.base_urls)).encode())
         while line := await lines.get():
             say(_answer(simulator, Ask.model_validate_json(line)))
