@@ -84,7 +84,8 @@ class Execution:
 class SimOrder:
     """An order in the broker's book. `history` is one (words, epoch) per stage, oldest first.
 
-    `due_ns` is when the last message about it gets to the exchange.
+    `due_ns` is when the last message about it gets to the exchange. `text`: its row as the wire last wrote it, and the
+    `updated_ns` of then; kept once it has ended.
     """
 
     order_id: str
@@ -113,6 +114,7 @@ class SimOrder:
     reserved_each_paise: int = 0
     executions: list[Execution] = field(default_factory=list)
     history: list[tuple[str, int]] = field(default_factory=list)
+    text: tuple[int, str] | None = None
 
     @property
     def is_open(self) -> bool:

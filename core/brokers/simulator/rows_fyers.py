@@ -21,6 +21,7 @@ __all__ = [
     "fyers_id",
     "holding_row",
     "holdings_overall",
+    "order_prices",
     "order_row",
     "position_row",
     "positions_overall",
@@ -62,11 +63,13 @@ def stored_tag(tag: str) -> str:
     return f"1:{tag}" if tag else "2:Untagged"
 
 
-def order_row(order: SimOrder, number: int, walk: Walk, call: Call) -> dict[str, Any]:
-    """A row of the order book. Partly filled is still status 6, with `filledQty` above 0."""
+def order_row(order: SimOrder, call: Call) -> dict[str, Any]:
+    """A row of the order book, without its number and `order_prices`.
+
+    Partly filled is still status 6, with `filledQty` above 0.
+    """
     listing = order.listing
     status = _STATUS[order.stage]
-    change = walk.price_paise - listing.close_paise
     return {
         "clientId": CLIENT_ID,
         "id": order.order_id,
@@ -98,14 +101,20 @@ def order_row(order: SimOrder, number: int, walk: Walk, call: Call) -> dict[str,
         "source": "API",
         "ex_sym": listing.short_name,
         "description": listing.name,
-        "ch": rupees_float(change),
-        "chp": round(100 * change / listing.close_paise, 2),
-        "lp": rupees_float(walk.price_paise),
-        "slNo": number,
         "orderNumStatus": f"{order.order_id}:{status}",
         "orderTag": stored_tag(order.tag),
         "takeProfit": 0,
         "stopLoss": 0,
+    }
+
+
+def order_prices(walk: Walk) -> dict[str, Any]:
+    """What the market adds to a row of the order book."""
+    change = walk.price_paise - walk.listing.close_paise
+    return {
+        "ch": rupees_float(change),
+        "chp": round(100 * change / walk.listing.close_paise, 2),
+        "lp": rupees_float(walk.price_paise),
     }
 
 

@@ -267,7 +267,7 @@ class Simulator:
             latency_ns = 0
         fault = self.faults.draw(route.operation, self.clock.now_ns(), broker=wire.name)
         if fault is None:
-            response: web.StreamResponse = _response(self._answer(request, wire, route, body, None))
+            response: web.StreamResponse = _response(await self._answer(request, wire, route, body, None))
         else:
             response = await self._serve_with(fault, request, wire, route, body)
         if latency_ns:
@@ -286,7 +286,7 @@ class Simulator:
             return _response(firewall if kind is FaultKind.FIREWALL_429 else wire.server_error())
         if kind is FaultKind.LATE:
             await asyncio.sleep(fault.delay_ns / SECOND)  # held on the way, long after the client has turned away
-        answer = self._answer(request, wire, route, body, fault)
+        answer = await self._answer(request, wire, route, body, fault)
         if kind is FaultKind.HANG:
             await _until_gone(request)
         if kind in _NEVER_ANSWERED:
@@ -301,8 +301,10 @@ class Simulator:
             response.headers["Date"] = formatdate(date_s, usegmt=True)
         return response
 
-    def _answer(self, request: web.BaseRequest, wire: Wire, route: Route, body: bytes, fault: Fault | None) -> Answer:
-        """Token, limits, call: what the broker itself says. Without an await: arrivals are judged one by one."""
+    async def _answer(
+        self, request: web.BaseRequest, wire: Wire, route: Route, body: bytes, fault: Fault | None
+    ) -> Answer:
+        """Token, limits, call: what the broker itself says. No await up to the call: arrivals are judged in turn."""
         kind = None if fault is None else fault.kind
         epoch_ns = self.clock.epoch_ns()
         skew_ns = fault.delay_ns if fault is not None and kind is FaultKind.CLOCK_SKEW else 0
@@ -320,7 +322,8 @@ class Simulator:
             return wire.maintenance()
         if kind is FaultKind.WRONG_IP and route.category == "orders":
             return wire.wrong_ip()
-        return route.do(call)
+        answer = route.do(call)
+        return answer if isinstance(answer, Answer) else await answer
 
     # -- control -------------------------------------------------------------------------------------------------
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import urlencode
 
 from .accounts import Account
@@ -20,10 +20,13 @@ from .walk import Walk
 __all__ = [
     "Answer",
     "Call",
+    "Do",
     "Route",
     "Wire",
     "answer_json",
+    "answer_text",
     "ist",
+    "json_text",
     "mean_rupees",
     "parse_json",
     "rupees_float",
@@ -56,6 +59,10 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+# An answer that takes a moment is awaited: others are served in it.
+Do: TypeAlias = Callable[[Call], Answer | Awaitable[Answer]]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """What a path does. `category` is None for the log-in calls, which need no token and count nowhere.
@@ -65,7 +72,7 @@ class Route:
 
     operation: str
     category: str | None
-    do: Callable[[Call], Answer]
+    do: Do
     cost: Callable[[Call], int] = lambda _call: 1
 
 
@@ -133,7 +140,17 @@ def sent_back(call: Call, back: dict[str, str]) -> Answer:
 
 def answer_json(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """An answer with `payload` as compact JSON."""
-    return Answer(status, _ENCODER.encode(payload).encode(), JSON_TYPE, headers or {})
+    return Answer(status, json_text(payload).encode(), JSON_TYPE, headers or {})
+
+
+def answer_text(text: str) -> Answer:
+    """An answer of 200 with JSON that is written already."""
+    return Answer(200, text.encode())
+
+
+def json_text(payload: object) -> str:
+    """Compact JSON."""
+    return _ENCODER.encode(payload)
 
 
 def parse_json(body: bytes) -> Any:

@@ -12,7 +12,7 @@ Go SDK of February 2026 for the answers to a stale token. Where they leave room:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -45,6 +45,7 @@ from .rows_fyers import (
     fyers_id,
     holding_row,
     holdings_overall,
+    order_prices,
     order_row,
     position_row,
     positions_overall,
@@ -52,7 +53,8 @@ from .rows_fyers import (
     stored_tag,
     trade_row,
 )
-from .wire import Answer, Call, Route, Wire, answer_json, rupees_float, sent_back
+from .wire import Answer, Call, Do, Route, Wire, answer_json, answer_text, json_text, rupees_float, sent_back
+from .written import rows_text
 
 __all__ = ["FyersWire"]
 
@@ -187,7 +189,7 @@ class FyersWire(Wire):
         rows = [position_row(book, n, self.market(book.listing.symbol)) for n, book in enumerate(books, 1)]
         return _ok({"netPositions": rows, "overall": positions_overall(rows)})
 
-    def _orders(self, call: Call) -> Answer:
+    def _orders(self, call: Call) -> Awaitable[Answer]:
         order_id, tag = call.query.get("id"), call.query.get("order_tag")
         if order_id:
             orders = [self._order(order_id)]
@@ -196,8 +198,19 @@ class FyersWire(Wire):
             orders = self.account.by_tag.get(tag[2:], []) if tag.startswith("1:") else []
         else:
             orders = self.exchange.orders(self.account)
-        rows = [order_row(order, n, self.market(order.listing.symbol), call) for n, order in enumerate(orders, 1)]
-        return _ok({"orderBook": rows})
+        return self._order_book(orders, call)
+
+    async def _order_book(self, orders: Sequence[SimOrder], call: Call) -> Answer:
+        prices: dict[str, str] = {}
+
+        def passing(number: int, order: SimOrder) -> str:
+            symbol = order.listing.symbol
+            if symbol not in prices:
+                prices[symbol] = json_text(order_prices(self.market(symbol)))[1:-1]
+            return f'{prices[symbol]},"slNo":{number}'
+
+        rows = await rows_text(orders, call, order_row, passing)
+        return answer_text(f'{{"s":"ok","code":200,"message":"","orderBook":{rows}}}')
 
     def _trades(self, call: Call) -> Answer:
         tag = call.query.get("order_tag")
@@ -301,10 +314,10 @@ class FyersWire(Wire):
         self.exchange.cancel(self.account, order.order_id)
         return {"s": "ok", "code": 1103, "message": "Successfully cancelled order", "id": order.order_id}
 
-    def _one(self, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Call], Answer]:
+    def _one(self, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Do:
         return lambda call: answer_json(act(read_object(call.body)))
 
-    def _many(self, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Call], Answer]:
+    def _many(self, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Do:
         """At most ten; each succeeds or fails by itself, in the order sent."""
 
         def do(call: Call) -> Answer:
@@ -374,8 +387,8 @@ class FyersWire(Wire):
         return self.exchange.find(self.account, order_id)
 
     @staticmethod
-    def _checked(do: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-        def checked(call: Call) -> Answer:
+    def _checked(do: Do) -> Do:
+        def checked(call: Call) -> Answer | Awaitable[Answer]:
             try:
                 return translated(lambda: do(call))
             except Bad as bad:

@@ -13,7 +13,7 @@ upstox-python-sdk 2.30.0. Where they leave room:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -50,7 +50,8 @@ from .rows_upstox import (
     trade_rows,
 )
 from .walk import Walk
-from .wire import Answer, Call, Route, Wire, answer_json, ist, rupees_float, sent_back
+from .wire import Answer, Call, Do, Route, Wire, answer_json, answer_text, ist, rupees_float, sent_back
+from .written import rows_text
 
 __all__ = ["UpstoxWire"]
 
@@ -174,7 +175,7 @@ class UpstoxWire(Wire):
         self.exchange.advance()
         return _ok([position_row(book, self.market(book.listing.symbol)) for book in self.account.positions.values()])
 
-    def _quote(self, row: Callable[[Walk, Call], dict[str, Any]]) -> Callable[[Call], Answer]:
+    def _quote(self, row: Callable[[Walk, Call], dict[str, Any]]) -> Do:
         """A quote call; v2 takes `symbol` as well as `instrument_key`, because docs and SDK differ."""
 
         def do(call: Call) -> Answer:
@@ -201,8 +202,9 @@ class UpstoxWire(Wire):
         status = "NORMAL_OPEN" if self.exchange.is_open else "NORMAL_CLOSE"
         return _ok({"exchange": exchange, "status": status, "last_updated": call.epoch_ns // MILLISECOND})
 
-    def _book(self, call: Call) -> Answer:
-        return _ok([order_row(order, call) for order in self.exchange.orders(self.account)])
+    async def _book(self, call: Call) -> Answer:
+        rows = await rows_text(self.exchange.orders(self.account), call, order_row)
+        return answer_text(f'{{"status":"success","data":{rows}}}')
 
     def _details(self, call: Call) -> Answer:
         return _ok(order_row(self._order(call.query.get("order_id")), call))
@@ -385,8 +387,8 @@ class UpstoxWire(Wire):
         return not self.exchange.settings.always_open and ist(call.epoch_ns).strftime("%H:%M") < "05:30"
 
     @staticmethod
-    def _checked(do: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-        def checked(call: Call) -> Answer:
+    def _checked(do: Do) -> Do:
+        def checked(call: Call) -> Answer | Awaitable[Answer]:
             try:
                 return translated(lambda: do(call))
             except Bad as bad:
