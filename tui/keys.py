@@ -101,8 +101,8 @@ _TABLE_KEYS: Final = (
 _DETAIL: Final = Key("detail", "enter", "open", "detail", "Show or hide all of the row")
 # Urgent: what is typed ahead of a busy screen must not land in the field before.
 _FIELD_KEYS: Final = (
-    Key("next_field", "tab", "app.focus_next", "next field", "Go to the next field", urgent=True),
-    Key("previous_field", "shift+tab", "app.focus_previous", "field before", "Go to the field before", urgent=True),
+    Key("next_field", "tab,down", "app.focus_next", "next field", "Go to the next field", urgent=True),
+    Key("previous_field", "shift+tab,up", "app.focus_previous", "field before", "Go to the field before", urgent=True),
 )
 _CLEAR: Final = Key("clear", "escape", "clear", "clear", "Drop filter and sorting")
 
