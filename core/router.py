@@ -72,7 +72,9 @@ __all__ = ["LocalRouter", "Router", "open_router"]
 
 _log = logging.getLogger(__name__)
 
-SAVE_LIMITS_EVERY_S = 5
+SAVE_LIMITS_EVERY_S = 2
+# After a crash as much as the limits allow in this time counts as used: short, but for a disk that is slow for once.
+_LIMITS_SAVED_WITHIN_NS = 5 * SECOND
 ORDERS_SHOWN = 200
 DECISIONS_SHOWN = 100
 QUOTES_SHOWN = 8
@@ -174,6 +176,7 @@ async def open_router(
         known = instruments or brokers.InstrumentTable.sample()
         router = LocalRouter(settings, clock, manager, engine, store, feed, embedded, known)
         await router.load_limits()
+        stack.push_async_callback(router.save_limits, final=True)
         await router.load_dismissed()
         await engine.start()
         _log.info("the journal is read, %d accounts are connected: %s", len(apis), ", ".join(settings.brokers))
@@ -459,26 +462,42 @@ class LocalRouter:
             self.alerts.observe(snapshot)
             beat += 1
             if beat % SAVE_LIMITS_EVERY_S == 0:
-                await self._save_limits()
+                await self.save_limits()
 
     async def load_limits(self) -> None:
-        """Give each limiter the long windows that it had when this store was last in use."""
-        states = await self.store.journal.limiter_states()
-        for name, state in states.items():
-            if name in self.manager.apis:
-                self.manager.limiter(name).load_state(LimiterState.from_json(state), epoch_now_ns=self.clock.epoch_ns())
+        """Give each limiter the long windows that it had when this store was last in use, and save them at once.
 
-    async def _save_limits(self) -> None:
+        Requests that leave before the first save of this run would else be known to nobody after a crash.
+        """
+        epoch_ns = self.clock.epoch_ns()
+        for name, text in (await self.store.journal.limiter_states()).items():
+            if name not in self.manager.apis:
+                continue
+            state = LimiterState.from_json(text)
+            if self.manager.limiter(name).load_state(state, epoch_now_ns=epoch_ns):
+                blind_s = (state.covers_until_epoch_ns - state.saved_epoch_ns) / SECOND
+                self.manager.incident(
+                    "crash",
+                    name,
+                    f"the last run broke off: what the limits let through in its last {blind_s:.0f} s counts as used",
+                )
+        await self.save_limits()
+
+    async def save_limits(self, *, final: bool = False) -> None:
+        """Save what each limiter has counted. `final`: nothing is sent after it."""
         entries = [
             LimiterSaved(
                 provider=name,
-                state_json=self.manager.limiter(name).save_state().to_json(),
+                state_json=self.manager.limiter(name)
+                .save_state(next_within_ns=_LIMITS_SAVED_WITHIN_NS, final=final)
+                .to_json(),
                 epoch_ns=self.clock.epoch_ns(),
             )
             for name in self.manager.apis
         ]
         try:
-            await self.store.journal.append(*entries)
+            with anyio.CancelScope(shield=final):  # whoever ends us by cancelling would break it off
+                await self.store.journal.append(*entries)
         except HeadroomError as error:
             self.manager.incident("store", "", str(error))
 

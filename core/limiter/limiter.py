@@ -446,30 +446,34 @@ class EnhancedRateLimiter:
             },
         )
 
-    def load_state(self, state: LimiterState, *, epoch_now_ns: int) -> None:
-        """Enter what an earlier process saved. What cannot be known counts as used.
+    def load_state(self, state: LimiterState, *, epoch_now_ns: int) -> bool:
+        """Enter what an earlier process saved. What cannot be known counts as used: whether there was any of that.
 
         A request that was in flight, or may have been sent after the save, counts as sent at the last possible instant.
         An instant in the future (the wall clock was set back) counts as now. A budget that the state does not name gets
         the sum of all that it names. Counts that outlived the earlier process know all this and more: nothing is added.
         """
         if self._backend.found:
-            return
+            return False
         now_ns = self._now_ns()
         everything = tuple(pair for anchors in state.budgets.values() for pair in anchors)
         until_ns = min(epoch_now_ns, max(state.covers_until_epoch_ns, state.saved_epoch_ns))
         if epoch_now_ns < state.saved_epoch_ns:
             until_ns = epoch_now_ns
+        blind = False
         with self._backend.editing(now_ns):
             for windows in self._backend.windows:
                 if all(rate.window_ns < MINUTE for rate in windows.budget.rates):
                     continue
                 anchors = list(state.budgets.get(windows.budget.name, everything))
-                anchors.append((until_ns, unseen(windows.budget, state.covers_until_epoch_ns - state.saved_epoch_ns)))
+                count = unseen(windows.budget, state.covers_until_epoch_ns - state.saved_epoch_ns)
+                anchors.append((until_ns, count))
+                blind = blind or (count > 0 and epoch_now_ns - until_ns < windows.spans[-1][1])
                 windows.fill((now_ns + min(0, at_ns - epoch_now_ns), count) for at_ns, count in anchors)
                 opens_ns = state.opens_epoch_ns.get(windows.budget.name)
                 if opens_ns is not None:
                     windows.shut_until(now_ns + opens_ns - epoch_now_ns)
+        return blind
 
     def close(self) -> None:
         """Let go of the backend. Waiters are not woken: cancel them first, as their owner does."""
