@@ -20,10 +20,10 @@ import anyio.to_thread
 
 from ..clock import Clock
 from ..errors import OrderError, StoreCorrupt, StoreError
-from ..models import Order, OrderStatus
+from ..models import Order
 from .entries import Entry, JournaledOrder, JournalRow, LimiterSaved, entry_from_json
 from .faults import told, translate_faults
-from .ledger import ORDER_QUERY, Ledger, link, order_from_row
+from .ledger import ORDER_QUERY, Expected, Ledger, link, order_from_row
 from .reader import Readers, connect_reader
 from .rows import TRADE_COLUMNS, clean
 from .schema import connect, migrate
@@ -76,7 +76,7 @@ class Journal:
 
     # Writing.
 
-    async def append(self, *entries: Entry | LimiterSaved, expected: tuple[str, OrderStatus, int] | None = None) -> int:
+    async def append(self, *entries: Entry | LimiterSaved, expected: Expected | None = None) -> int:
         """Append `entries` in one transaction, move the projection with them, and return the last serial: all durable.
 
         `expected` names an order, its status and its attempt as the caller knows them; OrderConflict when another
@@ -88,13 +88,7 @@ class Journal:
         none of them is written.
         """
         now_ns = self._clock.epoch_ns()
-
-        def work(ledger: Ledger) -> int:
-            if expected is not None:
-                ledger.expect(*expected)
-            return ledger.append(entries, now_ns)
-
-        return await self._writer.write(work)
+        return await self._writer.write(lambda ledger: ledger.append(entries, now_ns, expected=expected))
 
     async def claim(
         self, order: Order, *entries: Entry | LimiterSaved, simulated: bool = True

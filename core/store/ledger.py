@@ -27,10 +27,11 @@ from .entries import (
 )
 from .rows import TRADE_COLUMNS, TradeRow, clean, money, units
 
-__all__ = ["BLOCK_BITS", "ORDER_QUERY", "Ledger", "Mark", "link", "order_from_row"]
+__all__ = ["BLOCK_BITS", "ORDER_QUERY", "Expected", "Ledger", "Mark", "link", "order_from_row"]
 
 BLOCK_BITS: Final = 10
-Mark = tuple[tuple[int, bytes] | None, int, int]
+Expected = tuple[str, OrderStatus, int]
+Mark = tuple[tuple[int, bytes] | None, str, int, int]
 _Row = tuple[int, int, int, str, str | None, str, bytes]
 
 _MARKS: Final = ", ".join("?" * 14)
@@ -40,7 +41,7 @@ _REPLACE: Final = (
 )
 _STATUS: Final = "UPDATE trades SET status = ?, updated_ns = ? WHERE order_id = ? AND request IS NULL"
 _INSERT_CLAIMED: Final = (
-    f"INSERT INTO trades ({TRADE_COLUMNS}, request, fingerprint, is_open) VALUES ({_MARKS}, ?, ?, 1) "
+    f"INSERT INTO trades ({TRADE_COLUMNS}, attempt, request, fingerprint, is_open) VALUES ({_MARKS}, ?, ?, ?, 1) "
     "ON CONFLICT (order_id) DO NOTHING"
 )
 _CLAIM: Final = "UPDATE trades SET request = ?, fingerprint = ?, attempt = 0, is_open = 1 WHERE order_id = ?"
@@ -50,23 +51,29 @@ _SEND: Final = (
     "message = '', simulated = ?4, updated_ns = ?5 WHERE order_id = ?6 AND request IS NOT NULL AND is_open = 1"
 )
 _STANDS: Final = "SELECT fingerprint, attempt, status FROM trades WHERE order_id = ? AND request IS NOT NULL"
-_KNOWN: Final = "SELECT 1 FROM trades WHERE order_id = ? AND request IS NOT NULL"
 _STEP: Final = (
     "UPDATE trades SET status = ?1, provider = coalesce(nullif(?2, ''), provider), "
     "broker_order_id = coalesce(nullif(?3, ''), broker_order_id), tag = coalesce(nullif(?4, ''), tag), "
     "attempt = coalesce(nullif(?5, 0), attempt), "
     "price = CASE WHEN ?6 >= filled_quantity AND ?7 > 0 THEN ?7 ELSE price END, "
-    "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9 "
-    "WHERE order_id = ?10 AND request IS NOT NULL AND is_open = ?11"
+    "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9{turn} "
+    "WHERE order_id = ?10 AND request IS NOT NULL AND is_open = {was} "
+    "AND status = coalesce(?12, status) AND attempt = coalesce(?13, attempt)"
 )
-_REOPEN: Final = "UPDATE trades SET is_open = ? WHERE order_id = ? AND request IS NOT NULL"
-_FINAL: Final = frozenset(status.value for status in FINAL)
+_STAY: Final = _STEP.format(turn="", was="?11")
+_TURN: Final = _STEP.format(turn=", is_open = ?11", was="1 - ?11")
+_REOPEN: Final = "UPDATE trades SET is_open = 1 WHERE order_id = ? AND request IS NOT NULL"
 _EXTENT: Final = (
     "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE SET "
-    "first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)"
+    "first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns) "
+    "WHERE excluded.first_ns < first_ns OR excluded.last_ns > last_ns"
 )
+_MINUTE_NS: Final = 2**36 - 1  # 69 s
 _JOURNAL: Final = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)"
+_HEAD: Final = "SELECT serial, checksum, coalesce((SELECT reason FROM halts), '') FROM chain"
 _FARTHEST_NS: Final = 2**63 - 1
+_ANYHOW: Final = (None, None, None)
+_NOTHING: Final = Decimal(0)
 ORDER_QUERY: Final = f"SELECT {TRADE_COLUMNS}, attempt, request, fingerprint FROM trades WHERE request IS NOT NULL"
 
 
@@ -104,19 +111,19 @@ class Ledger:
         self._rows: list[_Row] = []  # of the journal: written together, for one at a time costs twice as much
         self._written = 0  # how many of them are in the table
         self._extents: dict[int, tuple[int, int]] = {}
-        self._halt: str | None = None  # the kill switch inside this transaction; None before somebody has looked
+        self._halt = ""  # the kill switch inside this transaction, once the head was read
         self._claimed: Order | None = None  # what the last entry claimed: it is NEW, without another look
         self._text: tuple[Order | None, str] = (None, "")
 
     def mark(self) -> Mark:
         """Where the journal stands, to go `back` to when one write of several is undone."""
-        return self._head, len(self._rows), self._written
+        return self._head, self._halt, len(self._rows), self._written
 
     def back(self, mark: Mark) -> None:
         """Forget what was appended since `mark`. Block extents stay: too wide costs a look, never a row."""
-        self._head, count, self._written = mark
+        self._head, self._halt, count, self._written = mark
         del self._rows[count:]
-        self._halt = self._claimed = None
+        self._claimed = None
 
     def settle(self) -> None:
         """Write what is written together; called right before the commit, and by whoever reads the journal sooner."""
@@ -152,39 +159,41 @@ class Ledger:
 
     # The journal.
 
-    def append(self, entries: Iterable[Entry | LimiterSaved], now_ns: int) -> int:
+    def append(
+        self,
+        entries: Iterable[Entry | LimiterSaved],
+        now_ns: int,
+        *,
+        expected: Expected | None = None,
+    ) -> int:
         """Check, write and apply `entries`; the serial of the last one in the journal.
+
+        `expected`: an order, and the status and the attempt that its caller believes it has.
 
         Raises OrderConflict, EngineHalted or UnknownOrder; what was written before must then be undone.
         """
-        serial, checksum = self.head()
+        self.head()
         for entry in entries:
             if isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
                 self.connection.execute("INSERT OR REPLACE INTO limiter_states VALUES (?, ?)", saved)
                 continue
+            if expected is not None and not (isinstance(entry, Step) and entry.order_id == expected[0]):
+                self._expect(*expected)
+                expected = None
             self._check(entry)
-            epoch_ns = entry.epoch_ns or now_ns
-            if not -_FARTHEST_NS <= epoch_ns <= _FARTHEST_NS:
-                message = f"epoch_ns is {epoch_ns}; give nanoseconds since 1970 that fit 63 bits"
-                raise ValueError(message)
-            kind, order_id = type(entry).__name__, clean(getattr(entry, "order_id", ""))
-            body = json_of(entry, self._text_of(entry.order) if isinstance(entry, Claimed | Intent) else "")
-            serial += 1
-            checksum = link(
-                checksum, serial=serial, epoch_ns=epoch_ns, version=VERSION, kind=kind, order_id=order_id, body=body
-            )
-            if not self.apply(entry, epoch_ns):
-                raise UnknownOrder(f"order {order_id} is not in the journal; claim it first")
-            self._rows.append((serial, epoch_ns, VERSION, kind, order_id or None, body, checksum))
-            self._head = serial, checksum
-        return serial
+            epoch_ns = _time_of(entry, now_ns)
+            if not self.apply(entry, epoch_ns, expected):
+                raise UnknownOrder(f"order {_order_id(entry)} is not in the journal; claim it first")
+            expected = None
+            self._link(entry, epoch_ns)
+        return self.head()[0]
 
     def head(self) -> tuple[int, bytes]:
         """Serial and checksum of the last entry."""
         if self._head is None:
             # Read inside the write lock, so that another process cannot append in between.
-            serial, checksum = self.connection.execute("SELECT serial, checksum FROM chain").fetchone()
+            serial, checksum, self._halt = self.connection.execute(_HEAD).fetchone()
             self._head = (serial, checksum)
         return self._head
 
@@ -199,15 +208,27 @@ class Ledger:
 
         Raises OrderConflict where the id is taken by other content.
         """
-        if not self.connection.execute(_KNOWN, (clean(order.client_order_id),)).fetchone():
-            self.append((Claimed(order, now_ns, simulated), *entries), now_ns)
+        self.head()
+        claimed = Claimed(order, now_ns, simulated)
+        first = entries[0] if entries else None
+        intent = first if isinstance(first, Intent) and first.order is order and first.attempt > 0 else None
+        if not self._halt and self._insert(claimed, _time_of(claimed, now_ns), intent):
+            self._link(claimed, now_ns)
+            if intent is not None:
+                self._link(intent, _time_of(intent, now_ns))
+            else:
+                self._claimed = order
+            if rest := entries[0 if intent is None else 1 :]:
+                self.append(rest, now_ns)
             return None
         existing = self.order(order.client_order_id)
-        if existing is not None and existing.fingerprint != fingerprint(order):
+        if existing is None:  # its row was stored by hand, or nothing may leave
+            self.append((claimed, *entries), now_ns)
+        elif existing.fingerprint != fingerprint(order):
             raise _conflict(order)
         return existing
 
-    def expect(self, order_id: str, status: OrderStatus, attempt: int) -> None:
+    def _expect(self, order_id: str, status: OrderStatus, attempt: int) -> None:
         """Raise OrderConflict unless the order stands as its caller believes."""
         known = self.connection.execute(
             "SELECT status, attempt FROM trades WHERE order_id = ? AND request IS NOT NULL", (clean(order_id),)
@@ -218,12 +239,21 @@ class Ledger:
                 f"{status.value} at attempt {attempt}"
             )
 
+    def _link(self, entry: Entry, epoch_ns: int) -> None:
+        """Append `entry` to the chain."""
+        serial, checksum = self.head()
+        serial += 1
+        kind, order_id = type(entry).__name__, clean(_order_id(entry))
+        body = json_of(entry, self._text_of(entry.order) if isinstance(entry, Claimed | Intent) else "")
+        checksum = link(
+            checksum, serial=serial, epoch_ns=epoch_ns, version=VERSION, kind=kind, order_id=order_id, body=body
+        )
+        self._rows.append((serial, epoch_ns, VERSION, kind, order_id or None, body, checksum))
+        self._head = serial, checksum
+
     def _check(self, entry: Entry) -> None:
         if not isinstance(entry, Intent):
             return
-        if self._halt is None:
-            row = self.connection.execute("SELECT reason FROM halts").fetchone()
-            self._halt = "" if row is None else str(row[0])
         if self._halt:
             raise EngineHalted(f"trading is halted ({self._halt}): order {entry.order_id} stays here; lift it by name")
         if entry.attempt > 0 and self._claimed is not None and self._claimed == entry.order:
@@ -244,67 +274,62 @@ class Ledger:
                 f"order {entry.order_id} is {status}, by another process; only an order that is NEW may be sent"
             )
 
-    def apply(self, entry: Entry, epoch_ns: int) -> bool:
-        """Move the projection by one entry; False where it names an order that nothing is known of."""
+    def apply(self, entry: Entry, epoch_ns: int, expected: Expected | None = None) -> bool:
+        """Move the projection by one entry; False where it names an order that nothing is known of.
+
+        `expected` holds a step to the state that its caller knows. Raises OrderConflict where that is not so.
+        """
         self._claimed = None
         match entry:
             case Claimed():
-                self._claim(entry.order, epoch_ns, simulated=entry.simulated)
+                self._claim(entry, epoch_ns)
                 self._claimed = entry.order
             case Intent():
                 return self._send(entry, epoch_ns)
             case Step():
-                return self._step(entry, epoch_ns)
+                return self._step(entry, epoch_ns, expected)
             case Halted():
-                reason = clean(entry.reason) or "no reason given"
-                self.connection.execute("INSERT OR REPLACE INTO halts VALUES (1, ?)", (reason,))
-                self._halt = None
+                self._halt = clean(entry.reason) or "no reason given"
+                self.connection.execute("INSERT OR REPLACE INTO halts VALUES (1, ?)", (self._halt,))
             case Lifted():
-                self._halt = None
+                self._halt = ""
                 self.connection.execute("DELETE FROM halts")
             case _:
                 pass  # CancelIntended, ModifyIntended and IncidentSeen are history: no state follows from them alone
         return True
 
-    def _claim(self, order: Order, epoch_ns: int, *, simulated: bool) -> None:
-        order_id = clean(order.client_order_id)
-        row: TradeRow = (
-            order_id,
-            clean(order.symbol),
-            order.side.value,
-            order.quantity,
-            units(order.price or order.trigger_price or Decimal(0)),
-            OrderStatus.NEW.value,
-            "",
-            "",
-            "",
-            0,
-            int(simulated),
-            "",
-            epoch_ns,
-            epoch_ns,
-        )
-        request, content = self._text_of(order), fingerprint(order)
-        cursor = self.connection.execute(_INSERT_CLAIMED, (*row, request, content))
-        if cursor.rowcount == 1 and cursor.lastrowid is not None:
-            self._widen(cursor.lastrowid, epoch_ns)
-        else:  # the id has a row that was stored by hand: the journal takes it over
-            self.put_trade(row)
-            self.connection.execute(_CLAIM, (request, content, order_id))
+    def _claim(self, claimed: Claimed, epoch_ns: int) -> None:
+        if not self._insert(claimed, epoch_ns):  # the id has a row that was stored by hand: the journal takes it over
+            order = claimed.order
+            self.put_trade(_claimed_row(claimed, epoch_ns))
+            taken = self._text_of(order), fingerprint(order), clean(order.client_order_id)
+            self.connection.execute(_CLAIM, taken)
+
+    def _insert(self, claimed: Claimed, epoch_ns: int, intent: Intent | None = None) -> bool:
+        """Make the row of a claimed order, moved on by `intent` where that follows at once; False if the id has one."""
+        order = claimed.order
+        row = _claimed_row(claimed, epoch_ns, intent)
+        attempt = 0 if intent is None else intent.attempt
+        cursor = self.connection.execute(_INSERT_CLAIMED, (*row, attempt, self._text_of(order), fingerprint(order)))
+        if cursor.rowcount != 1 or cursor.lastrowid is None:
+            return False
+        self._widen(cursor.lastrowid, epoch_ns)
+        return True
 
     def _send(self, entry: Intent, epoch_ns: int) -> bool:
-        order_id = clean(entry.order_id)
+        run, order_id = self.connection.execute, clean(entry.order_id)
         sent = (clean(entry.provider), clean(entry.tag), entry.attempt, int(entry.simulated), epoch_ns, order_id)
-        if self._moved(_SEND, sent, order_id, is_open=1):
+        if run(_SEND, sent).rowcount == 1:
             return True
-        self._claim(entry.order, epoch_ns, simulated=entry.simulated)
-        return self.connection.execute(_SEND, sent).rowcount == 1
+        if run(_REOPEN, (order_id,)).rowcount == 0:
+            self._claim(Claimed(entry.order, epoch_ns, entry.simulated), epoch_ns)
+        return run(_SEND, sent).rowcount == 1
 
-    def _step(self, entry: Step, epoch_ns: int) -> bool:
-        order_id, status = clean(entry.order_id), entry.after.value
-        is_open = int(status not in _FINAL)
+    def _step(self, entry: Step, epoch_ns: int, expected: Expected | None) -> bool:
+        is_final = entry.after in FINAL
+        _, status, attempt = expected or _ANYHOW
         moved = (
-            status,
+            str(entry.after),
             clean(entry.provider),
             clean(entry.broker_order_id),
             clean(entry.tag),
@@ -313,17 +338,19 @@ class Ledger:
             units(entry.average_price),
             clean(entry.message),
             epoch_ns,
-            order_id,
-            is_open,
+            clean(entry.order_id),
+            int(not is_final),
+            None if status is None else str(status),
+            attempt,
         )
-        return self._moved(_STEP, moved, order_id, is_open=is_open)
-
-    def _moved(self, query: str, values: Sequence[Any], order_id: str, *, is_open: int) -> bool:
-        """Whether `query`, which asks for an order that is open or not, moved its row; the row may become so first."""
+        # Naming is_open has its index written, so only a step that turns it does: which that is, `before` tells.
+        likely, other = (_STAY, _TURN) if (entry.before in FINAL) is is_final else (_TURN, _STAY)
         run = self.connection.execute
-        return run(query, values).rowcount == 1 or (
-            run(_REOPEN, (is_open, order_id)).rowcount == 1 and run(query, values).rowcount == 1
-        )
+        if run(likely, moved).rowcount == 1 or run(other, moved).rowcount == 1:
+            return True
+        if expected is not None:
+            self._expect(*expected)
+        return False
 
     def _text_of(self, order: Order) -> str:
         """The order as JSON, made once for the entries and the row that hold it."""
@@ -333,8 +360,42 @@ class Ledger:
 
     def _widen(self, trade_id: int, epoch_ns: int) -> None:
         block = trade_id >> BLOCK_BITS
+        # A minute ahead, so that most inserts find the block wide enough: too wide costs a look, never a row.
         first, last = self._extents.get(block, (epoch_ns, epoch_ns))
-        self._extents[block] = (min(first, epoch_ns), max(last, epoch_ns))
+        self._extents[block] = (min(first, epoch_ns), max(last, epoch_ns | _MINUTE_NS))
+
+
+def _claimed_row(claimed: Claimed, epoch_ns: int, intent: Intent | None = None) -> TradeRow:
+    order = claimed.order
+    sent = claimed if intent is None else intent
+    return (
+        clean(order.client_order_id),
+        clean(order.symbol),
+        str(order.side),
+        order.quantity,
+        units(order.price or order.trigger_price or _NOTHING),
+        "NEW" if intent is None else "SUBMITTING",
+        "" if intent is None else clean(intent.provider),
+        "",
+        "" if intent is None else clean(intent.tag),
+        0,
+        int(sent.simulated),
+        "",
+        epoch_ns,
+        sent.epoch_ns or epoch_ns,
+    )
+
+
+def _time_of(entry: Entry, now_ns: int) -> int:
+    epoch_ns = entry.epoch_ns or now_ns
+    if not -_FARTHEST_NS <= epoch_ns <= _FARTHEST_NS:
+        message = f"epoch_ns is {epoch_ns}; give nanoseconds since 1970 that fit 63 bits"
+        raise ValueError(message)
+    return epoch_ns
+
+
+def _order_id(entry: Entry) -> str:
+    return "" if isinstance(entry, Halted | Lifted) else entry.order_id
 
 
 def _conflict(order: Order) -> OrderConflict:
