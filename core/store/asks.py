@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -10,8 +9,9 @@ from typing import Any, Final, Generic, TypeVar
 from ..clock import Clock
 from ..models import Trade
 from .lane import Lane
-from .ledger import Ledger
+from .reader import Query
 from .rows import TRADE_COLUMNS, clean, trade_from_row, trade_row
+from .writer import Work
 
 __all__ = ["BY_ORDER", "BY_SYMBOL", "BY_TIME", "Ask", "Asks"]
 
@@ -33,10 +33,13 @@ _FOREVER_NS: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[T]):
-    """One thing asked: the lane that carries it, what is done there, and how the answer is read."""
+    """One thing asked: the lane that carries it, what is done there, and how the answer is read.
+
+    What a lane answers may be shared with others who asked the same: `read` hands out what is the caller's own.
+    """
 
     lane: Lane[Any]
-    work: Callable[[Any], Any]
+    work: Any
     read: Callable[[Any], T]
 
     async def answer(self) -> T:
@@ -50,9 +53,7 @@ class Ask(Generic[T]):
 class Asks:
     """Each method checks its arguments at once and touches no file. What they mean stands at `TradeStore`."""
 
-    def __init__(
-        self, *, writes: Lane[Ledger], quick: Lane[sqlite3.Connection], long: Lane[sqlite3.Connection], clock: Clock
-    ) -> None:
+    def __init__(self, *, writes: Lane[Work], quick: Lane[Query], long: Lane[Query], clock: Clock) -> None:
         self._writes = writes
         self._quick = quick
         self._long = long
@@ -67,10 +68,10 @@ class Asks:
         return Ask(self._writes, lambda ledger: ledger.set_status(*values), bool)
 
     def get_recent_trades(self, limit: int) -> Ask[list[Trade]]:
-        return Ask(self._quick, _query(_RECENT, (_at_most(limit),)), _trades)
+        return Ask(self._quick, Query(_RECENT, (_at_most(limit),), _trades), list)
 
     def get_trade_by_order_id(self, order_id: str) -> Ask[Trade | None]:
-        return Ask(self._quick, _query(BY_ORDER, (clean(order_id),)), _trade)
+        return Ask(self._quick, Query(BY_ORDER, (clean(order_id),), _trades), _first)
 
     def get_trades(
         self, symbol: str | None, since_ns: int | None, until_ns: int | None, limit: int | None
@@ -81,20 +82,16 @@ class Asks:
             -1 if limit is None else _at_most(limit),
         )
         if symbol is None:
-            return Ask(self._long, _query(BY_TIME, values), _trades)
-        return Ask(self._long, _query(BY_SYMBOL, (*values, clean(symbol))), _trades)
+            return Ask(self._long, Query(BY_TIME, values, _trades), list)
+        return Ask(self._long, Query(BY_SYMBOL, (*values, clean(symbol)), _trades), list)
 
 
-def _query(query: str, values: Sequence[Any]) -> Callable[[sqlite3.Connection], list[Any]]:
-    return lambda connection: connection.execute(query, values).fetchall()
+def _trades(rows: list[Any]) -> tuple[Trade, ...]:
+    return tuple(map(trade_from_row, rows))
 
 
-def _trades(rows: list[Any]) -> list[Trade]:
-    return [trade_from_row(row) for row in rows]
-
-
-def _trade(rows: list[Any]) -> Trade | None:
-    return trade_from_row(rows[0]) if rows else None
+def _first(trades: Sequence[Trade]) -> Trade | None:
+    return trades[0] if trades else None
 
 
 def _nothing(_: object) -> None:

@@ -24,14 +24,14 @@ __all__ = ["BATCH_MAX", "Job", "Lane", "LaneConnection"]
 
 BATCH_MAX: Final = 1024
 _LOOK_S: Final = 5.0
-T = TypeVar("T")
+W = TypeVar("W")
 
 
 @dataclass(slots=True, eq=False)
-class Job(Generic[T]):
+class Job(Generic[W]):
     """One caller's share of a trip: what to do, and what came of it."""
 
-    work: Callable[[T], Any]
+    work: W
     done: asyncio.Future[Any] | concurrent.futures.Future[Any]
     result: Any = None
     error: BaseException | None = None
@@ -51,7 +51,7 @@ class LaneConnection(sqlite3.Connection):
         self.trip()
 
 
-class Lane(Generic[T]):
+class Lane(Generic[W]):
     """What waits together travels together. `carry` does the jobs of one trip in the connection's own thread.
 
     A job that is cancelled before its trip begins is not done; one that is cancelled later is done to its end, and its
@@ -68,13 +68,13 @@ class Lane(Generic[T]):
         *,
         clock: Clock,
         connect: Callable[[], LaneConnection],
-        carry: Callable[[LaneConnection, Sequence[Job[T]]], None],
+        carry: Callable[[LaneConnection, Sequence[Job[W]]], None],
     ) -> None:
         self._path = path
         self._clock = clock
         self._connect = connect
         self._carry = carry
-        self._waiting: list[Job[T]] = []  # as long as its callers are many: each waits for his own
+        self._waiting: list[Job[W]] = []  # as long as its callers are many: each waits for his own
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._closed = True
@@ -112,14 +112,14 @@ class Lane(Generic[T]):
         """How many trips waited for the disk so far."""
         return 0 if self._raw is None else self._raw.syncs
 
-    def do(self, work: Callable[[T], Any]) -> asyncio.Future[Any]:
+    def do(self, work: W) -> asyncio.Future[Any]:
         """Do `work` on the next trip; its result, to be awaited. Raises what it raised."""
         self._check_open()
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._accept(Job(work, done))
         return done
 
-    def do_for_thread(self, work: Callable[[T], Any]) -> Any:
+    def do_for_thread(self, work: W) -> Any:
         """`do` for a plain thread, which blocks; not for the loop's own, which would wait for itself.
 
         Handed to the lane as it is: a coroutine and a task for every call would cost twice the time.
@@ -160,7 +160,7 @@ class Lane(Generic[T]):
     def _closed_error(self) -> StoreError:
         return StoreError(f"{self._path}: the store is closed; use it inside its `with` block")
 
-    def _accept(self, job: Job[T]) -> None:
+    def _accept(self, job: Job[W]) -> None:
         if self._closed:
             job.done.set_exception(self._closed_error())
         else:
@@ -183,7 +183,7 @@ class Lane(Generic[T]):
             self._closed = True
             self._refuse(self._waiting, "the store was closed before this was done")
 
-    async def _travel(self, batch: list[Job[T]]) -> None:
+    async def _travel(self, batch: list[Job[W]]) -> None:
         raw = self._raw
         assert raw is not None  # noqa: S101 - an open lane has one
         try:
@@ -210,7 +210,7 @@ class Lane(Generic[T]):
             else:
                 job.done.set_exception(job.error)
 
-    def _refuse(self, jobs: list[Job[T]], why: str) -> None:
+    def _refuse(self, jobs: list[Job[W]], why: str) -> None:
         for job in jobs:
             if not job.done.done():
                 job.done.set_exception(StoreError(f"{self._path}: {why}"))

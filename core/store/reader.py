@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..clock import Clock
 from .faults import told
 from .lane import Job, Lane, LaneConnection
 from .schema import configure, connect
 
-__all__ = ["Readers", "connect_reader"]
+__all__ = ["Query", "Readers", "connect_reader"]
+
+
+class Query(NamedTuple):
+    """What is asked, and what its rows are made into. Equal ones that travel together are asked and answered once."""
+
+    text: str
+    values: tuple[Any, ...]
+    make: Callable[[list[Any]], Any]
 
 
 def connect_reader(path: Path, *, busy_ms: int, thread_bound: bool = True) -> sqlite3.Connection:
@@ -32,8 +40,8 @@ class Readers:
     def __init__(self, path: Path, *, clock: Clock, busy_ms: int) -> None:
         connector = partial(_connect, path, busy_ms=busy_ms)
         carry = partial(_read, path)
-        self.quick_lane = Lane[sqlite3.Connection](path, clock=clock, connect=connector, carry=carry)
-        self.long_lane = Lane[sqlite3.Connection](path, clock=clock, connect=connector, carry=carry)
+        self.quick_lane = Lane[Query](path, clock=clock, connect=connector, carry=carry)
+        self.long_lane = Lane[Query](path, clock=clock, connect=connector, carry=carry)
 
     async def open(self) -> None:
         await self.quick_lane.open()
@@ -45,20 +53,14 @@ class Readers:
         finally:
             await self.long_lane.close()
 
-    async def quick(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    async def quick(self, text: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The rows of a query that finds a few at once."""
-        return await self._rows(self.quick_lane, query, values)
+        rows: tuple[Any, ...] = await self.quick_lane.do(Query(text, values, tuple))
+        return rows
 
-    async def long(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    async def long(self, text: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The rows of a query that may find many."""
-        return await self._rows(self.long_lane, query, values)
-
-    @staticmethod
-    async def _rows(lane: Lane[sqlite3.Connection], query: str, values: Sequence[Any]) -> list[Any]:
-        def work(db: sqlite3.Connection) -> list[Any]:
-            return db.execute(query, values).fetchall()
-
-        rows: list[Any] = await lane.do(work)
+        rows: tuple[Any, ...] = await self.long_lane.do(Query(text, values, tuple))
         return rows
 
 
@@ -69,10 +71,14 @@ def _connect(path: Path, *, busy_ms: int) -> LaneConnection:
     return raw
 
 
-def _read(path: Path, connection: sqlite3.Connection, jobs: Sequence[Job[sqlite3.Connection]]) -> None:
+def _read(path: Path, connection: sqlite3.Connection, jobs: Sequence[Job[Query]]) -> None:
+    answers: dict[Query, Any] = {}  # shared, so nothing in it may be changed
     for job in jobs:
+        query = job.work
         try:
-            job.result = job.work(connection)
+            if query not in answers:
+                answers[query] = query.make(connection.execute(query.text, query.values).fetchall())
+            job.result = answers[query]
         except sqlite3.Error as error:
             job.error = told(error, path)
         except (ValueError, ArithmeticError) as error:  # a value that SQLite cannot take: this caller's own matter

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
 from ..models import Side, Trade
@@ -38,6 +39,7 @@ def units(price: Decimal) -> int:
     raise ValueError(message)
 
 
+@lru_cache(maxsize=4096)
 def money(count: int) -> Decimal:
     """The price that `units` made `count` of."""
     return _EXACT.divide(Decimal(count), _SCALE)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..clock import Clock
 from .faults import is_about_the_file, told
@@ -14,9 +14,10 @@ from .lane import Job, Lane, LaneConnection
 from .ledger import Ledger
 from .schema import configure
 
-__all__ = ["Writer"]
+__all__ = ["Work", "Writer"]
 
 T = TypeVar("T")
+Work = Callable[[Ledger], Any]
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 
 
@@ -24,7 +25,7 @@ class Writer:
     """The one way to write: the lane that owns the file's writing connection."""
 
     def __init__(self, path: Path, *, clock: Clock, busy_ms: int, max_bytes: int | None) -> None:
-        self.lane = Lane[Ledger](
+        self.lane = Lane[Work](
             path,
             clock=clock,
             connect=partial(_connect, path, busy_ms=busy_ms, max_bytes=max_bytes),
@@ -54,14 +55,14 @@ def _connect(path: Path, *, busy_ms: int, max_bytes: int | None) -> LaneConnecti
     return raw
 
 
-def _commit(path: Path, connection: LaneConnection, jobs: Sequence[Job[Ledger]]) -> None:
+def _commit(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
     if not _attempt(path, connection, jobs, careful=False):
         # One write failed after it had changed something. Once more, each behind a savepoint of its own: savepoints
         # cost too much to have them always.
         _attempt(path, connection, jobs, careful=True)
 
 
-def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Ledger]], *, careful: bool) -> bool:
+def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]], *, careful: bool) -> bool:
     try:
         # IMMEDIATE: a transaction that reads first and locks later is refused at once when another process got in
         # between, whatever the busy timeout says.
@@ -84,7 +85,7 @@ def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Ledger]]
     return True
 
 
-def _apply(path: Path, job: Job[Ledger], ledger: Ledger, *, careful: bool) -> bool:
+def _apply(path: Path, job: Job[Work], ledger: Ledger, *, careful: bool) -> bool:
     """Do one write; False when it left something behind that only a rollback of the whole can undo."""
     job.error = None
     connection = ledger.connection

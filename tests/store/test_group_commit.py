@@ -78,6 +78,27 @@ async def test_writers_that_write_again_at_once_meet_in_the_next_transaction(sto
     assert len(begun) == 10
 
 
+async def test_equal_questions_that_travel_together_are_asked_once_and_each_gets_its_own_list(
+    store: TradeStore,
+) -> None:
+    for number in range(5):
+        await store.store_trade(trade(f"{number}"))
+    db = store._readers.quick_lane._db
+    assert db is not None
+    asked: list[str] = []
+    await db.set_trace_callback(asked.append)
+    *threes, pair, last = await asyncio.gather(
+        *(store.get_recent_trades(limit=3) for _ in range(10)),
+        store.get_recent_trades(limit=2),
+        store.get_trade_by_order_id("4"),
+    )
+    await db.set_trace_callback(lambda _: None)
+    assert len(asked) == 3
+    assert (len(pair), last) == (2, pair[0])
+    threes.pop().clear()
+    assert [[each.order_id for each in three] for three in threes] == [["4", "3", "2"]] * 9
+
+
 def half_done(ledger: Ledger) -> None:
     ledger.put_trade(("half", "S", "BUY", 1, 1, "NEW", "", "", "", 0, 1, "", 1, 1))
     message = "changed its mind"
