@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 from ..clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Clock
-from ..errors import BrokerError, HeadroomError, LimiterError, NoBrokerAvailable
+from ..errors import BrokerError, LimiterError, NoBrokerAvailable
 from ..manager import MultiAPIManager, Reservation
 from ..models import FINAL, BrokerOrder, Operation, OrderStatus, Priority
 from .news import has_terms, rows_by_tag, terms_of
@@ -155,7 +155,7 @@ class Asker:
         self, provider: str, concerned: Iterable[LiveOrder], rows: Sequence[BrokerOrder], asked_ns: int
     ) -> None:
         by_tag = rows_by_tag(rows)
-        news: list[tuple[LiveOrder, Sequence[BrokerOrder]]] = []
+        news: list[tuple[LiveOrder, BrokerOrder]] = []
         for live in concerned:
             # It may have moved on to another attempt, elsewhere, while we asked.
             if live.provider != provider or not live.tag:
@@ -163,42 +163,30 @@ class Asker:
             found = by_tag.get(live.tag)
             if not found:
                 await self._not_found(live, asked_ns)
-            elif len(found) == 1 and self._recorder.knows(live, found[0]):
-                await self._found(live, found, asked_ns)
+                continue
+            row = found[0] if len(found) == 1 else await self._one_of(live, found)
+            live.asked_ns = asked_ns
+            if self._recorder.knows(live, row):
+                await self._judge(live, row, asked_ns)
             else:
-                news.append((live, found))
+                news.append((live, row))
         for first in range(0, len(news), _HEARD_AT_ONCE):
-            await self._found_together(provider, news[first : first + _HEARD_AT_ONCE], asked_ns)
+            # Still there, after the trips of those before.
+            heard = [(live, row) for live, row in news[first : first + _HEARD_AT_ONCE] if live.provider == provider]
+            await self._recorder.hear(heard)
+            for live, row in heard:
+                await self._judge(live, row, asked_ns)
 
-    async def _found_together(
-        self, provider: str, news: Iterable[tuple[LiveOrder, Sequence[BrokerOrder]]], asked_ns: int
-    ) -> None:
-        """Side by side, so that their steps share a trip to the disk. Raises the first fault, after all have ended."""
-        faults: list[HeadroomError] = []
+    async def _one_of(self, live: LiveOrder, found: Sequence[BrokerOrder]) -> BrokerOrder:
+        """The row that is the order's, where its tag stands on several; which must not be."""
+        ids = ", ".join(row.broker_order_id for row in found)
+        await self._recorder.incident(
+            "two_orders", live.provider, f"the tag {live.tag} stands on {len(found)} orders: {ids}", live=live
+        )
+        return next((row for row in found if row.broker_order_id == live.broker_order_id), found[0])
 
-        async def one(live: LiveOrder, found: Sequence[BrokerOrder]) -> None:
-            try:
-                if live.provider == provider:  # still, after the trips of those before
-                    await self._found(live, found, asked_ns)
-            except HeadroomError as error:
-                faults.append(error)
-
-        async with anyio.create_task_group() as tasks:
-            for live, found in news:
-                tasks.start_soon(one, live, found)
-        if faults:
-            raise faults[0]
-
-    async def _found(self, live: LiveOrder, found: Sequence[BrokerOrder], asked_ns: int) -> None:
-        if len(found) > 1:
-            ids = ", ".join(row.broker_order_id for row in found)
-            await self._recorder.incident(
-                "two_orders", live.provider, f"the tag {live.tag} stands on {len(found)} orders: {ids}", live=live
-            )
-        row = next((row for row in found if row.broker_order_id == live.broker_order_id), found[0])
-        live.asked_ns = asked_ns
-        if not self._recorder.knows(live, row):
-            await self._recorder.hear(live, row)
+    async def _judge(self, live: LiveOrder, row: BrokerOrder, asked_ns: int) -> None:
+        """What follows for a change or a cancel from a row that was heard."""
         if live.status is _S.MODIFY_REQUESTED:
             await self._judge_change(live, row, asked_ns)
         elif live.status is _S.CANCEL_REQUESTED:
@@ -269,7 +257,7 @@ class Asker:
                     )
                     await self._recorder.incident("earlier_attempt_live", provider, message, live=live)
             elif live.status in FINAL and (row.status, row.filled_quantity) != (live.status, live.filled_quantity):
-                await self._recorder.hear(live, row)
+                await self._recorder.hear([(live, row)])
 
     async def _remember_foreign(self, provider: str, row: BrokerOrder) -> None:
         key = (provider, row.broker_order_id)

@@ -6,12 +6,13 @@ one order at once (the answer to a cancel, a read of the book) cannot both act o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 import anyio
 
 from ..clock import Clock
-from ..errors import EngineHalted, IllegalStep, OrderError, StoreError
+from ..errors import EngineHalted, HeadroomError, IllegalStep, OrderError, StoreError
 from ..models import BrokerOrder, Event, Incident, OrderIntended, OrderMoved, OrderStatus, check_step
 from ..store import Entry, IncidentSeen, Intent, Journal, JournaledOrder, Step
 from .news import Folded, fold
@@ -118,19 +119,49 @@ class Recorder:
         heard = _folded(live, row)
         return not heard.incident and not _is_news(live, row, heard)
 
-    async def hear(self, live: LiveOrder, row: BrokerOrder) -> None:
-        """Fold one row of a broker's order book into the order it belongs to."""
-        with anyio.CancelScope(shield=True):
-            heard = await self._hear(live, row)
-        if heard.incident:
-            await self.incident("contradiction", row.provider, heard.incident, live=live, evidence=_words(row))
+    async def hear(self, news: Sequence[tuple[LiveOrder, BrokerOrder]]) -> None:
+        """Fold rows of a broker's order book into the orders they belong to, each another's; their steps go together.
 
-    async def _hear(self, live: LiveOrder, row: BrokerOrder) -> Folded:
-        async with live.lock:
-            await self._settle_doubt(live)
-            heard = _folded(live, row)
-            if _is_news(live, row, heard):
-                await self._step(live, heard, message=row.message, broker_order_id=row.broker_order_id)
+        Raises the first fault, after the others have been heard.
+        """
+        faults: list[HeadroomError] = []
+        with anyio.CancelScope(shield=True):
+            heard = await self._hear(news, faults)
+        for live, row, state in heard:
+            if state.incident:
+                await self.incident("contradiction", row.provider, state.incident, live=live, evidence=_words(row))
+        if faults:
+            raise faults[0]
+
+    async def _hear(
+        self, news: Sequence[tuple[LiveOrder, BrokerOrder]], faults: list[HeadroomError]
+    ) -> list[tuple[LiveOrder, BrokerOrder, Folded]]:
+        heard: list[tuple[LiveOrder, BrokerOrder, Folded]] = []
+        steps: list[tuple[LiveOrder, Step, Awaitable[Any]]] = []
+        held: list[LiveOrder] = []
+        try:
+            # By id: two who hear of the same orders, locking them one way round, never wait for each other.
+            for live, row in sorted(news, key=_id_of):
+                await live.lock.acquire()
+                held.append(live)
+                try:
+                    await self._settle_doubt(live)
+                    state = _folded(live, row)
+                    heard.append((live, row, state))
+                    if _is_news(live, row, state):
+                        step = self._step_to(live, state, row.message, row.broker_order_id)
+                        steps.append((live, step, self._begin(live, step)))
+                except HeadroomError as error:
+                    faults.append(error)
+            for live, step, write in steps:
+                try:
+                    if await self._end(live, write):
+                        self.follow(live, step)
+                except HeadroomError as error:
+                    faults.append(error)
+        finally:
+            for live in held:
+                live.lock.release()
         return heard
 
     async def incident(
@@ -166,12 +197,20 @@ class Recorder:
 
         However else it fails, nobody knows what the file holds: the next step reads it first.
         """
+        return await self._end(live, self._begin(live, *entries))
+
+    def _begin(self, live: LiveOrder, *entries: Entry) -> Awaitable[Any]:
+        """Hand a write in; it goes with all that are handed in before the next await."""
         live.in_doubt = True
+        if live.is_claimed:
+            return self._journal.append(*entries, expected=(live.id, live.status, live.attempt))
+        return self._journal.claim(live.order, *entries, simulated=live.simulated)
+
+    async def _end(self, live: LiveOrder, write: Awaitable[Any]) -> bool:
+        """Wait for a write that was begun; what `_append` tells of it."""
         try:
-            if live.is_claimed:
-                await self._journal.append(*entries, expected=(live.id, live.status, live.attempt))
-            else:
-                known = await self._journal.claim(live.order, *entries, simulated=live.simulated)
+            known = await write
+            if not live.is_claimed:
                 if known is not None:
                     live.in_doubt = False
                     raise IdTaken(known)
@@ -205,16 +244,23 @@ class Recorder:
     async def _step(
         self, live: LiveOrder, state: Folded, *, message: str, broker_order_id: str, first: Entry | None = None
     ) -> bool:
-        before, after = live.status, state.status
         try:
-            check_step(before, after)
+            step = self._step_to(live, state, message, broker_order_id)
         except IllegalStep as error:
             await self.incident("illegal_step", live.provider, str(error), live=live)
             raise
-        step = Step(
+        if not await self._append(live, *((step,) if first is None else (first, step))):
+            return False
+        self.follow(live, step)
+        return True
+
+    def _step_to(self, live: LiveOrder, state: Folded, message: str, broker_order_id: str) -> Step:
+        """The step to `state`. Raises IllegalStep."""
+        check_step(live.status, state.status)
+        return Step(
             order_id=live.id,
-            before=before,
-            after=after,
+            before=live.status,
+            after=state.status,
             provider=live.provider,
             broker_order_id=broker_order_id or live.broker_order_id,
             tag=live.tag,
@@ -224,10 +270,6 @@ class Recorder:
             message=message,
             epoch_ns=self._clock.epoch_ns(),
         )
-        if not await self._append(live, *((step,) if first is None else (first, step))):
-            return False
-        self.follow(live, step)
-        return True
 
     def follow(self, live: LiveOrder, step: Step) -> None:
         """Take a step in memory that the journal has already, and tell of it."""
@@ -248,6 +290,10 @@ class Recorder:
                 message=step.message,
             )
         )
+
+
+def _id_of(news: tuple[LiveOrder, BrokerOrder]) -> str:
+    return news[0].id
 
 
 def _folded(live: LiveOrder, row: BrokerOrder) -> Folded:

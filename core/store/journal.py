@@ -10,7 +10,7 @@ import csv
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,9 +76,10 @@ class Journal:
 
     # Writing.
 
-    async def append(self, *entries: Entry | LimiterSaved, expected: Expected | None = None) -> int:
+    def append(self, *entries: Entry | LimiterSaved, expected: Expected | None = None) -> Awaitable[int]:
         """Append `entries` in one transaction, move the projection with them, and return the last serial: all durable.
 
+        Handed in at once, to be awaited: what is handed in before the next await shares the transaction.
         `expected` names an order, its status and its attempt as the caller knows them; OrderConflict when another
         process has moved it on since.
 
@@ -88,7 +89,7 @@ class Journal:
         none of them is written.
         """
         now_ns = self._clock.epoch_ns()
-        return await self._writer.write(lambda ledger: ledger.append(entries, now_ns, expected=expected))
+        return self._writer.write(lambda ledger: ledger.append(entries, now_ns, expected=expected))
 
     async def claim(
         self, order: Order, *entries: Entry | LimiterSaved, simulated: bool = True

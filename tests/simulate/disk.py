@@ -7,8 +7,9 @@ test beside this.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -97,7 +98,10 @@ class InlineWriter:
         self._fate = fate
         self._clock = clock
 
-    async def write(self, work: Callable[[Ledger], T]) -> T:
+    def write(self, work: Callable[[Ledger], T]) -> Awaitable[T]:
+        return asyncio.create_task(self._write(work))
+
+    async def _write(self, work: Callable[[Ledger], T]) -> T:
         self._fate.check()
         if self._fate.strikes("disk_full"):
             raise StoreFull("simulated: no room left")
