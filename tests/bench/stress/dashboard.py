@@ -15,13 +15,57 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+__all__ = ["Dashboard", "live_dashboard"]
+
 ROOT = Path(__file__).parents[3]
 SIZE = (50, 160)
-FIRST_PICTURE_S = 4.0
+READY = "2/2 brokers healthy"  # stands there once the engine has started
+PATIENCE_S = 20.0
+
+
+class Dashboard:
+    """The terminal of a running `headroom`, seen from outside: keys go in, what it paints comes out."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._painted = bytearray()
+        self._news = threading.Condition()
+        self._ended = False
+
+    def read(self) -> None:
+        """Take what is painted, until the program ends; on a thread of its own."""
+        with suppress(OSError):
+            while chunk := os.read(self._terminal, 1 << 20):
+                with self._news:
+                    self._painted += chunk
+                    self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    @property
+    def painted(self) -> int:
+        """Bytes so far."""
+        return len(self._painted)
+
+    def press(self, keys: bytes, shows: str) -> float:
+        """Seconds from the key to the picture that `shows` what only it can bring about."""
+        since, pressed = self.painted, time.perf_counter()
+        os.write(self._terminal, keys)
+        self.wait(shows, since)
+        return time.perf_counter() - pressed
+
+    def wait(self, shows: str, since: int = 0) -> None:
+        """Return once it `shows` that, in what was painted after the first `since` bytes."""
+        wanted = shows.encode()
+        with self._news:
+            seen = self._news.wait_for(lambda: self._ended or self._painted.find(wanted, since) >= 0, PATIENCE_S)
+            assert seen, f"{shows!r} was not painted within {PATIENCE_S:.0f} s"
+            assert not self._ended, "the dashboard has ended by itself"
 
 
 @contextmanager
-def live_dashboard(state: Path) -> Iterator[None]:
+def live_dashboard(state: Path) -> Iterator[Dashboard]:
     """`headroom` with its background flow; it keeps what it keeps under `state`."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
@@ -31,22 +75,15 @@ def live_dashboard(state: Path) -> Iterator[None]:
         [sys.executable, "-m", "tui"], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     )
     os.close(theirs)
-    painted = 0
-
-    def read() -> None:
-        nonlocal painted
-        with suppress(OSError):
-            while chunk := os.read(ours, 1 << 20):
-                painted += len(chunk)
-
-    reader = threading.Thread(target=read)
+    dashboard = Dashboard(ours)
+    reader = threading.Thread(target=dashboard.read)
     reader.start()
     try:
-        time.sleep(FIRST_PICTURE_S)
-        before = painted
-        yield
+        dashboard.wait(READY)
+        before = dashboard.painted
+        yield dashboard
         assert process.poll() is None, "the dashboard has ended by itself"
-        assert painted > before, "the dashboard painted nothing meanwhile"
+        assert dashboard.painted > before, "the dashboard painted nothing meanwhile"
     finally:
         with suppress(OSError):
             os.write(ours, b"q")

@@ -5,7 +5,7 @@ pytest tests/bench/stress --benchmark-enable -s      # the whole figures; withou
 
 from __future__ import annotations
 
-import gc
+import random
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,6 +21,7 @@ from core.stress.actors import Session
 from core.stress.lab import Lab
 from core.stress.library import parse_scenario, scenario_text
 from core.stress.measure import Histogram
+from core.stress.report import load_report
 from core.stress.runner import Run
 from core.stress.scenarios import Scenario, Step
 from tests.bench.stress.dashboard import live_dashboard
@@ -38,6 +39,11 @@ response_ms = 5
 rates = ["100000/s"]
 """
 
+
+# What a terminal sends for F7, and for text that is pasted.
+SELECT_ALL = b"\x1b[18~"
+PASTE = b"\x1b[200~%b\x1b[201~"
+WAYS = ("over HTTP", "in virtual time", "in real time")
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -67,6 +73,43 @@ def test_scheduling_lag_beside_a_live_screen(benchmark: Any, tmp_path: Path, rat
     if benchmark.enabled:
         assert achieved >= 0.999 * rate
         assert p99_ns <= 2 * MILLISECOND or rate != 1000
+
+
+@pytest.mark.benchmark(group="keys on the stress screen")
+def test_keys_are_answered_while_2000_orders_a_second_run(benchmark: Any, tmp_path: Path) -> None:
+    """Target: within 100 ms, from the key at the terminal to what it changes there."""
+    if not benchmark.enabled:
+        benchmark(lambda: None)
+        pytest.skip("a dashboard and a run of its own take a quarter of a minute; --benchmark-enable")
+    keys, every_s, rate = 60, 0.15, 2000
+    text = (
+        f'name = "keys"\n[arrivals]\nkind = "constant"\nrate = {rate}\nduration_s = {int(2 * keys * every_s)}\n'
+        f'[[journey]]\noperation = "place_order"\n{WIDE}'
+    )
+    with live_dashboard(tmp_path) as screen:
+        screen.press(b"5", shows="100 user sessions")
+        screen.press(b"t", shows="Ctrl+S takes it")
+        screen.press(SELECT_ALL, shows="thresholds")
+        screen.press(PASTE % text.encode(), shows=f"rate = {rate}")
+        screen.press(b"\x13", shows="(edited)")
+        screen.press(b"s", shows="running")
+        time.sleep(1.0)
+        waits, rng = [], random.Random(1)
+        for number in range(keys):
+            time.sleep(every_s * (0.5 + rng.random()))  # at no fixed place within a tick of the screen
+            waits.append(screen.press(b"w", shows=WAYS[number % 3]))
+        screen.press(b"x", shows="stopped")
+    benchmark.pedantic(lambda: None)  # the figures are the printed ones
+    (report,) = (tmp_path / "headroom" / "stress-runs").glob("*.json")
+    (run,) = load_report(report).runs
+    waits.sort()
+    print(
+        f"\n{keys} keys beside {rate}/s offered, {run.rates.achieved_per_s:.0f}/s achieved, "
+        f"{run.requests.failures} failed: answered in p50 {1000 * waits[keys // 2]:.0f} "
+        f"p99 {1000 * waits[int(0.99 * keys)]:.0f} max {1000 * waits[-1]:.0f} ms"
+    )
+    assert waits[-1] <= 0.1
+    assert run.rates.achieved_per_s >= 0.9 * rate, "fewer ran than the keys were to be answered beside"
 
 
 @pytest.mark.benchmark(group="orders through the whole router")
@@ -141,7 +184,11 @@ def test_virtual_time_against_real(benchmark: Any) -> None:
 @pytest.mark.benchmark(group="memory")
 @pytest.mark.timeout(3600)
 def test_memory_of_a_long_run(benchmark: Any) -> None:
-    """Target: at most 5 MiB more over 1 000 000 requests of `soak`, a tenth of them orders, after the warm-up."""
+    """Target: at most 5 MiB more over 1 000 000 requests of `soak`, a tenth of them orders, after the warm-up.
+
+    Virtual time at 1000/s, five minutes of CPU. The warm-up is what it takes to fill what is kept on purpose: simulated
+    brokers show an order for three minutes after its end. Nobody calls the collector: it comes as it does in earnest.
+    """
     requests, warm_up_s, rate = (1_000_000, 240, 1000) if benchmark.enabled else (1_000, 2, 200)
     text = scenario_text("soak").replace("rate = 40", f"rate = {rate}").replace("50/s", "1000/s")
     text = text.replace("duration_s = 3600", f"duration_s = {warm_up_s + requests / rate}")
@@ -149,18 +196,21 @@ def test_memory_of_a_long_run(benchmark: Any) -> None:
 
     def sample(snapshot: StressSnapshot) -> None:
         if snapshot.elapsed_ns >= warm_up_s * SECOND:
-            gc.collect()
             sizes.append((snapshot.finished, process.memory_info().rss))
 
     lab = Lab(parse_scenario(text, "soak"), virtual=True, on_tick=sample)
     benchmark.pedantic(lab.play_to_end, rounds=1)
-    (first, before), (last, after) = sizes[0], sizes[-2]  # the last is taken after the audit, which reads it all again
-    grown_mib = (after - before) / 2**20
-    print(f"\n{last - first} requests after {first} of warm-up: {grown_mib:.2f} MiB more")
+    sizes.pop()  # taken after the audit, which reads it all again
+    (first, before), (last, after) = sizes[0], sizes[-1]
+    most_mib = (max(rss for _, rss in sizes) - before) / 2**20
+    print(
+        f"\n{last - first} requests after {first} of warm-up: {(after - before) / 2**20:.2f} MiB more than "
+        f"{before / 2**20:.0f}, at most {most_mib:.2f}"
+    )
     assert lab.results[0].run.failures.total() == 0
     if benchmark.enabled:
         assert last - first >= 0.99 * requests
-        assert grown_mib <= 5
+        assert most_mib <= 5
 
 
 @pytest.mark.benchmark(group="histogram")
