@@ -22,6 +22,7 @@ from ..errors import AuthenticationFailed, ConfigError, OrderNotSent, OrderRefus
 from ..models import APIConfig, BrokerOrder, HealthStatus, Order, OrderAck, OrderType, Session
 from .http import HTTPTransport
 from .instruments import Instrument, InstrumentTable, priced
+from .jsontext import read_json
 from .reply import ORDER_ID, UNKNOWN_ORDER, Fault, Quota, Refusal, Reply, epoch_ns_of, judge, quota_in, unreadable
 from .tokens import Token, TokenStore, expiry_in_token
 
@@ -200,10 +201,17 @@ class RESTAccount(ABC):
         reply = await self._http.request(method, url, headers=self._headers, body=body)
         self._learn_skew(reply)
         self._quota = quota_in(reply.headers)
-        return self._judged(reply)
+        return self._judged(reply, await read_json(reply.body))
 
-    def _judged(self, reply: Reply) -> dict[str, Any]:
-        return judge(reply, name=self._name, refusal_of=self.refusal_of, envelope=self.envelope, secrets=self._secrets)
+    def _judged(self, reply: Reply, payload: Any) -> dict[str, Any]:
+        return judge(
+            reply,
+            payload,
+            name=self._name,
+            refusal_of=self.refusal_of,
+            envelope=self.envelope,
+            secrets=self._secrets,
+        )
 
     def _learn_skew(self, reply: Reply) -> None:
         date = reply.headers.get("date", "")

@@ -227,16 +227,16 @@ class FyersAPI(RESTAccount):
             raise OrderOutcomeUnknown(message, provider=self._name, code="201", status=200)
         return self._parsed(lambda: parse_ack(payload, self._name))
 
-    def _judged(self, reply: Reply) -> dict[str, Any]:
+    def _judged(self, reply: Reply, payload: Any) -> dict[str, Any]:
         try:
-            payload = super()._judged(reply)
+            told = super()._judged(reply, payload)
         except RateLimited as refused:
             raise self._closing(refused, reply) from None
         except BrokerError:
             self._closed_until_ns = None  # any other answer proves that it still listens
             raise
         self._closed_until_ns = None
-        return payload
+        return told
 
     def _closing(self, refused: RateLimited, reply: Reply) -> RateLimited:
         """The same refusal with the time for which it closes this account."""

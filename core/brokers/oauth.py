@@ -20,7 +20,7 @@ from ..models import APIConfig, APIProvider
 from .account import check_address
 from .fyers import TRADING_HOST, FyersAPI
 from .http import HTTPTransport
-from .jsontext import dump_json
+from .jsontext import dump_json, read_json
 from .reply import Fault, Refusal, judge, unreadable
 from .tokens import Token, login_expiry_ns
 from .upstox import MAIN_HOST, UpstoxAPI
@@ -97,6 +97,7 @@ async def exchange_code(config: APIConfig, code: str, *, redirect_uri: str, cloc
         )
     payload = judge(
         reply,
+        await read_json(reply.body),
         name=name,
         refusal_of=FyersAPI.refusal_of if fyers else _upstox_refusal,
         envelope=FyersAPI.envelope if fyers else _upstox_envelope,

@@ -21,7 +21,6 @@ from typing import Any, Final, NamedTuple
 
 from ..clock import DAY, SECOND
 from ..errors import AuthenticationFailed, OrderOutcomeUnknown, OrderRefused, RateLimited
-from .jsontext import load_json
 
 __all__ = [
     "ORDER_ID",
@@ -94,6 +93,7 @@ class Refusal:
 
 def judge(
     reply: Reply,
+    payload: Any,
     *,
     name: str,
     refusal_of: Callable[[Fault], Refusal | None],
@@ -102,11 +102,11 @@ def judge(
 ) -> dict[str, Any]:
     """The answer's JSON object when it is a success; raises what the answer means otherwise.
 
+    `payload` is what its body says (`read_json`), None for what is no JSON.
     `envelope` finds the fault in a decoded object: None for a success; it raises ValueError when the object is neither.
     `refusal_of` is the broker's table; None for what is in no list.
     """
     try:
-        payload = load_json(reply.body)
         fault = envelope(payload)
         readable = True
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from core import brokers
 from core.brokers import Instrument, InstrumentTable, published_limits
-from core.brokers.jsontext import dump_json, load_json
 from core.brokers.reply import clean_text, money
 from core.brokers.simulator.listings import LISTINGS
 from core.clock import DAY, MINUTE, SECOND
@@ -154,41 +153,7 @@ def test_every_multiple_of_the_tick_fits_and_no_other_paisa_does(ticks: int):
     assert instrument.fault(price=ticks * Decimal("0.05") + Decimal("0.01")) != ""
 
 
-# --- exact numbers
-
-
-NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=4)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | NUMBERS,
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
-)
-
-
-@given(VALUES)
-def test_what_is_written_is_read_back_to_the_last_digit(value: object):
-    again = load_json(dump_json(value))
-    assert again == value
-    assert b"E" not in dump_json(value) if isinstance(value, Decimal) else True
-
-
-@given(NUMBERS)
-def test_a_decimal_is_written_in_its_own_digits(number: Decimal):
-    assert dump_json({"p": number}) == b'{"p":%s}' % format(number, "f").encode()
-
-
-@pytest.mark.parametrize(
-    "value", [1.5, {"a": 1.5}, Decimal("NaN"), Decimal("Infinity"), b"bytes", object(), {"a": {1}}]
-)
-def test_what_has_no_exact_text_is_not_written(value: object):
-    with pytest.raises(TypeError):
-        dump_json(value)
-
-
-@pytest.mark.parametrize("text", [b"NaN", b"[Infinity]", b"", b"{", b"[" * 200_000, b"\xff"])
-def test_what_is_no_json_is_a_value_error(text: bytes):
-    with pytest.raises(ValueError, match=r".+"):
-        load_json(text)
+# --- money
 
 
 @pytest.mark.parametrize(
