@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..models import StressSnapshot, Threshold
 from .actors import Actor
 from .judge import ONLY_GROWS, judge
 from .ledger import Audit
-from .library import load_scenario
+from .library import parts_of
 from .machine import MachineWatch
 from .result import Result, evidence_of
 from .runner import Run, RunState
@@ -134,7 +134,7 @@ class Lab:
 
     async def play(self) -> None:
         """Play every part in order, each on brokers and a store of its own."""
-        for part in _parts(self.scenario):
+        for part in parts_of(self.scenario) or (self.scenario,):
             if self._stop_asked:
                 return
             try:
@@ -203,23 +203,3 @@ class Lab:
         return tuple(
             line if line.passed is False and line.name in ONLY_GROWS else replace(line, passed=None) for line in lines
         )
-
-
-def _parts(scenario: Scenario) -> Iterable[Scenario]:
-    """The scenarios that are to be played, with what a suite changes in them."""
-    if not scenario.parts:
-        return [scenario]
-    parts = [load_scenario(part.scenario) for part in scenario.parts]
-    for part in parts:
-        if part.parts:
-            message = f"scenario {scenario.name}: part {part.name} is a suite itself"
-            raise ConfigError(message)
-    return [
-        loaded.changed(
-            rate=part.rate,
-            duration_s=part.duration_s,
-            users=part.users,
-            http=scenario.wire == "http" and bool(loaded.brokers),
-        )
-        for loaded, part in zip(parts, scenario.parts, strict=True)
-    ]

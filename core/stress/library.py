@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from ..errors import ConfigError
 from .places import first_fault, key_on_line, line_of
-from .scenarios import Scenario
+from .scenarios import Part, Scenario
 
-__all__ = ["BUILT_IN", "BuiltIn", "load_scenario", "parse_scenario", "scenario_text"]
+__all__ = ["BUILT_IN", "BuiltIn", "load_scenario", "parse_scenario", "parts_of", "scenario_text"]
 
 _NAMES: Final = (
     "users",
@@ -47,8 +47,13 @@ def load_scenario(name_or_path: str) -> Scenario:
 
     Raises ConfigError in one line that names file, line and key.
     """
+    return parse_scenario(*_read(name_or_path))
+
+
+def _read(name_or_path: str) -> tuple[str, str]:
+    """The text, and what it is called in messages."""
     if name_or_path in _NAMES:
-        return parse_scenario(scenario_text(name_or_path), f"built-in {name_or_path}")
+        return scenario_text(name_or_path), f"built-in {name_or_path}"
     if not name_or_path.endswith(".toml") and "/" not in name_or_path:
         scenario_text(name_or_path)  # raises, with the list of names
     path = Path(name_or_path)
@@ -65,11 +70,42 @@ def load_scenario(name_or_path: str) -> Scenario:
     except UnicodeDecodeError as error:
         message = f"{path}: not UTF-8 at byte {error.start}"
         raise ConfigError(message) from None
-    return parse_scenario(text, str(path))
+    return text, str(path)
 
 
 def parse_scenario(text: str, source: str) -> Scenario:
     """The scenario in `text`; `source` names it in messages. Raises ConfigError with line and key."""
+    scenario = _parse(text, source)
+    for number, part in enumerate(scenario.parts):
+        key = f"parts.{number}.scenario"
+        try:
+            _part(scenario, part)
+        except ConfigError as error:
+            message = f"{source}:{line_of(text, key)}: {key}: {error}"
+            raise ConfigError(message) from None
+    return scenario
+
+
+def parts_of(scenario: Scenario) -> tuple[Scenario, ...]:
+    """The scenarios of a suite in their order, each with what the suite changes in it; empty for any other."""
+    return tuple(_part(scenario, part) for part in scenario.parts)
+
+
+def _part(suite: Scenario, part: Part) -> Scenario:
+    # Not by parse_scenario: a suite that names itself would be read for ever.
+    loaded = _parse(*_read(part.scenario))
+    if loaded.parts:
+        message = f"{part.scenario!r} is a suite itself"
+        raise ConfigError(message)
+    return loaded.changed(
+        rate=part.rate,
+        duration_s=part.duration_s,
+        users=part.users,
+        http=suite.wire == "http" and bool(loaded.brokers),
+    )
+
+
+def _parse(text: str, source: str) -> Scenario:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -25,7 +25,7 @@ def first_fault(error: ValidationError) -> tuple[str, str]:
     elif not isinstance(fault["input"], Mapping | list | tuple):
         reason = f"is {fault['input']!r}; {reason[0].lower()}{reason[1:]}"
     # A rule about several parts names its place itself.
-    if not path and (named := re.match(r"(symbols|faults\.\d+): ", reason)):
+    if not path and (named := re.match(r"(symbols|faults\.\d+|brokers\.\d+\.name|journey\.\d+\.operation): ", reason)):
         return named[1], " ".join(reason[named.end() :].split())
     return ".".join(path), " ".join(reason.split())
 

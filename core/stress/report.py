@@ -239,7 +239,7 @@ def _run_report(result: Result) -> RunReport:
             examples=dict(sorted(run.examples.items())),
         ),
         rates=Rates(
-            offered_per_s=round(run.planned / run.scenario_s, 3) if run.scenario_s else None,
+            offered_per_s=None if run.offered_per_s is None else round(run.offered_per_s, 3),
             achieved_per_s=_per_s(run.finished, elapsed_s),
             units=result.units,
             units_per_s=_per_s(result.units, elapsed_s),

@@ -55,6 +55,8 @@ def evidence_of(result: Result, *, violations: int | None = None) -> Evidence:
     """The figures that thresholds are about; `violations` as seen while it plays, before the last reports."""
     run, machine = result.run, result.machine
     elapsed_s = max(run.elapsed_ns, 1) / SECOND
+    # The last arrival is due before the schedule's own end: time short of that is no speed. A stopped run has no end.
+    schedule_s = 0.0 if run.state is RunState.STOPPED else run.scenario_s or 0.0
     return Evidence(
         finished=run.finished,
         failures=run.failures.total(),
@@ -63,9 +65,8 @@ def evidence_of(result: Result, *, violations: int | None = None) -> Evidence:
         latency=run.latency,
         service=run.service,
         audit=result.audit,
-        offered_per_s=run.planned / run.scenario_s if run.scenario_s else 0.0,
-        # The last arrival is due before the schedule's own end: time short of that is no speed.
-        achieved_per_s=(run.finished - run.failures.total()) / max(elapsed_s, run.scenario_s or 0.0),
+        offered_per_s=run.offered_per_s or 0.0,
+        achieved_per_s=(run.finished - run.failures.total()) / max(elapsed_s, schedule_s),
         units_per_s=result.units / elapsed_s,
         elapsed_ns=run.elapsed_ns,
         bound_ns=result.bound_ns,

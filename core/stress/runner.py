@@ -176,6 +176,15 @@ class Run:
         return None if arrivals is None or isinstance(arrivals, ClosedUsers) else getattr(arrivals, "duration_s", None)
 
     @property
+    def offered_per_s(self) -> float | None:
+        """What the arrivals of an open model offered on average, up to a stop; None where that has no meaning."""
+        if self.scenario_s is None:
+            return None
+        if self.state is RunState.STOPPED:
+            return self.started * SECOND / max(1, self.elapsed_ns)
+        return self.planned / self.scenario_s
+
+    @property
     def fell_behind(self) -> bool:
         """Whether the generator itself was late, so that its latencies say more of this machine than of any broker."""
         (p99_ns,) = self.lag.quantiles(0.99)

@@ -233,15 +233,18 @@ class Scenario(_Part):
     def _check_brokers(self) -> None:
         targets = {step.target for step in self.journey}
         if len(targets) > 1:
-            message = f"one journey is for one of router, feed or store; this one mixes {', '.join(sorted(targets))}"
+            odd = next(number for number, step in enumerate(self.journey) if step.target != self.target)
+            mixed = f"one journey is for one of router, feed or store; this one mixes {', '.join(sorted(targets))}"
+            message = f"journey.{odd}.operation: {mixed}"
             raise ValueError(message)
         if (targets == {"router"}) != bool(self.brokers):
             message = "the journey needs [[brokers]]" if not self.brokers else "the journey asks no broker"
             raise ValueError(message)
         names = [broker.name for broker in self.brokers]
-        if len(set(names)) != len(names):
-            message = "two brokers of one name"
-            raise ValueError(message)
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                message = f"brokers.{number}.name: two brokers of one name, {name!r}"
+                raise ValueError(message)
         for symbol in self.symbols if self.brokers else ():
             if not tradable(symbol):
                 message = f"symbols: the simulated exchange does not trade {symbol!r} in single shares"

@@ -155,6 +155,9 @@ def test_a_stop_leaves_the_parts_that_were_played(tmp_path: Path) -> None:
     (run,) = report.runs
     assert 0 < run.requests.finished < run.requests.planned
     assert (run.orders.lost, run.orders.duplicates) == (0, 0)
+    # What was not offered any more is no failure to achieve it.
+    assert run.rates.offered_per_s == pytest.approx(20, rel=0.1)  # as `short` has it
+    assert {line.name: line.passed for line in run.thresholds}["achieved of offered rate"]
     with sqlite3.connect(tmp_path / "kept.db") as kept:
         assert kept.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     with pytest.raises(ConfigError, match="exists already"):

@@ -115,6 +115,8 @@ def test_a_good_file_is_read_whole() -> None:
         ("failures = 0", "p98_ms = 3", 35, "thresholds.p98_ms"),
         ("rate = 10", "rate = ", 6, "rate"),
         ("[arrivals]", "[arrivals", 4, ""),
+        ('name = "beta"', 'name = "alpha"', 23, "brokers.1.name"),
+        ('"get_positions"', '"store_trade"', 13, "journey.1.operation"),
     ],
 )
 def test_a_wrong_file_is_refused_with_line_and_key(old: str, new: str, line: int, key: str) -> None:
@@ -124,6 +126,28 @@ def test_a_wrong_file_is_refused_with_line_and_key(old: str, new: str, line: int
     message = str(caught.value)
     assert message.startswith(f"mine.toml:{line}: {key}")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ('scenario = "nosuch"', "no scenario 'nosuch'"),
+        ('scenario = "gauntlet"', "'gauntlet' is a suite itself"),
+        ('scenario = "suite.toml"', "'suite.toml' is a suite itself"),  # itself
+        ('scenario = "absent.toml"', "absent.toml: No such file"),
+        ('scenario = "orders"\nusers = 3', "--users does not fit"),
+        ('scenario = "orders"\nrate = 1e9', "arrivals.rate"),
+    ],
+)
+def test_a_part_that_cannot_be_played_is_refused_with_line_and_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("suite.toml").write_text(f'name = "suite"\n[[parts]]\nscenario = "burst"\n[[parts]]\n{part}\n')
+    with pytest.raises(ConfigError) as caught:
+        load_scenario("suite.toml")
+    assert str(caught.value).startswith("suite.toml:5: parts.1.scenario: ")
+    assert reason in str(caught.value)
 
 
 TICKS = """

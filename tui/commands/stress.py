@@ -305,7 +305,10 @@ def _summary(report: Report) -> str:
         if run_report.generator.fell_behind:
             lines.append(f"  the generator itself fell behind: lag p99 {run_report.generator.lag.p99_ms:.1f} ms")
     failed = [line for each in report.runs for line in each.thresholds if line.passed is False]
-    lines.append(f"{report.scenario}: {report.verdict}" + (f", {len(failed)} thresholds failed" if failed else ""))
+    lines.append(
+        f"{report.scenario}: {report.verdict}"
+        + (f", {len(failed)} threshold{'s' * (len(failed) > 1)} failed" if failed else "")
+    )
     return "\n".join(lines) + "\n"
 
 
