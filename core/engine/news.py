@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from ..models import ALLOWED_STEPS, FINAL, BrokerOrder, Order, OrderStatus, Side
+from ..models import ALLOWED_STEPS, FINAL, BrokerOrder, Order, OrderStatus, Side, quick
 
 __all__ = ["Folded", "fold", "has_terms", "rows_by_tag", "terms_of"]
 
@@ -21,6 +21,7 @@ _ASKED: Final = frozenset({_S.CANCEL_REQUESTED, _S.MODIFY_REQUESTED})
 _SAYS_NOTHING: Final = frozenset({_S.UNKNOWN, _S.QUARANTINED, _S.DENIED})
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Folded:
     """The state after the news. `incident` is not empty when the broker contradicts what we know for certain."""

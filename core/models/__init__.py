@@ -60,6 +60,7 @@ from .order import (
     Validity,
     check_step,
 )
+from .quick import quick
 from .snapshot import (
     AlertRow,
     BreakerState,
@@ -196,6 +197,7 @@ __all__ = [
     "WindowHeadroom",
     "WindowRoom",
     "check_step",
+    "quick",
 ]
 
 # Loaded when first asked for: pydantic and what only an engine needs would keep the first picture waiting.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .order import Order, OrderStatus
+from .quick import quick
 
 __all__ = ["Event", "Incident", "OrderIntended", "OrderMoved", "RequestDone"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderIntended:
     """An order is journaled and about to be sent."""
@@ -20,6 +22,7 @@ class OrderIntended:
     attempt: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderMoved:
     """An order took a step, and the journal has it."""
@@ -32,6 +35,7 @@ class OrderMoved:
     message: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDone:
     """One request to one broker came to its end. `outcome`: ok, refused, not_sent or unknown."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from ..errors import IllegalStep
+from .quick import quick
 
 __all__ = [
     "ALLOWED_STEPS",
@@ -124,6 +125,7 @@ def check_step(before: OrderStatus, after: OrderStatus) -> None:
         raise IllegalStep(message)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What a caller wants. `client_order_id` is the idempotency key; left empty, the engine makes one.
@@ -191,6 +193,7 @@ def _price(name: str, value: object) -> Decimal | None:
     return price
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderAck:
     """A broker's word that it has taken an order (or a change, or a cancel); not yet the exchange's."""
@@ -201,6 +204,7 @@ class OrderAck:
     message: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
     """One execution. `fill_id` is the broker's trade number: the same one twice counts once."""
@@ -212,6 +216,7 @@ class Fill:
     epoch_ns: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerOrder:
     """One row of a broker's order book, in our words. `tag` is what we sent, without the broker's own prefix."""
@@ -232,6 +237,7 @@ class BrokerOrder:
     trigger_price: Decimal | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderOutcome:
     """What the caller is told, once it is durable. `order_id` is the caller's own id."""
@@ -253,6 +259,7 @@ class OrderOutcome:
         return self.order_id
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
     """One order as the trade store keeps it; `price` is the average of its fills, or the limit while it has none."""

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from .api import APIProvider, HealthStatus, Rate
 from .order import Quote
+from .quick import quick
 
 __all__ = [
     "AlertRow",
@@ -144,6 +145,7 @@ class BrokerSnapshot:
     rate_per_s: float = 0.0
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateTerms:
     """What one broker would have cost, every term in seconds; `barred` says why it could not be chosen at all."""
@@ -164,6 +166,7 @@ class CandidateTerms:
         return self.wait_s + self.queue_s + self.latency_s + self.failure_s + self.headroom_s
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Why one request went where it went. `chosen` is empty when no broker could take it."""
@@ -193,6 +196,7 @@ class Suggestion:
     applied: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRow:
     """One order of the blotter."""

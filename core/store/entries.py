@@ -14,7 +14,7 @@ from decimal import Context, Decimal
 from typing import Any, Final
 
 from ..errors import StoreCorrupt
-from ..models import Order, OrderStatus, OrderType, Product, Side, Validity
+from ..models import Order, OrderStatus, OrderType, Product, Side, Validity, quick
 
 __all__ = [
     "VERSION",
@@ -40,6 +40,7 @@ __all__ = [
 VERSION: Final = 1
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """An order id is taken, with this content. Made by `Journal.claim`."""
@@ -53,6 +54,7 @@ class Claimed:
         return self.order.client_order_id
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Intent:
     """This order is about to leave, for this broker, marked with this tag.
@@ -74,6 +76,7 @@ class Intent:
         return self.order.client_order_id
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Step:
     """An order went from `before` to `after`.
