@@ -1,7 +1,7 @@
 """One connection, its thread, and the one task that feeds it: all that waits goes over in one trip.
 
-On a clock that stands still while the loop works there is no thread: nobody is held up by a trip made in place, and two
-hops for every trip cost such a run more than the trips.
+On a clock that stands still while the loop works there is neither: nobody is held up by a trip made in place, and two
+hops and a task's two turns for every trip cost such a run as much as the trips.
 """
 
 from __future__ import annotations
@@ -82,19 +82,22 @@ class Lane(Generic[W]):
         self._db: aiosqlite.Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._in_place = clock.stands_still
+        self._under_way = False  # a trip in place is about to begin, or held up by a slow disk
+        self._ended: asyncio.Future[None] | None = None  # of a lane in place that is closing
 
     async def open(self) -> None:
         def connector() -> sqlite3.Connection:
             self._raw = self._connect()
             return self._raw
 
-        if self._clock.stands_still:
+        self._loop = asyncio.get_running_loop()
+        if self._in_place:
             connector()
         else:
             self._db = await aiosqlite.Connection(connector, iter_chunk_size=64)
-        self._loop = asyncio.get_running_loop()
+            self._task = asyncio.create_task(self._work(), name="store lane")
         self._closed = False
-        self._task = asyncio.create_task(self._work(), name="store lane")
 
     async def close(self) -> None:
         """Do what waits, then end."""
@@ -102,6 +105,9 @@ class Lane(Generic[W]):
         self._wake.set()
         if self._task is not None:
             await self._task
+        if self._under_way:
+            self._ended = asyncio.get_running_loop().create_future()
+            await self._ended
         if self._db is not None:
             await self._db.close()
         elif self._raw is not None:
@@ -165,13 +171,46 @@ class Lane(Generic[W]):
             job.done.set_exception(self._closed_error())
         else:
             self._waiting.append(job)
-            self._wake.set()
+            if self._in_place:
+                self._set_out()
+            else:
+                self._wake.set()
+
+    def _next_batch(self) -> list[Job[W]]:
+        batch = [job for job in self._waiting[:BATCH_MAX] if not job.done.done()]
+        del self._waiting[:BATCH_MAX]
+        return batch
+
+    def _set_out(self) -> None:
+        if not self._under_way:
+            self._under_way = True
+            asyncio.get_running_loop().call_soon(self._travel_in_place)
+
+    def _travel_in_place(self) -> None:
+        raw, batch = self._raw, self._next_batch()
+        assert raw is not None  # noqa: S101 - an open lane has one
+        try:
+            if batch:
+                self._carry(raw, batch)
+        except Exception as error:  # noqa: BLE001 - as in `_travel`
+            _fail(batch, error)
+        if self.slower_ns and batch:
+            self._clock.call_at_ns(self._clock.now_ns() + self.slower_ns, lambda: self._arrive(batch))
+        else:
+            self._arrive(batch)
+
+    def _arrive(self, batch: list[Job[W]]) -> None:
+        _answer(batch)
+        self._under_way = False
+        if self._waiting:
+            self._set_out()
+        elif self._ended is not None:
+            self._ended.set_result(None)
 
     async def _work(self) -> None:
         try:
             while self._waiting or not self._closed:
-                batch = [job for job in self._waiting[:BATCH_MAX] if not job.done.done()]
-                del self._waiting[:BATCH_MAX]
+                batch = self._next_batch()
                 if batch:
                     await self._travel(batch)
                     # One pass of the loop: who has just been told may hand in his next job for the next trip.
@@ -184,33 +223,39 @@ class Lane(Generic[W]):
             self._refuse(self._waiting, "the store was closed before this was done")
 
     async def _travel(self, batch: list[Job[W]]) -> None:
-        raw = self._raw
+        raw, db = self._raw, self._db
         assert raw is not None  # noqa: S101 - an open lane has one
+        assert db is not None  # noqa: S101 - and so has one with a thread
         try:
             async with self._turn:
-                if self._db is None:
-                    self._carry(raw, batch)
-                else:
-                    raw.trip = lambda: self._carry(raw, batch)
-                    await self._db.commit()
+                raw.trip = lambda: self._carry(raw, batch)
+                await db.commit()
                 if self.slower_ns:
                     await self._clock.sleep_until_ns(self._clock.now_ns() + self.slower_ns)
         except Exception as error:  # noqa: BLE001 - a fault of the whole trip, such as memory running out: all of it failed
-            for job in batch:
-                job.error = error
+            _fail(batch, error)
         except BaseException:
             # This task was cancelled from outside, and the trip may still come to its end.
             self._refuse(batch, "stopped in mid-way; look whether it was done")
             raise
-        for job in batch:
-            if job.done.done():
-                continue
-            if job.error is None:
-                job.done.set_result(job.result)
-            else:
-                job.done.set_exception(job.error)
+        _answer(batch)
 
     def _refuse(self, jobs: list[Job[W]], why: str) -> None:
         for job in jobs:
             if not job.done.done():
                 job.done.set_exception(StoreError(f"{self._path}: {why}"))
+
+
+def _fail(batch: list[Job[W]], error: Exception) -> None:
+    for job in batch:
+        job.error = error
+
+
+def _answer(batch: list[Job[W]]) -> None:
+    for job in batch:
+        if job.done.done():
+            continue
+        if job.error is None:
+            job.done.set_result(job.result)
+        else:
+            job.done.set_exception(job.error)
