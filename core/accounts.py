@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,7 @@ from .models import CATEGORY_OF, PRIORITY_OF, BrokerSnapshot, Category, HealthSt
 
 __all__ = ["Account"]
 
+SYMBOLS_MAX: Final = 1000
 _new: Final = tuple.__new__  # what a named tuple calls, without the call around it
 
 
@@ -34,10 +36,14 @@ class Account:
     forecaster: Forecaster = field(default_factory=Forecaster)
     session: HasSession | None = field(init=False)  # what the adapter of a real log-in tells besides
     counting: Counting = field(init=False)
+    carries: int = field(init=False)  # the symbols of one request for quotes
 
     def __post_init__(self) -> None:
         # Asked once: to see whether a class has all methods of a protocol costs more than a whole snapshot.
         self.session = self.api if isinstance(self.api, HasSession) else None
+        self.carries = bisect_right(
+            range(1, SYMBOLS_MAX + 1), 1, key=lambda count: self.api.cost(Operation.GET_MARKET_DATA, symbols=count)
+        )
         counted = [budget.categories for budget in self.limiter.budgets for _ in budget.rates]
         self.counting = Counting(
             {
@@ -48,14 +54,19 @@ class Account:
         )
 
     def candidate(self, operation: Operation, symbols: int, now_ns: int) -> Candidate:
-        """The account as the balancer sees it, for one operation."""
+        """The account as the balancer sees it, for one operation.
+
+        Quotes of more symbols than one request carries take as many permits as requests, but one at a time.
+        """
         category = CATEGORY_OF[operation]
-        cost = self.api.cost(operation, symbols=symbols)
+        cost = at_once = self.api.cost(operation, symbols=symbols)
+        if symbols > self.carries:
+            at_once = self.api.cost(operation, symbols=self.carries)
         weight = self.weights.get(category, 1.0)
         try:
-            wait_ns, queued, in_flight, limited, rooms = self.limiter.look(category, cost, PRIORITY_OF[operation])
+            wait_ns, queued, in_flight, limited, rooms = self.limiter.look(category, at_once, PRIORITY_OF[operation])
         except CostTooHigh:
-            return Candidate(self.name, barred=f"needs {cost} permits at once, more than it allows")
+            return Candidate(self.name, barred=f"needs {at_once} permits at once, more than it allows")
         return _new(
             Candidate, (self.name, wait_ns, queued, in_flight, rooms, limited, self.barred(now_ns), weight, cost)
         )

@@ -24,7 +24,8 @@ OF_ONE_BROKER = frozenset({Operation.MODIFY_ORDER, Operation.CANCEL_ORDER, Opera
 class Call:
     """One operation with its arguments: how to send it, and what makes it identical.
 
-    `symbols`: how many it is about; `about`: which, where it asks for quotes.
+    `symbols`: how many it is about; `about`: which, where it asks for quotes. `part` gives the same call for the first
+    so many of them, and sends the rest its own way. `story`: what there is to tell of it beside the choice of a broker.
     """
 
     operation: Operation
@@ -32,6 +33,8 @@ class Call:
     symbols: int = 1
     key: Hashable = None
     about: tuple[str, ...] = ()
+    part: Callable[[int], Call] | None = None
+    story: str = ""
 
     def telling(self, leaves: Callable[[], None]) -> Call:
         """The same call, that tells when it is sent."""

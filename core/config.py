@@ -76,7 +76,7 @@ class Instruments(BaseModel):
 class Settings(BaseModel):
     """All that a router is built from. `store` None means a file that goes away with the process.
 
-    `quote_max_age_ms`: a quote in the market data feed that is not older answers a request without asking a broker.
+    `quote_max_age_ms`: a quote that was asked for, or ticked, not longer ago answers a request without asking a broker.
     `embedded` says where simulated accounts without an address live: in memory, or behind real sockets on loopback
     that a thread (`wire`) or a process of its own (`process`) serves.
     """

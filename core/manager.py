@@ -8,7 +8,7 @@ reason; a read may also be asked again elsewhere after silence, an order never.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +29,7 @@ from .errors import (
     QueueFull,
     RateLimited,
 )
+from .feed import MarketDataFeed
 from .figures import broker_snapshots, levers_of, rate_limit_analytics, suggestion_row, usable_rooms
 from .hedging import first_answer
 from .limiter import EnhancedRateLimiter, SharedMemoryBackend
@@ -60,7 +61,8 @@ class MultiAPIManager:
     """Several broker accounts behind one call.
 
     `config` is a dict of `enabled_apis`, `routing_rules` and `fallback_chain`, or a ManagerConfig. `apis` may be
-    assigned at any time: limiters and balancer follow, and an account that stays keeps its counts.
+    assigned at any time: limiters and balancer follow, and an account that stays keeps its counts. The quotes that
+    brokers answer go into `feed`, and a tick of it that is young enough spares a request.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class MultiAPIManager:
         clock: Clock | None = None,
         rng: random.Random | None = None,
         bus: EventBus | None = None,
+        feed: MarketDataFeed | None = None,
     ) -> None:
         self.config = checked_config(config or {})
         self.clock: Clock = clock or SystemClock()
@@ -80,7 +83,7 @@ class MultiAPIManager:
         self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
         self.advisor = Advisor()
         self._reads_shared = SharedReads(self.clock)
-        self._quotes = QuoteBatches(self.clock, self._fetch_quotes, self._quote_costs)
+        self._quotes = QuoteBatches(self.clock, self._fetch_quotes, self._carried, feed)
         self._sender = Sender(
             clock=self.clock,
             bus=self.bus,
@@ -218,27 +221,46 @@ class MultiAPIManager:
         )
 
     async def _fetch_quotes(self, batch: QuoteBatch) -> tuple[Quote, ...]:
-        call = Call(Operation.GET_MARKET_DATA, batch.send, len(batch.symbols))
-        quotes: tuple[Quote, ...] = await self._with_fallback(call, batch.deadline_ns, batch.only)
+        quotes: tuple[Quote, ...] = await self._with_fallback(
+            self._quotes_call(batch), batch.deadline_ns, batch.only, batch.tried
+        )
         return quotes
 
-    def _quote_costs(self, only: str | None, count: int, *, every: bool) -> tuple[int, ...]:
-        """The permits that quotes of `count` symbols cost: at every broker, or at each that may be asked now."""
+    def _quotes_call(self, batch: QuoteBatch) -> Call:
+        def send(api: TradingAPI) -> Awaitable[tuple[Quote, ...]]:
+            name = next((name for name, account in self._accounts.items() if account.api is api), api.name)
+            return self._quotes.send(batch, name, api)
+
+        def part(count: int) -> Call:
+            self._quotes.shed(batch, count)
+            return self._quotes_call(batch)
+
+        return Call(Operation.GET_MARKET_DATA, send, len(batch.symbols), part=part, story=batch.story)
+
+    def _carried(self, only: str | None, *, every: bool) -> tuple[int, ...]:
+        """The symbols that one permit carries: at every broker, or at each that may be asked now."""
         now_ns = self.clock.now_ns()
         accounts = [self._account(only)] if only is not None else list(self._accounts.values())
         asked = [account for account in accounts if every or not account.barred(now_ns)] or accounts
-        return tuple(account.api.cost(Operation.GET_MARKET_DATA, symbols=count) for account in asked)
+        return tuple(account.carries for account in asked)
 
-    async def _with_fallback(self, call: Call, deadline_ns: int, only: str | None) -> Any:
-        tried: set[str] = set()
+    async def _with_fallback(
+        self, call: Call, deadline_ns: int, only: str | None, tried: set[str] | None = None
+    ) -> Any:
+        """`tried` are brokers that have failed the call before; who fails it now is added."""
+        tried = set() if tried is None else tried
         last_error: BrokerError | None = None
-        if CATEGORY_OF[call.operation] is Category.READS:
+        if CATEGORY_OF[call.operation] is Category.READS and not tried:
             self._retries.asked()
         for _ in range(2 * len(self._accounts) + 1):
             try:
                 with await self.reserve(
                     call.operation, deadline_ns=deadline_ns, symbols=call.symbols, only=only, exclude=tried
                 ) as place:
+                    if call.part is not None and place.carried < call.symbols:
+                        call = call.part(place.carried)
+                    if call.story:
+                        place.decision.reason += f"; {call.story}"
                     return await self._ask(place, call, tried)
             except (NoBrokerAvailable, PermitTimeout):
                 if last_error is None:
@@ -279,6 +301,7 @@ class MultiAPIManager:
             return None
         if (
             second.permit is not None
+            and second.carried >= call.symbols
             and self._hedges.has_room(second.account.limiter.rooms())
             and self._retries.try_retry(self.clock.now_ns())
         ):
@@ -335,7 +358,7 @@ class MultiAPIManager:
             set(exclude),
         )
         if began_ns <= deadline_ns:
-            place.permit = account.limiter.try_acquire(category, account.api.cost(operation, symbols=symbols))
+            place.permit = account.limiter.try_acquire(category, account.api.cost(operation, symbols=place.carried))
             if place.permit is not None:
                 meter.routed(category, account.name)
         return place
@@ -355,7 +378,7 @@ class MultiAPIManager:
             try:
                 place.permit = await account.limiter.acquire(
                     category,
-                    account.api.cost(operation, symbols=place.symbols),
+                    account.api.cost(operation, symbols=place.carried),
                     priority=place.priority,
                     deadline_ns=self._last_useful_ns(decision, place.deadline_ns),
                 )
@@ -435,6 +458,7 @@ class MultiAPIManager:
             pin=only or "",
             exclude=exclude,
             deadline_ns=deadline_ns - self.clock.now_ns(),
+            thrifty=symbols > 1,
         )
         if not decision.chosen:
             message = f"no broker can take {operation.value} now: {decision.reason}"
@@ -490,10 +514,15 @@ class MultiAPIManager:
         """`total_routings`, `api_distribution`, `load_balance_efficiency` (0..1) and what else the balancer learned.
 
         An efficiency that cannot be told yet, because nothing was asked, is 1: nothing could have been placed better.
+        `requests_saved`: reads that cost no permit, because an answer to another was young enough or on its way.
         """
         insights = self.balancer.insights()
         efficiency = self.efficiency
-        return {**insights, "load_balance_efficiency": 1.0 if efficiency is None else efficiency}
+        return {
+            **insights,
+            "load_balance_efficiency": 1.0 if efficiency is None else efficiency,
+            "requests_saved": self._quotes.saved + self._reads_shared.shared,
+        }
 
     @property
     def efficiency(self) -> float | None:

@@ -23,9 +23,8 @@ from . import brokers
 from .advice import Alerts, AlertSettings
 from .answers import Answers
 from .bus import EventBus
-from .calls import symbols_of
 from .caretaker import Caretaker
-from .clock import MILLISECOND, SECOND, Clock, SystemClock
+from .clock import SECOND, Clock, SystemClock
 from .config import Settings, default_store_path, simulated_settings
 from .embedded import EmbeddedBrokers
 from .engine import GuardSettings, TradingEngine
@@ -50,7 +49,6 @@ from .models import (
     OrderOutcome,
     OrderType,
     Question,
-    Quote,
     RefereeReport,
     ResumeProvider,
     ResumeTrading,
@@ -155,9 +153,10 @@ async def open_router(
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headroom-"))) / "headroom.db"
         store = await stack.enter_async_context(TradeStore(path, clock=clock))
         bus = EventBus()
-        manager = MultiAPIManager(settings.routing, clock=clock, rng=random.Random(rng.random()), bus=bus)
-        stack.callback(manager.close)
         feed = MarketDataFeed(clock=clock)
+        manager = MultiAPIManager(settings.routing, clock=clock, rng=random.Random(rng.random()), bus=bus, feed=feed)
+        manager.set_read_cache(Operation.GET_MARKET_DATA, settings.quote_max_age_ms / 1000)
+        stack.callback(manager.close)
         embedded = await stack.enter_async_context(embedded_brokers(settings, clock, random.Random(rng.random())))
         apis = dict(embedded.apis) if embedded is not None else {}
         instruments = await instruments_of(settings.instruments)
@@ -250,27 +249,7 @@ class LocalRouter:
     # -- requests -----------------------------------------------------------------------------------------------------
 
     async def execute(self, operation: Operation, *, deadline_ns: int | None = None, **arguments: Any) -> Any:
-        if operation is Operation.GET_MARKET_DATA and "only" not in arguments:
-            return await self._quotes(symbols_of(arguments), deadline_ns)
         return await self.manager.execute_with_fallback(operation, deadline_ns=deadline_ns, **arguments)
-
-    async def _quotes(self, symbols: Sequence[str], deadline_ns: int | None) -> tuple[Quote, ...]:
-        """From the feed where it is fresh; only the rest costs a permit. In the order asked."""
-        oldest_ns = self.clock.epoch_ns() - self.settings.quote_max_age_ms * MILLISECOND
-        found: dict[str, Quote] = {}
-        for symbol in symbols:
-            quote = self.feed.latest(symbol)
-            if quote is not None and quote.epoch_ns > oldest_ns:
-                found[symbol] = quote
-        missing = [symbol for symbol in dict.fromkeys(symbols) if symbol not in found]
-        if missing:
-            fresh = await self.manager.execute_with_fallback(
-                Operation.GET_MARKET_DATA, deadline_ns=deadline_ns, symbols=missing
-            )
-            for quote in fresh:
-                self.feed.publish(symbol=quote.symbol, price=quote.price, volume=quote.volume)
-                found[quote.symbol] = quote
-        return tuple(found[symbol] for symbol in symbols if symbol in found)
 
     async def place_order(
         self, order: Order, *, deadline_ns: int | None = None, only: str | None = None

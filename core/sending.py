@@ -49,7 +49,8 @@ class AuditLogger(Protocol):
 class Reservation:
     """A broker chosen for one request, and its permit; `permit` is None while that has to be waited for.
 
-    As a block it ends by itself: a permit that `call` did not use goes back.
+    Of `symbols` symbols its permit is for the first `carried`. As a block it ends by itself: a permit that `call` did
+    not use goes back.
     """
 
     sender: Sender
@@ -73,6 +74,11 @@ class Reservation:
     @property
     def api(self) -> TradingAPI:
         return self.account.api
+
+    @property
+    def carried(self) -> int:
+        most = self.account.carries
+        return self.symbols if self.symbols <= most else most  # noqa: FURB136 - asked for every request
 
     async def call(self, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
         """Send once, settle the permit by what is known, teach limiter and balancer. Raises what the adapter raises."""

@@ -104,7 +104,7 @@ def test_every_adjusting_command_shows_in_a_later_snapshot() -> None:
         await router.send(SetRouteWeight("upstox", "reads", 2.0))
         assert router.manager.levers().weights == {("upstox", "reads"): 2.0}
         await router.send(SetReadCache("get_positions", 2.0))
-        assert router.manager.levers().caches == {"get_positions": 2.0}
+        assert router.manager.levers().caches == {"get_market_data": 0.25, "get_positions": 2.0}
 
     on_virtual_time(story, settings())
 

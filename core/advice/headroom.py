@@ -218,7 +218,7 @@ def batch_quotes(context: Context) -> Iterator[Finding]:
             "answer the same quote from memory for 1 s",
             SetReadCache(Operation.GET_MARKET_DATA.value, 1.0),
             SetReadCache(Operation.GET_MARKET_DATA.value, before),
-            when=not before and saved > 0,
+            when=before < 1.0 and saved > 0,
         ),
     )
 
@@ -226,16 +226,14 @@ def batch_quotes(context: Context) -> Iterator[Finding]:
 def stagger_users(context: Context) -> Iterator[Finding]:
     """A one-second window was full in a quarter of the last 30 seconds, while its mean use stays below one half."""
     for broker in context.usable:
-        short = next((window for window in broker.windows if window.rate.window_ns == SECOND), None)
         history = context.of(broker)
         seen = history.count(30 * SECOND)
-        if short is None or seen < 15:
-            continue
-        full = history.bursts(30 * SECOND) / seen
+        full = history.bursts(30 * SECOND) / seen if seen >= 15 else 0.0
         if not context.over("stagger_users", full, 0.25, broker.name):
             continue
+        short = next((window for window in broker.windows if window.rate.window_ns == SECOND), None)
         mean = history.per_s(30 * SECOND)
-        if mean >= short.rate.permits / 2:
+        if short is None or mean >= short.rate.permits / 2:
             continue
         peak = history.peak_per_s(30 * SECOND)
         yield Finding(

@@ -38,7 +38,7 @@ from ..models import (
 )
 from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
-from .choice import Choice, cheapest, hurry, in_time, nobody, probe_of, ready, ruled_out
+from .choice import Choice, cheapest, fewest, hurry, in_time, nobody, probe_of, ready, ruled_out
 from .cost import NO_SCARCITY, Cost, Prices, Scarcity, next_minute, scarcities, weigh
 from .efficiency import EfficiencyMeter
 from .known import DOUBT, HALF_OPEN, OPEN, Known, Recent
@@ -133,14 +133,15 @@ class IntelligentLoadBalancer:
         pin: str = "",
         exclude: Collection[str] = (),
         deadline_ns: int | None = None,
+        thrifty: bool = False,
         counted: bool = True,
     ) -> Choice:
         """The broker that `operation` goes to, with what each one would have cost.
 
         `pin` and `exclude` are this one request's own, on top of `rules`. `deadline_ns`: nanoseconds left for an
-        answer; a broker that would answer too late gives way to one that would not. `chosen` is empty when none may
-        take it, and `reason` then says why in one line. Not `counted`, it is only what the choice would be: no share,
-        no place in the log.
+        answer; a broker that would answer too late gives way to one that would not. `thrifty`: of those that can take
+        it now, only those with the fewest permits. `chosen` is empty when none may take it, and `reason` then says why
+        in one line. Not `counted`, it is only what the choice would be: no share, no place in the log.
         """
         now_ns = self._now_ns()
         orders = operation in _ORDERS
@@ -177,7 +178,17 @@ class IntelligentLoadBalancer:
             scarce = scarcity.get(name, NO_SCARCITY)
             costs.append(weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders))
         index, reason = self._pick(
-            candidates, costs, barred, able, knowns, rules, exclude, deadline_ns, now_ns, orders=orders
+            candidates,
+            costs,
+            barred,
+            able,
+            knowns,
+            rules,
+            exclude,
+            deadline_ns,
+            now_ns,
+            orders=orders,
+            thrifty=thrifty,
         )
         self._serial += counted
         choice = Choice(self._serial, now_ns, operation, reason, index, candidates, costs, barred)
@@ -423,6 +434,7 @@ class IntelligentLoadBalancer:
         now_ns: int,
         *,
         orders: bool,
+        thrifty: bool,
     ) -> tuple[int, str]:
         """The place of the chosen candidate, -1 when there is none, and why."""
         last_resort = ""
@@ -459,6 +471,8 @@ class IntelligentLoadBalancer:
                 for i in among:
                     if candidates[i].name == name:
                         return i, f"preferred for this operation: {name}"
+            if thrifty and now:
+                among = fewest(among, candidates, barred)
             index, reason = cheapest(
                 among, candidates, costs, rules.weights, settings.near_s, settings.near_share, self._random
             )

@@ -14,10 +14,10 @@ __all__ = ["NO_RULES", "Candidate", "RoutingRules"]
 class Candidate(NamedTuple):
     """One broker as it stands for one operation. A tuple: one is made per broker and decision.
 
-    `wait_ns`: time until the limiter has a permit for this category and cost, 0 when it has one now. `queued`: waiters
-    that go first. `rooms`: those of the windows that count this category. `limited`: the broker has refused us for its
-    limit and the gate is closed. `barred`: why it takes nothing now, in the manager's words; empty when it does.
-    `cost`: permits that the operation takes there, one request each.
+    `wait_ns`: time until the limiter has the permits for what goes out at once, 0 when it has them now. `queued`:
+    waiters that go first. `rooms`: those of the windows that count this category. `limited`: the broker has refused us
+    for its limit and the gate is closed. `barred`: why it takes nothing now, in the manager's words; empty when it
+    does. `cost`: permits that the operation takes there, one request each.
     """
 
     name: str

@@ -14,7 +14,7 @@ from .candidate import Candidate, RoutingRules
 from .cost import Cost
 from .known import HALF_OPEN, OPEN, Known
 
-__all__ = ["Choice", "cheapest", "hurry", "in_time", "nobody", "probe_of", "ready", "ruled_out"]
+__all__ = ["Choice", "cheapest", "fewest", "hurry", "in_time", "nobody", "probe_of", "ready", "ruled_out"]
 
 
 class Choice:
@@ -123,6 +123,15 @@ def ready(able: Sequence[int], candidates: Sequence[Candidate], costs: Sequence[
         return any(candidates[i].wait_ns <= 0 for i in waiting), waiting
     now = [i for i in limited if candidates[i].wait_ns <= 0]
     return bool(now), now or waiting or limited
+
+
+def fewest(among: list[int], candidates: Sequence[Candidate], barred: list[str]) -> list[int]:
+    """Those that take the fewest permits for it."""
+    least = min(candidates[i].cost for i in among)
+    for i in among:
+        if candidates[i].cost > least:
+            barred[i] = f"takes {candidates[i].cost} permits for what takes {least} elsewhere"
+    return [i for i in among if candidates[i].cost == least]
 
 
 def in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: float) -> list[int]:

@@ -273,6 +273,17 @@ CASES = [
     Case(
         "batch_quotes", decisions(Operation.GET_MARKET_DATA, 4), decisions(Operation.GET_MARKET_DATA, 1), Severity.INFO
     ),
+    *(
+        Case(
+            "batch_quotes",
+            decisions(Operation.GET_MARKET_DATA, 4),
+            decisions(Operation.GET_MARKET_DATA, 1),
+            Severity.INFO,
+            levers=Levers(commands=EVERY_LEVER, caches={"get_market_data": held_s}),
+            acts=held_s < 1,
+        )
+        for held_s in (0.25, 1.0)
+    ),
     Case("stagger_users", bursts(full=True), bursts(full=False), Severity.INFO, acts=False),
     Case("enable_hedging", both(latency=tail), both(latency=no_tail), Severity.INFO),
     Case(
