@@ -112,16 +112,18 @@ def ruled_out(candidate: Candidate, rules: RoutingRules, pin: str, exclude: Coll
 def ready(able: Sequence[int], candidates: Sequence[Candidate], costs: Sequence[Cost]) -> tuple[bool, list[int]]:
     """Whether any has a permit now, and those to choose from: sound ones with a permit, any with one, sound ones.
 
-    A silent one with a permit stands among those that have to wait: what it costs says whether waiting is better.
+    A silent one with a permit stands among those that have to wait: what it costs says whether waiting is better. Where
+    all are silent, it is not.
     """
     now = [i for i in able if costs[i].now]
     if now:
         return True, now
     limited = [i for i in able if candidates[i].limited]
     waiting = [i for i in able if i not in limited]
-    if waiting and all(costs[i].silent for i in waiting):
-        return any(candidates[i].wait_ns <= 0 for i in waiting), waiting
-    now = [i for i in limited if candidates[i].wait_ns <= 0]
+    now = []
+    if all(costs[i].silent for i in waiting):  # none of them is worth waiting for
+        now = [i for i in waiting if candidates[i].wait_ns <= 0]
+    now = now or [i for i in limited if candidates[i].wait_ns <= 0]
     return bool(now), now or waiting or limited
 
 

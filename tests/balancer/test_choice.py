@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.balancer import BalancerSettings, Candidate, IntelligentLoadBalancer, RoutingRules
@@ -573,6 +573,20 @@ happenings = st.lists(
 )
 
 
+@example(  # both are silent: the one that has a permit now is asked
+    story=[("b", READ, "start", 0), ("c", READ, "start", 0), ("a", READ, "ok", 2000)],
+    asked=[Candidate("b", weight=0.5), Candidate("c", wait_ns=1, weight=0.5)],
+    operation=READ,
+    exclude=set(),
+    deadline_ns=None,
+)
+@example(  # one is silent and has no permit, the other's orders are limited and its reads are not
+    story=[("c", READ, "start", 0), ("a", READ, "ok", 2000)],
+    asked=[Candidate("b", limited=True), Candidate("c", wait_ns=1)],
+    operation=READ,
+    exclude=set(),
+    deadline_ns=None,
+)
 @given(
     story=happenings,
     asked=st.lists(candidates, max_size=4, unique_by=lambda candidate: candidate.name),
