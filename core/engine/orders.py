@@ -135,11 +135,11 @@ class LiveOrder:
         return OrderRow(
             order_id=self.id,
             symbol=self.order.symbol,
-            side=str(self.order.side),
+            side=self.order.side.value,
             quantity=self.terms.quantity,
             filled_quantity=self.filled_quantity,
             price=price,
-            status=str(self.status),
+            status=self.status.value,
             provider=self.provider,
             broker_order_id=self.broker_order_id,
             tag=self.tag,

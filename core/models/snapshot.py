@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
+from typing import Final
 
 from .api import APIProvider, HealthStatus, Rate
 from .order import Quote
@@ -106,6 +107,7 @@ def _window_name(budget: str, permits: int, window_ns: int) -> str:
     return f"{budget} {Rate(permits, window_ns)}"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencySnapshot:
     """Latency of the recent requests; `history_ns` one mean a second, oldest first, 0 for a second without any."""
@@ -118,6 +120,10 @@ class LatencySnapshot:
     history_ns: tuple[int, ...] = ()
 
 
+_NO_LATENCY: Final = LatencySnapshot()
+
+
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSnapshot:
     """One broker. `reason` says in one line why `health` is what it is; `cap` is the share of its limits in use."""
@@ -134,7 +140,7 @@ class BrokerSnapshot:
     cap: float = 1.0
     token_expires_in_ns: int | None = None
     windows: tuple[WindowHeadroom, ...] = ()
-    latency: LatencySnapshot = field(default_factory=LatencySnapshot)
+    latency: LatencySnapshot = _NO_LATENCY
     requests: int = 0
     errors: int = 0
     refusals: int = 0
