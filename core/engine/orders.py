@@ -135,11 +135,11 @@ class LiveOrder:
         return OrderRow(
             order_id=self.id,
             symbol=self.order.symbol,
-            side=self.order.side.value,
+            side=str(self.order.side),
             quantity=self.terms.quantity,
             filled_quantity=self.filled_quantity,
             price=price,
-            status=self.status.value,
+            status=str(self.status),
             provider=self.provider,
             broker_order_id=self.broker_order_id,
             tag=self.tag,

@@ -90,6 +90,9 @@ class OrderStatus(StrEnum):
     QUARANTINED = "QUARANTINED"
 
 
+_KINDS: Final = (("side", Side), ("order_type", OrderType), ("product", Product), ("validity", Validity))
+_WITH_PRICE: Final = frozenset({OrderType.LIMIT, OrderType.SL})
+_WITH_TRIGGER: Final = frozenset({OrderType.SL, OrderType.SL_M})
 _S = OrderStatus
 _RESTING: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED})
 _ENDS_AT_BROKER: Final = frozenset({_S.FILLED, _S.CANCELLED, _S.REJECTED, _S.EXPIRED})
@@ -151,14 +154,14 @@ class Order:
         if isinstance(self.quantity, bool) or not isinstance(self.quantity, int) or self.quantity < 1:
             message = f"quantity is {self.quantity!r}; give a whole number of at least 1"
             raise ValueError(message)
-        object.__setattr__(self, "side", Side(self.side))
-        object.__setattr__(self, "order_type", OrderType(self.order_type))
-        object.__setattr__(self, "product", Product(self.product))
-        object.__setattr__(self, "validity", Validity(self.validity))
+        for name, kind in _KINDS:
+            if type(value := getattr(self, name)) is not kind:
+                object.__setattr__(self, name, kind(value))
         for name in ("price", "trigger_price"):
-            object.__setattr__(self, name, _price(name, getattr(self, name)))
-        needs_price = self.order_type in {OrderType.LIMIT, OrderType.SL}
-        needs_trigger = self.order_type in {OrderType.SL, OrderType.SL_M}
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _price(name, value))
+        needs_price = self.order_type in _WITH_PRICE
+        needs_trigger = self.order_type in _WITH_TRIGGER
         if needs_price != (self.price is not None):
             message = f"a {self.order_type.value} order {'needs a price' if needs_price else 'takes no price'}"
             raise ValueError(message)
@@ -176,9 +179,7 @@ class Order:
         return named
 
 
-def _price(name: str, value: object) -> Decimal | None:
-    if value is None:
-        return None
+def _price(name: str, value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, Decimal | int | float | str):
         message = f"{name} is {value!r}; give a decimal number"
         raise ValueError(message)

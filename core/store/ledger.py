@@ -79,8 +79,8 @@ ORDER_QUERY: Final = f"SELECT {TRADE_COLUMNS}, attempt, request, fingerprint FRO
 
 def link(before: bytes, *, serial: int, epoch_ns: int, version: int, kind: str, order_id: str, body: str) -> bytes:
     """The checksum of a journal row, over its columns and the checksum of the row before."""
-    head = f"{serial} {epoch_ns} {version} {kind} {len(order_id)} {order_id}"
-    return hashlib.blake2b(before + head.encode() + body.encode(), digest_size=16).digest()
+    row = f"{serial} {epoch_ns} {version} {kind} {len(order_id)} {order_id}{body}"
+    return hashlib.blake2b(before + row.encode(), digest_size=16).digest()
 
 
 def order_from_row(row: Sequence[Any]) -> JournaledOrder:

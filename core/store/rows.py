@@ -31,6 +31,8 @@ def units(price: Decimal) -> int:
 
     Raises ValueError for a price that is not finite or does not fit 63 bits.
     """
+    if not price:  # most steps have no price to tell
+        return 0
     if price.is_finite():
         scaled = int(price.scaleb(_PLACES, _EXACT).to_integral_value(ROUND_HALF_EVEN))
         if -_LARGEST <= scaled <= _LARGEST:

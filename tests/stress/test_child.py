@@ -106,6 +106,15 @@ async def test_commands_do_what_the_calls_do(child: ChildStress) -> None:
     assert child.snapshot.state == "stopped"
 
 
+async def test_a_run_that_has_to_be_killed_is_not_said_to_be_kept() -> None:
+    child = ChildStress(grace_s=0.0)
+    await child.start("orders", {"duration": 60})
+    await until(lambda: child.snapshot.finished > 0)
+    assert "there is no report" in await child.send(StopScenario())
+    assert child.snapshot.state == "broken"
+    assert _children() == set()
+
+
 @pytest.mark.parametrize("command", [PauseScenario(), ResumeScenario(), SetScenarioRate(2.0), SetScenarioRate(0.0)])
 async def test_a_command_that_finds_no_run_or_makes_no_sense_is_refused(
     child: ChildStress, command: StressCommand
