@@ -71,8 +71,9 @@ class ChildStress:
                 await self.start(name, overrides, toml=toml)
                 return f"{name} is running on brokers of its own"
             case StopScenario():
+                ran = self.running
                 await self.stop()
-                if self._snapshot.state == "broken":
+                if ran and self._snapshot.state == "broken":
                     return f"it did not end within {self._grace_s:g} s and was killed; there is no report of it"
                 return "stopped; what it measured is kept"
             case PauseScenario():
