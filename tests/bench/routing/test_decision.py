@@ -132,7 +132,7 @@ async def test_the_three_analytics_of_twelve_brokers_take_a_millisecond_together
         assert isinstance(suggestions, list)
 
     best_ms = math.inf
-    for _ in range(3 if benchmark.disabled else 100):
+    for _ in range(3 if benchmark.disabled else 500):  # half a second: a neighbour may have the core for a tenth
         clock._now_ns += SECOND
         for account in manager.accounts.values():  # as the caretaker does once a second
             account.forecaster.observe(clock.now_ns(), account.limiter.headroom(forecasts=False))
