@@ -8,7 +8,7 @@ than a twentieth and two standard errors of the counts. Whatever must not happen
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,8 +42,8 @@ def compare(before: Report, after: Report) -> tuple[Change, ...]:
     for run in after.runs:
         if run.name not in earlier:
             changes.append(Change(run.name, "scenario", "absent", run.state, "changed"))
-        elif _figures(earlier[run.name]) != _figures(run):
-            changes.append(Change(run.name, "scenario", "other figures", "these", "changed"))
+        elif others := _other_figures(earlier[run.name].scenario, run.scenario):
+            changes.append(Change(run.name, "scenario", f"other {', '.join(others)}", "these", "changed"))
         else:
             changes += _run_changes(earlier[run.name], run)
     names = {run.name for run in after.runs}
@@ -53,9 +53,9 @@ def compare(before: Report, after: Report) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def _figures(run: RunReport) -> dict[str, object]:
-    """What was played. Another seed is another draw from the same scenario: its difference is noise."""
-    return {key: value for key, value in run.scenario.items() if key != "seed"}
+def _other_figures(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """The keys in which two scenarios differ. Another seed is another draw from the same one: that is noise."""
+    return sorted(key for key in {*before, *after} - {"seed"} if before.get(key) != after.get(key))
 
 
 def _run_changes(before: RunReport, after: RunReport) -> Iterator[Change]:

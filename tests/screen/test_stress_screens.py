@@ -98,7 +98,7 @@ async def test_the_report_is_shown_and_compared_with_earlier_runs(reports: list[
         await compare(pilot)
         await until(pilot, lambda: "no figure moved beyond noise" in bench.text())
         await compare(pilot)
-        await until(pilot, lambda: "other figures before, these now" in bench.text())
+        await until(pilot, lambda: "other brokers before, these now" in bench.text())
         same.write_text("{}")
         await compare(pilot)
         await until(pilot, lambda: "not a report of headroom stress" in bench.text())

@@ -152,6 +152,8 @@ def test_a_single_lost_order_is_worse_and_a_slower_rate_too() -> None:
 def test_scenarios_that_differ_are_not_compared_by_their_figures() -> None:
     other = run(latency=summary(around_ms=99)).model_copy(update={"scenario": {"name": "orders", "pick": "one"}})
     assert verdicts(run(), other) == {"scenario": "changed"}
+    (told,) = compare(report(run()), report(other))
+    assert str(told) == "orders: scenario changed: other faults, pick before, these now"
     reseeded = run().model_copy(update={"scenario": {**run().scenario, "seed": 2}})
     assert verdicts(run(), reseeded) == {}
     changes = compare(report(run(name="a")), report(run(name="b")))
