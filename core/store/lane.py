@@ -82,7 +82,7 @@ class Lane(Generic[W]):
         self._db: aiosqlite.Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._in_place = clock.stands_still
+        self._in_place = False
         self._under_way = False  # a trip in place is about to begin, or held up by a slow disk
         self._ended: asyncio.Future[None] | None = None  # of a lane in place that is closing
 
@@ -92,6 +92,7 @@ class Lane(Generic[W]):
             return self._raw
 
         self._loop = asyncio.get_running_loop()
+        self._in_place = self._clock.stands_still
         if self._in_place:
             connector()
         else:

@@ -248,16 +248,33 @@ async def test_virtual_time_stands_still_while_the_disk_works(path: Path) -> Non
 
 def test_inside_a_virtual_run_the_store_needs_no_thread(path: Path) -> None:
     clock = VirtualClock()
+    made_before = TradeStore(path, clock=clock)
 
     async def main() -> None:
         before = set(threading.enumerate())
-        async with TradeStore(path, clock=clock) as store:
+        async with made_before as store:
             writes = [store.store_trade(trade(f"{number}")) for number in range(50)]
             with pytest.raises(ZeroDivisionError):
                 await asyncio.gather(store._writer.write(lambda _: 1 // 0), *writes)
             await store.vacuum()
             assert await ids(store) == {f"{number}" for number in range(50)}
             assert not [thread for thread in set(threading.enumerate()) - before if "connection" in thread.name]
+
+    clock.run(main)
+
+
+def test_leaving_the_block_waits_for_a_slow_disk_in_a_virtual_run_too(path: Path) -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        async with TradeStore(path, clock=clock) as store:
+            store.slow_down(3 * SECOND)
+            writes = [asyncio.create_task(store.store_trade(trade(f"{number}"))) for number in range(3)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*writes)
+        assert clock.now_ns() == 3 * SECOND
+        async with TradeStore(path, clock=clock) as store:
+            assert await ids(store) == {"0", "1", "2"}
 
     clock.run(main)
 
