@@ -365,7 +365,13 @@ class BrokerLoad:
         Counted from the oldest request that left after every answered one of its class: one answer that is lost among
         others is not silence.
         """
-        return now_ns - min([now_ns, *(sent_ns[0] for sent_ns in self._unheard())])
+        oldest_ns = now_ns
+        for sent_ns, heard_ns in zip(self.sent_ns, self._heard_ns, strict=True):
+            if sent_ns and sent_ns[-1] > heard_ns:
+                # Asked at every choice: not even the end of the list is copied to look at its first.
+                first_ns = sent_ns[0] if sent_ns[0] > heard_ns else sent_ns[bisect_right(sent_ns, heard_ns)]
+                oldest_ns = min(oldest_ns, first_ns)
+        return now_ns - oldest_ns
 
     def _unheard(self) -> list[list[int]]:
         """Of each class, when those left that left after every answered one; classes without any left out."""
