@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -158,6 +159,7 @@ class OrderBook:
         self._orders: dict[str, LiveOrder] = {}
         self._by_tag: dict[str, LiveOrder] = {}
         self._open: dict[str, LiveOrder] = {}
+        self._ended: deque[LiveOrder] = deque()  # in the order in which they ended, which is that of forgetting them
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -171,6 +173,8 @@ class OrderBook:
     def add(self, live: LiveOrder) -> None:
         self._orders[live.id] = live
         self.reindex(live)
+        if not live.is_open:
+            self._ended.append(live)
 
     def drop(self, live: LiveOrder) -> None:
         """Forget an order that never came to be."""
@@ -185,16 +189,17 @@ class OrderBook:
         if live.is_open:
             self._open[live.id] = live
         elif self._open.pop(live.id, None) is not None:
+            self._ended.append(live)
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        excess = len(self._orders) - len(self._open) - self._recent_max
-        if excess <= 0:
-            return
-        ended = [live for live in self._orders.values() if not live.is_open and not live.is_placing]
-        # A tenth at once, so that the walk over all of them is rare.
-        for live in ended[: excess + self._recent_max // 10]:
-            self.drop(live)
+        while self._ended and len(self._orders) - len(self._open) > self._recent_max:
+            live = self._ended.popleft()
+            if live.is_placing:  # somebody still waits to be told
+                self._ended.append(live)
+                return
+            if not live.is_open and self._orders.get(live.id) is live:
+                self.drop(live)
 
     def open(self) -> Iterator[LiveOrder]:
         """Every open order, as of now: steps may be taken while the caller goes through them."""

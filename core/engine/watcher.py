@@ -6,7 +6,7 @@ holds up no other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -26,6 +26,7 @@ __all__ = ["Watcher"]
 
 _S = OrderStatus
 _RESTING: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED})
+_UNSENT: Final = frozenset({_S.NEW, _S.SUBMITTING})
 _CANCEL_MOST_NS: Final = 5 * SECOND  # how long a cancel may wait for its permit before the next round
 
 
@@ -37,6 +38,31 @@ class _Pace:
     pause_ns: int = 0
     moved_ns: int = 0  # the newest step of its orders at that time
     visiting: bool = False
+
+
+@dataclass(slots=True)
+class _Need:
+    """What one broker has to be visited for, gathered in one pass over its orders: there may be thousands."""
+
+    pace: _Pace
+    cancel: bool = False  # a wanted cancel has not been sent
+    rests: bool = False  # an order is in its book
+    ask_ns: int = NEVER_NS  # when a lost order is to be asked for
+    first_ns: int = NEVER_NS  # the first step since its book was read
+    newest_ns: int = 0  # and the last of all
+
+    def add(self, live: LiveOrder) -> None:
+        status = live.status
+        if status in AT_BROKER:
+            self.rests = True
+            moved_ns = live.moved_ns
+            self.newest_ns = max(self.newest_ns, moved_ns)
+            if self.pace.moved_ns < moved_ns < self.first_ns:
+                self.first_ns = moved_ns
+            if live.cancel_wanted and status in _RESTING:
+                self.cancel = True
+        elif status in LOST and live.ask_next_ns < self.ask_ns:
+            self.ask_ns = live.ask_next_ns
 
 
 class Watcher:
@@ -63,13 +89,22 @@ class Watcher:
     async def watch(self, tasks: TaskGroup) -> None:
         """Start what is due now in `tasks`; does not wait for it."""
         now_ns = self._clock.now_ns()
+        needs: dict[str, _Need] = {}
         for live in self._book.open():
-            if not live.is_placing and live.status in {_S.NEW, _S.SUBMITTING}:
+            if live.is_placing:
+                if live.status in LOST:
+                    continue  # its own task asks
+            elif live.status in _UNSENT:
                 tasks.start_soon(self._safely, partial(self.adopt, live))
-        for provider, orders in self._by_provider().items():
-            pace = self._paces.setdefault(provider, _Pace())
-            if not pace.visiting and self._due_ns(pace, orders) <= now_ns:
-                pace.visiting = True
+            if live.provider:
+                need = needs.get(live.provider)
+                if need is None:
+                    pace = self._paces.setdefault(live.provider, _Pace())
+                    need = needs[live.provider] = _Need(pace)
+                need.add(live)
+        for provider, need in needs.items():
+            if not need.pace.visiting and self._due_ns(need) <= now_ns:
+                need.pace.visiting = True
                 tasks.start_soon(self._safely, partial(self.visit, provider))
 
     async def adopt(self, live: LiveOrder) -> None:
@@ -95,10 +130,14 @@ class Watcher:
     async def _ask(self, provider: str, pace: _Pace) -> None:
         now_ns = self._clock.now_ns()
         orders = self._book.open_at(provider)
-        resting = [live for live in orders if live.status in AT_BROKER]
-        lost = [live for live in orders if live.status in LOST and not live.is_placing]
-        if resting and self._book_due_ns(pace, resting) <= now_ns:
-            newest_ns = max(live.moved_ns for live in resting)
+        need = _Need(pace)
+        lost = []
+        for live in orders:
+            need.add(live)
+            if live.status in LOST and not live.is_placing:
+                lost.append(live)
+        if self._book_due_ns(need) <= now_ns:
+            newest_ns = need.newest_ns
             await self._asker.ask(provider, since_ns=now_ns, priority=Priority.MODIFY if lost else None)
             is_quiet = newest_ns <= pace.moved_ns
             pace.pause_ns = min(2 * pace.pause_ns, self._settings.poll_most_ns) if is_quiet else 0
@@ -142,25 +181,16 @@ class Watcher:
         except OrderError as error:
             self._recorder.tell("illegal_step", "", str(error))
 
-    def _by_provider(self) -> dict[str, list[LiveOrder]]:
-        grouped: dict[str, list[LiveOrder]] = {}
-        for live in self._book.open():
-            if live.provider and not (live.is_placing and live.status in LOST):
-                grouped.setdefault(live.provider, []).append(live)
-        return grouped
+    def _due_ns(self, need: _Need) -> int:
+        """When its broker has to be visited."""
+        return 0 if need.cancel else min(need.ask_ns, self._book_due_ns(need))
 
-    def _due_ns(self, pace: _Pace, orders: Sequence[LiveOrder]) -> int:
-        """When this broker has to be visited."""
-        if any(live.cancel_wanted and live.status in _RESTING for live in orders):
-            return 0
-        lost_ns = min((live.ask_next_ns for live in orders if live.status in LOST), default=NEVER_NS)
-        resting = [live for live in orders if live.status in AT_BROKER]
-        return min(lost_ns, self._book_due_ns(pace, resting)) if resting else lost_ns
-
-    def _book_due_ns(self, pace: _Pace, resting: Sequence[LiveOrder]) -> int:
-        first_ns = min((live.moved_ns for live in resting if live.moved_ns > pace.moved_ns), default=None)
-        if first_ns is None:
+    def _book_due_ns(self, need: _Need) -> int:
+        pace = need.pace
+        if not need.rests:
+            return NEVER_NS
+        if need.first_ns == NEVER_NS:
             return pace.read_ns + pace.pause_ns
         # Something moved: look soon, however long the pauses have become, but a fill takes a moment too. The moment of
         # the first one: in a steady flow there is always one that has just moved, and the book would never be read.
-        return max(pace.read_ns + self._settings.poll_least_ns, first_ns + self._settings.ask_first_ns)
+        return max(pace.read_ns + self._settings.poll_least_ns, need.first_ns + self._settings.ask_first_ns)

@@ -69,7 +69,8 @@ class Referee:
         self.accepted = 0
         self.refused = 0
         self._count_refused = count_refused
-        self._tags: dict[str, int] = {}
+        self._tags: set[str] = set()
+        self._twice: dict[str, None] = {}
         self._concerned: dict[str, tuple[tuple[Budget, _Window], ...]] = {}
         self._windows = tuple((budget, tuple(_Window(rate) for rate in budget.rates)) for budget in self.budgets)
 
@@ -105,13 +106,13 @@ class Referee:
     def saw_tag(self, tag: str) -> None:
         """Note the tag of an order that was accepted: no tag may ever be seen twice."""
         if tag:
-            self._tags[tag] = self._tags.get(tag, 0) + 1
+            if tag in self._tags:
+                self._twice[tag] = None
+            self._tags.add(tag)
 
     def forget_tags(self, tags: Iterable[str]) -> None:
         """Those of orders that have left the book; what was seen twice stays."""
-        for tag in tags:
-            if self._tags.get(tag) == 1:
-                del self._tags[tag]
+        self._tags.difference_update(tag for tag in tags if tag not in self._twice)
 
     def report(self) -> RefereeReport:
         """What was seen so far."""
@@ -125,7 +126,7 @@ class Referee:
             accepted=self.accepted,
             refused=self.refused,
             fullest=tuple((text, window.fullest, window.rate.permits) for text, window in windows),
-            duplicate_tags=tuple(tag for tag, times in self._tags.items() if times > 1),
+            duplicate_tags=tuple(self._twice),
             breached=sum(1 for _, window in windows if window.refused),
         )
 
