@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import partial
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 import anyio.to_thread
@@ -22,7 +22,7 @@ from ..errors import AuthenticationFailed, ConfigError, OrderNotSent, OrderRefus
 from ..models import APIConfig, BrokerOrder, HealthStatus, Order, OrderAck, OrderType, Session
 from .http import HTTPTransport
 from .instruments import Instrument, InstrumentTable, priced
-from .jsontext import read_json
+from .jsontext import KnownRows, read_json
 from .reply import ORDER_ID, UNKNOWN_ORDER, Fault, Quota, Refusal, Reply, epoch_ns_of, judge, quota_in, unreadable
 from .tokens import Token, TokenStore, expiry_in_token
 
@@ -48,6 +48,8 @@ class RESTAccount(ABC):
     the clear.
     """
 
+    book_key: ClassVar[str]  # under which an answer holds the rows of the order book
+
     def __init__(
         self,
         name: str,
@@ -71,6 +73,7 @@ class RESTAccount(ABC):
         self._skew_ns: int | None = None
         self._quota: Quota | None = None
         self._symbol_of: dict[str, str] = {}
+        self._book = KnownRows(self.book_key, self._order_in)
         self._address(config.base_url.rstrip("/"))
         self._use(Token(access_token=config.access_token))
 
@@ -153,6 +156,10 @@ class RESTAccount(ABC):
     def _authorization(self, token: str) -> dict[str, str]:
         """The headers that show the token."""
 
+    @abstractmethod
+    def _order_in(self, row: dict[str, Any]) -> BrokerOrder:
+        """One row of the order book; it follows from the row alone."""
+
     @staticmethod
     @abstractmethod
     def envelope(payload: Any) -> Fault | None:
@@ -193,15 +200,17 @@ class RESTAccount(ABC):
 
     # --- one request
 
-    async def _call(self, method: str, url: str, *, body: bytes | None = None) -> dict[str, Any]:
-        """Send once; the answer's object, or what it means."""
+    async def _call(
+        self, method: str, url: str, *, body: bytes | None = None, book: KnownRows[BrokerOrder] | None = None
+    ) -> dict[str, Any]:
+        """Send once; the answer's object, or what it means. The rows of a long `book` come parsed."""
         if not self._token.access_token.get_secret_value():
             message = f"{self._name}: no access token; run `headroom login {self._config.provider.value}`"
             raise AuthenticationFailed(message, provider=self._name)
         reply = await self._http.request(method, url, headers=self._headers, body=body)
         self._learn_skew(reply)
         self._quota = quota_in(reply.headers)
-        return self._judged(reply, await read_json(reply.body))
+        return self._judged(reply, await read_json(reply.body, book))
 
     def _judged(self, reply: Reply, payload: Any) -> dict[str, Any]:
         return judge(
@@ -234,14 +243,20 @@ class RESTAccount(ABC):
             what = f"an answer of another shape than documented ({type(error).__name__}: {error})"
             raise unreadable(self._name, reply, what, self._secrets) from error
 
-    async def _rows_parsed(self, rows: Sequence[dict[str, Any]], parse: Callable[[dict[str, Any]], T]) -> list[T]:
-        """`_parsed` for each row of a book, which may be long: orders that leave meanwhile go between its slices."""
-        found: list[T] = []
-        for first in range(0, len(rows), _ROWS_AT_ONCE):
-            if first:
+    async def _orders_in(self, rows: Sequence[dict[str, Any] | BrokerOrder]) -> tuple[BrokerOrder, ...]:
+        """The orders of a book, which may be long: orders that leave meanwhile go between its slices."""
+        found: list[BrokerOrder] = []
+        read = 0
+        for row in rows:
+            if isinstance(row, BrokerOrder):
+                found.append(row)
+                continue
+            if read and not read % _ROWS_AT_ONCE:
                 await asyncio.sleep(0)
-            found += self._parsed(partial(_each, parse, rows[first : first + _ROWS_AT_ONCE]))
-        return found
+            read += 1
+            found.append(self._parsed(partial(self._order_in, row)))
+        self._remember((order.broker_order_id, order.symbol) for order in found)
+        return tuple(found)
 
     # --- checks before sending
 
@@ -347,7 +362,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _each(parse: Callable[[dict[str, Any]], T], rows: Sequence[dict[str, Any]]) -> list[T]:
-    return [parse(row) for row in rows]

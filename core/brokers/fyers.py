@@ -103,6 +103,7 @@ _LONGER_THAN_A_MINUTE_NS: Final = 10 * MINUTE
 class FyersAPI(RESTAccount):
     """One Fyers account. `config.client_id` is the app id with its suffix, such as ABCD1234EF-100."""
 
+    book_key = "orderBook"
     _closed_until_ns: int | None = None
 
     def _address(self, base_url: str) -> None:
@@ -187,11 +188,11 @@ class FyersAPI(RESTAccount):
         return self._parsed(lambda: tuple(parse_fill(row) for row in rows_in(payload, "tradeBook")))
 
     async def _orders(self, query: str) -> tuple[BrokerOrder, ...]:
-        payload = await self._call("GET", f"{self._api}/orders{query}")
-        told = self._parsed(lambda: rows_in(payload, "orderBook"))
-        rows = await self._rows_parsed(told, lambda row: parse_order(row, self._name))
-        self._remember((row.broker_order_id, row.symbol) for row in rows)
-        return tuple(rows)
+        payload = await self._call("GET", f"{self._api}/orders{query}", book=self._book)
+        return await self._orders_in(self._parsed(lambda: rows_in(payload, self.book_key)))
+
+    def _order_in(self, row: dict[str, Any]) -> BrokerOrder:
+        return parse_order(row, self._name)
 
     # --- positions, money, prices
 

@@ -131,6 +131,8 @@ UPSTOX_REFUSALS: Final[Mapping[str, Refusal]] = {
 class UpstoxAPI(RESTAccount):
     """One Upstox account. `config.algo_name` is sent with orders where an exchange-registered algo raises the limit."""
 
+    book_key = "data"
+
     def _address(self, base_url: str) -> None:
         self._host, orders = base_url or MAIN_HOST, base_url or ORDER_HOST
         self._place_url = f"{orders}/v3/order/place"
@@ -229,7 +231,7 @@ class UpstoxAPI(RESTAccount):
         return tuple(row for row in await self.get_orders() if row.tag == tag)
 
     async def get_orders(self) -> tuple[BrokerOrder, ...]:
-        payload = await self._call("GET", f"{self._host}/v2/order/retrieve-all")
+        payload = await self._call("GET", f"{self._host}/v2/order/retrieve-all", book=self._book)
         return await self._rows(payload)
 
     async def get_fills(self) -> tuple[Fill, ...]:
@@ -238,10 +240,10 @@ class UpstoxAPI(RESTAccount):
         return self._parsed(lambda: tuple(parse_fill(row) for row in rows_in(payload, "data")))
 
     async def _rows(self, payload: dict[str, Any]) -> tuple[BrokerOrder, ...]:
-        told = self._parsed(lambda: rows_in(payload, "data"))
-        rows = await self._rows_parsed(told, lambda row: parse_order(row, self._name, self._instruments))
-        self._remember((row.broker_order_id, row.symbol) for row in rows)
-        return tuple(rows)
+        return await self._orders_in(self._parsed(lambda: rows_in(payload, self.book_key)))
+
+    def _order_in(self, row: dict[str, Any]) -> BrokerOrder:
+        return parse_order(row, self._name, self._instruments)
 
     # --- positions, money, prices
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.brokers import jsontext
-from core.brokers.jsontext import dump_json, load_json, read_json
+from core.brokers.jsontext import KnownRows, dump_json, load_json, read_json
 
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=4)
 VALUES = st.recursive(
@@ -51,9 +51,9 @@ def test_what_is_no_json_is_a_value_error(text: bytes):
 # --- long answers
 
 
-def read(text: bytes) -> Any:
+def read(text: bytes, known: KnownRows[Any] | None = None) -> Any:
     """Without a loop: that it lets others go first costs a step."""
-    reading = read_json(text)
+    reading = read_json(text, known)
     try:
         while True:
             assert reading.send(None) is None
@@ -124,3 +124,67 @@ async def test_others_go_on_while_a_long_book_is_read():
         turns += 1
     assert reading.result() == load_json(text)
     assert turns >= len(text) // (2 << 16)
+
+
+# --- a book that is read again
+
+
+class Made:
+    """What is made of a row; one that bears no id is of no use."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        self.row = row
+        self.id = row["id"]
+
+
+BOOK_ROWS = st.lists(
+    st.builds(lambda number, filled: {"id": number, "filled": filled}, st.integers(0, 6), st.integers(0, 2))
+    | st.sampled_from([{}, {"filled": 1}, 7, "row", [], None]),
+    max_size=6,
+)
+
+
+@pytest.mark.usefixtures("short_slices")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(BOOK_ROWS, st.sampled_from([b"", b"}", b"]", b","]), st.sampled_from([None, 1])), max_size=5))
+def test_a_book_that_is_read_again_says_what_its_text_says(answers: list[tuple[list[Any], bytes, Any]]):
+    known = KnownRows("rows", Made)
+    for rows, spoiled, indent in answers:
+        text = json.dumps({"s": "ok", "rows": rows, "other": rows}, indent=indent).encode() + spoiled
+        told, expected = read(text, known), at_one_go(text)
+        if told is not None:
+            told["rows"] = [row.row if isinstance(row, Made) else row for row in told["rows"]]
+        assert told == expected
+
+
+def test_a_row_that_has_not_changed_is_not_read_again(monkeypatch: pytest.MonkeyPatch):
+    made: list[int] = []
+
+    def make(row: dict[str, Any]) -> Made:
+        made.append(row["id"])
+        return Made(row)
+
+    def answer(*rows: tuple[int, str]) -> list[Made]:
+        made.clear()
+        book = [{"id": number, "status": status} for number, status in rows]
+        found: list[Made] = read(dump_json({"s": "ok", "rows": book}), known)["rows"]
+        assert [row.row for row in found] == book
+        return found
+
+    monkeypatch.setattr(jsontext, "_SLICE", 8)
+    known = KnownRows("rows", make)
+    first = answer((1, "open"), (2, "done"), (3, "done"))
+    assert made == [1, 2, 3]
+    again = answer((1, "open"), (2, "done"), (3, "done"))
+    assert made == []
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    changed = answer((1, "done"), (2, "done"), (3, "done"), (4, "open"))
+    assert made == [1, 4]
+    assert changed[1] is first[1]
+    answer((4, "open"), (3, "done"), (2, "done"), (1, "done"))
+    assert made == [], "wherever they stand"
+    answer((5, "open"), (4, "open"), (3, "done"))
+    assert made == [5]
+    answer((2, "done"))
+    assert made == [2], "what was in no book between is forgotten"
+    answer()
