@@ -9,12 +9,14 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual import work
+from textual.app import ScreenStackError
 from textual.color import Color
 from textual.timer import Timer
 
@@ -172,6 +174,15 @@ class HeadroomApp(TimeTravel):
         colours = theme.to_color_system().generate()
         ground, ink = Color.parse(colours["background"]), Color.parse(colours["foreground"])
         return {"dim": ground.blend(ink, 0.58).hex, "faint": ground.blend(ink, 0.3).hex}
+
+    def clear_selection(self) -> None:
+        """Clear what is selected on the screen, once there is one.
+
+        On Python 3.12 and later Textual's tasks begin eagerly: the fields of the first screen are mounted, and clear
+        their selection, before that screen is on the stack.
+        """
+        with suppress(ScreenStackError):
+            super().clear_selection()
 
     def on_mount(self) -> None:
         self.tick()

@@ -675,3 +675,10 @@ async def test_the_engine_goes_on_being_shown_behind_a_dialogue() -> None:
         await pilot.pause()
         below = bench.app.screen_stack[0]
         assert "IN DOUBT" in plain(header_lines(below.frame, 120)[0])
+
+
+def test_a_field_may_be_mounted_before_the_first_screen_stands() -> None:
+    # As Textual does on Python 3.12 and later, where tasks begin eagerly; Input clears the selection when it is made.
+    app = HeadroomApp(samples.SamplePort(samples.normal()), hz=0)
+    assert app.screen_stack == []
+    app.clear_selection()
