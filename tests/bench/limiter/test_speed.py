@@ -214,11 +214,13 @@ def test_a_permit_costs_a_ninth_of_pyrate_limiter_s_log_and_no_more_when_the_day
 
 
 def test_the_shared_ring_costs_ten_microseconds_at_most(full: bool, tmp_path: Path) -> None:
-    limiter = new_limiter(backend=SharedMemoryBackend(tmp_path / "ring"))
-    each_ns = min(turns({"shared": headroom_(limiter)}, 200 if full else 3)["shared"])
+    each_ns = 10**9
+    for number in range(1 if full else 5):  # short ones: the best of several, for a neighbour's burst meets some
+        limiter = new_limiter(backend=SharedMemoryBackend(tmp_path / f"ring{number}"))
+        each_ns = min(each_ns, *turns({"shared": headroom_(limiter)}, 200 if full else 20)["shared"])
+        limiter.close()
     print(f"\nshared by processes: try + sent + done {each_ns / 1000:.1f} us of CPU")
-    limiter.close()
-    assert each_ns <= 10_000 or not full  # three looks of a busy machine say nothing
+    assert each_ns <= 10_000
 
 
 def test_an_acquire_that_need_not_wait_costs_two_microseconds(full: bool) -> None:
