@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +19,7 @@ from pydantic import SecretStr
 from ..clock import MILLISECOND, SECOND, Clock, SystemClock
 from ..errors import AuthenticationFailed, ConfigError, OrderNotSent, OrderRefused
 from ..models import APIConfig, BrokerOrder, HealthStatus, Order, OrderAck, OrderType, Session
+from ..slices import Slices
 from .http import HTTPTransport
 from .instruments import Instrument, InstrumentTable, priced
 from .jsontext import KnownRows, read_json
@@ -210,7 +210,7 @@ class RESTAccount(ABC):
         reply = await self._http.request(method, url, headers=self._headers, body=body)
         self._learn_skew(reply)
         self._quota = quota_in(reply.headers)
-        return self._judged(reply, await read_json(reply.body, book))
+        return self._judged(reply, await read_json(reply.body, self._clock, book))
 
     def _judged(self, reply: Reply, payload: Any) -> dict[str, Any]:
         return judge(
@@ -246,13 +246,13 @@ class RESTAccount(ABC):
     async def _orders_in(self, rows: Sequence[dict[str, Any] | BrokerOrder]) -> tuple[BrokerOrder, ...]:
         """The orders of a book, which may be long: orders that leave meanwhile go between its slices."""
         found: list[BrokerOrder] = []
-        read = 0
+        read, slices = 0, Slices(self._clock)
         for row in rows:
             if isinstance(row, BrokerOrder):
                 found.append(row)
                 continue
             if read and not read % _ROWS_AT_ONCE:
-                await asyncio.sleep(0)
+                await slices.pause()
             read += 1
             found.append(self._parsed(partial(self._order_in, row)))
         self._remember((order.broker_order_id, order.symbol) for order in found)

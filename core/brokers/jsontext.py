@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -10,6 +9,9 @@ from contextlib import suppress
 from decimal import Decimal
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Final, Generic, TypeVar
+
+from ..clock import Clock
+from ..slices import Slices
 
 __all__ = ["KnownRows", "dump_json", "load_json", "read_json"]
 
@@ -113,7 +115,7 @@ class KnownRows(Generic[T]):
         self._texts: list[str] = []
         self._rows: list[T] = []  # one for each text, in the order in which they stood
 
-    async def read(self, text: str, at: int) -> tuple[list[Any], int]:
+    async def read(self, text: str, at: int, slices: Slices) -> tuple[list[Any], int]:
         """The list that begins at `at`, and where it has ended; its rows parsed, but for what cannot be."""
         known, made = self._texts, self._rows  # another answer may come while others go first
         rows: list[Any] = []
@@ -149,7 +151,7 @@ class KnownRows(Generic[T]):
                 parsed.append(row)
             at, more = _more("]", text, at)
             if done > _SLICE:
-                await asyncio.sleep(0)
+                await slices.pause()
                 done = 0
         self._texts, self._rows = texts, parsed
         return rows, at
@@ -162,7 +164,7 @@ class KnownRows(Generic[T]):
         return value, False
 
 
-async def read_json(body: bytes, known: KnownRows[Any] | None = None) -> Any:
+async def read_json(body: bytes, clock: Clock, known: KnownRows[Any] | None = None) -> Any:
     """What an answer says, as `load_json` would; None for what is no JSON. Others go on while a long one is read.
 
     `known`: the rows of a long one are parsed there, see `KnownRows`.
@@ -170,12 +172,12 @@ async def read_json(body: bytes, known: KnownRows[Any] | None = None) -> Any:
     try:
         if len(body) <= _SLICE or not body.startswith(b"{"):
             return load_json(body)
-        return await _object_in_slices(body.decode("utf-8"), known)
+        return await _object_in_slices(body.decode("utf-8"), Slices(clock), known)
     except ValueError:
         return None
 
 
-async def _object_in_slices(text: str, known: KnownRows[Any] | None) -> dict[str, Any]:
+async def _object_in_slices(text: str, slices: Slices, known: KnownRows[Any] | None) -> dict[str, Any]:
     """An object whose members may be long lists. Raises ValueError for anything else."""
     found: dict[str, Any] = {}
     at, more = _after("{", text, 0), True
@@ -189,16 +191,16 @@ async def _object_in_slices(text: str, known: KnownRows[Any] | None) -> dict[str
         if not text.startswith("[", at):
             found[key], at = _value(text, at)
         elif known is not None and key == known.key:
-            found[key], at = await known.read(text, at)
+            found[key], at = await known.read(text, at, slices)
         else:
-            found[key], at = await _list_in_slices(text, at)
+            found[key], at = await _list_in_slices(text, at, slices)
         at, more = _more("}", text, at)
     if _end(text, at) != len(text):
         raise ValueError(_NOT_JSON)
     return found
 
 
-async def _list_in_slices(text: str, at: int) -> tuple[list[Any], int]:
+async def _list_in_slices(text: str, at: int, slices: Slices) -> tuple[list[Any], int]:
     """The list that begins at `at`, and where it has ended."""
     rows: list[Any] = []
     slice_from, at = at, _after("[", text, at)
@@ -210,7 +212,7 @@ async def _list_in_slices(text: str, at: int) -> tuple[list[Any], int]:
         rows.append(row)
         at, more = _more("]", text, at)
         if at - slice_from > _SLICE:
-            await asyncio.sleep(0)
+            await slices.pause()
             slice_from = at
     return rows, at
 

@@ -97,7 +97,7 @@ async def exchange_code(config: APIConfig, code: str, *, redirect_uri: str, cloc
         )
     payload = judge(
         reply,
-        await read_json(reply.body),
+        await read_json(reply.body, clock),
         name=name,
         refusal_of=FyersAPI.refusal_of if fyers else _upstox_refusal,
         envelope=FyersAPI.envelope if fyers else _upstox_envelope,

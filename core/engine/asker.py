@@ -17,6 +17,7 @@ from ..clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Clock
 from ..errors import BrokerError, LimiterError, NoBrokerAvailable
 from ..manager import MultiAPIManager, Reservation
 from ..models import FINAL, BrokerOrder, Operation, OrderStatus, Priority
+from ..slices import Slices
 from .news import has_terms, rows_by_tag, terms_of
 from .orders import AT_BROKER, LOST, LiveOrder, OrderBook
 from .recorder import Recorder
@@ -28,7 +29,8 @@ __all__ = ["Asker", "check_place"]
 _S = OrderStatus
 _IST_OFFSET_NS: Final = 5 * HOUR + 30 * MINUTE
 _FOREIGN_MAX: Final = 1000
-_HEARD_AT_ONCE: Final = 32  # steps of one trip to the disk
+_HEARD_AT_ONCE: Final = 16  # steps of one trip to the disk; those of orders on their way wait for it
+_LOOKED_AT_AT_ONCE: Final = 250
 _PUT_MOST_NS: Final = 5 * SECOND  # how long a question may wait for its permit
 
 
@@ -154,9 +156,12 @@ class Asker:
     async def _compare(
         self, provider: str, concerned: Iterable[LiveOrder], rows: Sequence[BrokerOrder], asked_ns: int
     ) -> None:
+        slices = Slices(self._clock)
         by_tag = rows_by_tag(rows)
         news: list[tuple[LiveOrder, BrokerOrder]] = []
-        for live in concerned:
+        for number, live in enumerate(concerned, 1):
+            if number % _LOOKED_AT_AT_ONCE == 0:
+                await slices.pause()
             # It may have moved on to another attempt, elsewhere, while we asked.
             if live.provider != provider or not live.tag:
                 continue
@@ -171,6 +176,8 @@ class Asker:
             else:
                 news.append((live, row))
         for first in range(0, len(news), _HEARD_AT_ONCE):
+            if first:
+                await slices.pause()
             # Still there, after the trips of those before.
             heard = [(live, row) for live, row in news[first : first + _HEARD_AT_ONCE] if live.provider == provider]
             await self._recorder.hear(heard)
@@ -245,7 +252,10 @@ class Asker:
 
     async def _look_at_strays(self, provider: str, rows: Sequence[BrokerOrder]) -> None:
         """Late news of orders that have ended, tags of earlier attempts, and orders that are not ours."""
-        for row in rows:
+        slices = Slices(self._clock)
+        for number, row in enumerate(rows, 1):
+            if number % _LOOKED_AT_AT_ONCE == 0:
+                await slices.pause()
             live = self._book.by_tag(row.tag) if row.tag else None
             if live is None:
                 if not _looks_ours(row.tag):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.brokers import jsontext
 from core.brokers.jsontext import KnownRows, dump_json, load_json, read_json
+from core.clock import SystemClock, VirtualClock
 
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=4)
 VALUES = st.recursive(
@@ -53,7 +54,7 @@ def test_what_is_no_json_is_a_value_error(text: bytes):
 
 def read(text: bytes, known: KnownRows[Any] | None = None) -> Any:
     """Without a loop: that it lets others go first costs a step."""
-    reading = read_json(text, known)
+    reading = read_json(text, VirtualClock(), known)
     try:
         while True:
             assert reading.send(None) is None
@@ -117,7 +118,7 @@ async def test_others_go_on_while_a_long_book_is_read():
     text = dump_json(
         {"s": "ok", "orderBook": [{"id": str(number), "price": Decimal("1.05")} for number in range(9000)]}
     )
-    reading = asyncio.ensure_future(read_json(text))
+    reading = asyncio.ensure_future(read_json(text, SystemClock()))
     turns = 0
     while not reading.done():
         await asyncio.sleep(0)
