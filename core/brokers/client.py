@@ -1,16 +1,20 @@
-"""What we add to aiohttp's client: when a request leaves, and words for its errors. Loaded with the first session.
+"""Requests over aiohttp's connections, and words for its errors. Loaded with the first transport.
 
-`send` is called with a connection in hand, just before the first byte is written; a request without a connection never
-gets there. The trace hook `on_request_headers_sent` says the same at the same place, but a traced session walks through
-six more hooks for each request: 18 us of a round trip that costs 95.
+aiohttp's connector makes the connections, secures them, keeps them and hands them out; its parser reads the answers.
+Its session is left out: it walks through cookies, redirects, proxies, middlewares, traces and repeats that nobody here
+wants, and makes a task for each body.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+import asyncio
+import re
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import (
+    ClientConnectionResetError,
     ClientConnectorCertificateError,
     ClientConnectorDNSError,
     ClientConnectorError,
@@ -18,17 +22,20 @@ from aiohttp import (
     ClientRequest,
     ClientResponseError,
     ClientSSLError,
+    ClientTimeout,
     ConnectionTimeoutError,
     ServerDisconnectedError,
+    StreamReader,
+    TCPConnector,
 )
-
-from .http import SENDING
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse
     from aiohttp.connector import Connection
+    from multidict import CIMultiDictProxy
 
-__all__ = ["WORDS", "NotedRequest"]
+__all__ = ["WORDS", "Connections"]
 
 # The first that fits: a class stands before those it is a kind of.
 WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -44,10 +51,131 @@ WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (OSError, "the connection was reset"),
 )
 
+_HOST_STARTS_AT: Final = len("https://")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
-class NotedRequest(ClientRequest):
-    """A request that notes its departure in the `SENDING` of its task."""
 
-    def send(self, conn: Connection) -> Coroutine[Any, Any, ClientResponse]:
-        SENDING.get().leaves()
-        return super().send(conn)
+class _Host(NamedTuple):
+    """Where requests go: what the connector asks of it, and the lines that each of them bears."""
+
+    request: ClientRequest
+    lines: str
+
+
+class Connections:
+    """aiohttp's connections to one broker. Nothing is repeated, redirected or remembered between requests.
+
+    `timeout_s` bounds a request from the wait for a connection to the last byte of the answer, `connect_within_s` the
+    wait for one of the `limit` connections and its making.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        connect_within_s: float,
+        limit: int,
+        open_socket: Callable[[tuple[int, int, int, str, object]], socket.socket],
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._connecting = ClientTimeout(connect=connect_within_s, ceil_threshold=float("inf"))  # or 7 s may become 8
+        self._connector = TCPConnector(
+            limit=limit,
+            ttl_dns_cache=60,
+            # Below the 60 s after which load balancers usually hang up: a connection found closed only at the send
+            # makes an order unknown for no good reason.
+            keepalive_timeout=30,
+            socket_factory=open_socket,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._hosts: dict[str, _Host] = {}
+
+    async def close(self) -> None:
+        await self._connector.close()
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        leaves: Callable[[], None],
+        answer_bytes_max: int,
+    ) -> tuple[int, CIMultiDictProxy[str], bytes]:
+        """Send once and read the whole answer: its status, headers and body. `url` is already encoded.
+
+        `leaves` is called with a connection in hand, just before the first byte is written. Raises what `WORDS` tells
+        of, and ValueError for headers that would be taken for others and for an answer above `answer_bytes_max`.
+        """
+        path_at = url.index("/", _HOST_STARTS_AT)
+        host = self._host(url[:path_at])
+        message = _message(method, url[path_at:], host.lines, headers, body)
+        async with asyncio.timeout(self._timeout_s):
+            try:
+                connection = await self._connector.connect(host.request, traces=[], timeout=self._connecting)
+            except TimeoutError as error:
+                waited = f"Connection timeout to host {host.request.url}"
+                raise ConnectionTimeoutError(waited) from error
+            try:
+                answer = await self._exchange(connection, host, message, leaves, answer_bytes_max)
+            except BaseException:
+                connection.close()
+                raise
+            connection.release()
+        return answer
+
+    async def _exchange(
+        self, connection: Connection, host: _Host, message: bytes, leaves: Callable[[], None], answer_bytes_max: int
+    ) -> tuple[int, CIMultiDictProxy[str], bytes]:
+        protocol = connection.protocol
+        assert protocol is not None  # noqa: S101 - a connection just handed out
+        protocol.set_response_params(read_until_eof=True)
+        leaves()
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("Cannot write to closing transport")
+        transport.write(message)
+        status = 100
+        while 100 <= status < 200 and status != 101:  # "continue", and others that say no more than that it is heard
+            try:
+                head, content = await protocol.read()
+            except HttpProcessingError as error:
+                raise ClientResponseError(
+                    host.request.request_info, (), status=error.code, message=error.message
+                ) from error
+            status = head.code
+        return status, head.headers, await _read_at_most(content, answer_bytes_max)
+
+    def _host(self, origin: str) -> _Host:
+        host = self._hosts.get(origin)
+        if host is None:
+            request = ClientRequest("GET", URL(origin, encoded=True), loop=self._loop)
+            lines = "".join(f"{name}: {request.headers[name]}\r\n" for name in ("Host", "Accept-Encoding"))
+            host = self._hosts[origin] = _Host(request, lines)
+        return host
+
+
+def _message(method: str, path: str, lines: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    """The request as it goes over the wire. Raises ValueError for a text that would break out of its line."""
+    if _CONTROL.search(path) or _CONTROL.search("".join(headers.values())):
+        message = "a control character in an address or a header"
+        raise ValueError(message)
+    told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if body is None and method == "GET":
+        return f"{method} {path} HTTP/1.1\r\n{lines}{told}\r\n".encode()
+    body = body or b""
+    return f"{method} {path} HTTP/1.1\r\n{lines}{told}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def _read_at_most(content: StreamReader, size_max: int) -> bytes:
+    """The body. Raises ValueError as soon as it is longer than `size_max`: packed, it could grow without end."""
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await content.readany():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > size_max:
+            message = f"the answer is longer than {size_max} bytes"
+            raise ValueError(message)
+    return b"".join(chunks)

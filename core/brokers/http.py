@@ -1,4 +1,4 @@
-"""The one way out: an aiohttp session that sends each request once, and knows whether it left.
+"""The one way out: it sends each request once over aiohttp's connections, and knows whether it left.
 
 What aiohttp tells by its exceptions alone is not enough: a bare TimeoutError comes before a send as well as after it.
 So each request notes when its first byte is about to be handed to the socket (client.py); over 28 real network
@@ -9,9 +9,6 @@ request that arrived. The note is asked first, and the exception only lends the 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from contextvars import ContextVar
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -20,10 +17,9 @@ from ..errors import BrokerError, OrderNotSent, OrderOutcomeUnknown
 from .reply import Reply, clean_text
 
 if TYPE_CHECKING:
-    import aiohttp
-    from yarl import URL
+    from .client import Connections
 
-__all__ = ["SENDING", "HTTPTransport"]
+__all__ = ["HTTPTransport"]
 
 CONNECT_WITHIN_NS: Final = 3 * SECOND
 CONNECTIONS: Final = 256
@@ -48,12 +44,8 @@ class _Sending:
         self.begun_ns = self._clock.now_ns()
 
 
-# The request that the running task is about to send.
-SENDING: Final[ContextVar[_Sending]] = ContextVar("SENDING")
-
-
 class HTTPTransport:
-    """One session to one broker. Nothing is repeated, redirected or remembered between requests.
+    """The connections to one broker. Nothing is repeated, redirected or remembered between requests.
 
     `timeout_ns` bounds a request from the wait for a connection to the last byte of the answer, `connect_within_ns`
     the wait for one of the `connections` and its making.
@@ -71,81 +63,54 @@ class HTTPTransport:
         self._name = name
         self._timeout_ns = timeout_ns
         self._connect_within_ns = min(timeout_ns, connect_within_ns)
-        self._connections = connections
+        self._limit = connections
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
-        self._url: Callable[[str], URL]
+        self._connections: Connections | None = None
 
     async def __aenter__(self) -> Self:
-        import aiohttp  # noqa: PLC0415 - 150 ms that a router of mock brokers need not pay
-        from yarl import URL  # noqa: PLC0415
+        from .client import Connections  # noqa: PLC0415 - 150 ms that a router of mock brokers need not pay
 
-        from .client import NotedRequest  # noqa: PLC0415
-
-        connector = aiohttp.TCPConnector(
-            limit=self._connections,
-            ttl_dns_cache=60,
-            # Below the 60 s after which load balancers usually hang up: a connection found closed only at the send
-            # makes an order unknown for no good reason.
-            keepalive_timeout=30,
-            socket_factory=self._open_socket,
+        self._connections = Connections(
+            timeout_s=self._timeout_ns / SECOND,
+            connect_within_s=self._connect_within_ns / SECOND,
+            limit=self._limit,
+            open_socket=self._open_socket,
         )
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=self._timeout_ns / SECOND,
-                connect=self._connect_within_ns / SECOND,
-                ceil_threshold=float("inf"),  # without it 7 s may become 8
-            ),
-            request_class=NotedRequest,
-        )
-        # aiohttp repeats PUT, DELETE and GET by itself when a kept connection turns out closed: the server then reads
-        # a cancel twice. There is no public switch; tests/brokers/test_http_faults.py fails when this one goes.
-        session._retry_connection = False
-        self._session = session
-        self._url = partial(URL, encoded=True)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        session, self._session = self._session, None
-        if session is not None:
+        connections, self._connections = self._connections, None
+        if connections is not None:
             with self._clock.outside():
-                await session.close()
+                await connections.close()
 
     async def request(self, method: str, url: str, *, headers: dict[str, str], body: bytes | None = None) -> Reply:
         """Send once and read the whole answer. `url` is already encoded.
 
         Raises OrderNotSent when no byte left, OrderOutcomeUnknown when one may have.
         """
-        if self._session is None:
+        if self._connections is None:
             message = f"{self._name}: the connection is not open; use the adapter as an `async with` block"
             raise OrderNotSent(message, provider=self._name)
         sending = _Sending(self._clock)
-        SENDING.set(sending)
         with self._clock.outside():
             try:
-                async with self._session.request(
+                status, answer_headers, content = await self._connections.send(
                     method,
-                    self._url(url),
+                    url,
                     headers=headers,
-                    data=body,
-                    allow_redirects=False,  # a 307 would send an order a second time
-                ) as response:
-                    length = response.content_length
-                    if length is not None and length <= BODY_BYTES_MAX and "Content-Encoding" not in response.headers:
-                        content = await response.read()  # as long as it says; packed, it could grow without end
-                    else:
-                        content = await _read_at_most(response, BODY_BYTES_MAX)
-                    status, answer_headers, done_ns = response.status, response.headers, self._clock.now_ns()
+                    body=body,
+                    leaves=sending.leaves,
+                    answer_bytes_max=BODY_BYTES_MAX,
+                )
             except Exception as error:
                 raise self._sorted(error, sending) from error
         if sending.begun_ns is None:
-            message = f"{self._name}: answered, but aiohttp did not tell when the request left: it cannot be relied on"
+            message = f"{self._name}: answered, but nobody told when the request left: it cannot be relied on"
             raise OrderOutcomeUnknown(message, provider=self._name)
-        return Reply(status, content, answer_headers, sending.begun_ns, done_ns)
+        return Reply(status, content, answer_headers, sending.begun_ns, self._clock.now_ns())
 
     def _open_socket(self, address: tuple[int, int, int, str, object]) -> socket.socket:
         family, kind, protocol, _, _ = address
@@ -179,16 +144,3 @@ class HTTPTransport:
                 detail = clean_text(error.strerror or "", limit=80) if isinstance(error, OSError) else ""
                 return f"{text} ({detail})" if detail else text
         return clean_text(f"{type(error).__name__}: {error}", limit=120)
-
-
-async def _read_at_most(response: aiohttp.ClientResponse, size_max: int) -> bytes:
-    """The body. Raises ValueError as soon as it is longer than `size_max`."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > size_max:
-            message = f"the answer is longer than {size_max} bytes"
-            raise ValueError(message)
-    return b"".join(chunks)

@@ -467,7 +467,17 @@ async def test_an_adapter_that_is_not_open_sends_nothing():
     assert "async with" in str(error)
 
 
-async def test_an_aiohttp_that_does_not_tell_when_a_request_leaves_is_found_out_at_the_first_answer(
+@pytest.mark.parametrize("headers", [{"Authorization": "a\r\nX-Other: b"}, {"Authorization": "a\nb"}])
+async def test_a_header_that_would_break_out_of_its_line_never_leaves(headers: dict[str, str]):
+    server = RawServer(answer_then(PLACED.wire()))
+    transport = HTTPTransport("x", timeout_ns=SECOND, clock=SystemClock())
+    async with server.serving() as address, transport:
+        with pytest.raises(OrderNotSent, match="control character"):
+            await transport.request("POST", f"http://{address}/1", headers=headers, body=b"{}")
+    assert server.read_bytes == b""
+
+
+async def test_a_request_of_which_nobody_notes_that_it_leaves_is_found_out_at_the_first_answer(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("core.brokers.http._Sending.leaves", lambda _sending: None)
@@ -498,7 +508,7 @@ CHANGED = Answer(payload={"status": "success", "data": {"order_id": "1"}}).wire(
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("ending", [close, reset])
 async def test_a_kept_connection_that_breaks_at_the_second_request_gets_it_once(call: Call, ending):
-    """aiohttp by itself repeats PUT and DELETE here; this test fails when the switch against it stops working."""
+    """aiohttp's session would repeat PUT and DELETE here."""
     server = RawServer(keep_alive(CHANGED, read_all_then(ending)))
     async with server.serving() as address, account(address) as api:
         await cancel(api)
