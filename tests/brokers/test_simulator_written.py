@@ -26,7 +26,7 @@ def call_at(clock: VirtualClock, *, skew_ns: int = 0) -> Call:
 
 
 def text_of(orders: list[SimOrder], call: Call, row: Callable[[SimOrder, Call], dict[str, Any]]) -> str:
-    return asyncio.run(rows_text(orders, call, row))
+    return asyncio.run(rows_text(orders, call, VirtualClock(), row))
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def test_a_clock_that_is_said_to_be_wrong_is_in_no_kept_row(
 def test_what_passes_stands_beside_what_lasts(book: list[SimOrder], clock: VirtualClock) -> None:
     async def both() -> tuple[str, str]:
         call = call_at(clock)
-        first = await rows_text(book, call, fyers_row, lambda number, _: f'"slNo":{number}')
-        return first, await rows_text(book[1:], call, fyers_row, lambda number, _: f'"slNo":{number}')
+        first = await rows_text(book, call, clock, fyers_row, lambda number, _: f'"slNo":{number}')
+        return first, await rows_text(book[1:], call, clock, fyers_row, lambda number, _: f'"slNo":{number}')
 
     whole, rest = asyncio.run(both())
     assert [row["slNo"] for row in json.loads(whole)] == [1, 2, 3, 4]
@@ -112,9 +112,22 @@ def test_what_passes_stands_beside_what_lasts(book: list[SimOrder], clock: Virtu
 
 def test_others_are_served_while_a_long_book_is_written(book: list[SimOrder], clock: VirtualClock) -> None:
     async def turns() -> int:
-        writing = asyncio.create_task(rows_text(book[3:] * 500, call_at(clock), upstox_row))
+        writing = asyncio.create_task(rows_text(book[3:] * 500, call_at(clock), clock, upstox_row))
         served = 0
         while not writing.done():
+            await asyncio.sleep(0)
+            served += 1
+        return served
+
+    assert asyncio.run(turns()) >= 10
+
+
+def test_others_are_served_while_kept_rows_are_gathered(book: list[SimOrder], clock: VirtualClock) -> None:
+    async def turns() -> int:
+        await rows_text(book[:1], call_at(clock), clock, upstox_row)
+        gathering = asyncio.create_task(rows_text(book[:1] * 10_000, call_at(clock), clock, upstox_row))
+        served = 0
+        while not gathering.done():
             await asyncio.sleep(0)
             served += 1
         return served

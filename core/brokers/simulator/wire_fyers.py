@@ -209,7 +209,7 @@ class FyersWire(Wire):
                 prices[symbol] = json_text(order_prices(self.market(symbol)))[1:-1]
             return f'{prices[symbol]},"slNo":{number}'
 
-        rows = await rows_text(orders, call, order_row, passing)
+        rows = await rows_text(orders, call, self.exchange.clock, order_row, passing)
         return answer_text(f'{{"s":"ok","code":200,"message":"","orderBook":{rows}}}')
 
     def _trades(self, call: Call) -> Answer:

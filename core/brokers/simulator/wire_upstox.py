@@ -203,7 +203,7 @@ class UpstoxWire(Wire):
         return _ok({"exchange": exchange, "status": status, "last_updated": call.epoch_ns // MILLISECOND})
 
     async def _book(self, call: Call) -> Answer:
-        rows = await rows_text(self.exchange.orders(self.account), call, order_row)
+        rows = await rows_text(self.exchange.orders(self.account), call, self.exchange.clock, order_row)
         return answer_text(f'{{"status":"success","data":{rows}}}')
 
     def _details(self, call: Call) -> Answer:

@@ -5,21 +5,24 @@ Written anew at one go, the book of the latest 2000 orders holds up all that arr
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from ...clock import Clock
+from ...slices import Slices
 from .accounts import SimOrder
 from .wire import Call, json_text
 
 __all__ = ["rows_text"]
 
 _ROWS_AT_ONCE: Final = 50  # about a millisecond
+_KEPT_PER_ROW: Final = 20  # rows that are kept take as long as one that is written
 
 
 async def rows_text(
     orders: Iterable[SimOrder],
     call: Call,
+    clock: Clock,
     lasting: Callable[[SimOrder, Call], Mapping[str, Any]],
     passing: Callable[[int, SimOrder], str] | None = None,
 ) -> str:
@@ -27,17 +30,19 @@ async def rows_text(
     stands in it, as JSON members, by its number from 1 on.
     """
     texts = []
-    written = 0
+    slices, weight = Slices(clock), 0
     for number, order in enumerate(orders, 1):
         kept = order.text
         if kept is not None and kept[0] == order.updated_ns and not call.skew_ns:
             text = kept[1]
+            weight += 1
         else:
             text = json_text(lasting(order, call))
             if not order.is_open and not call.skew_ns:
                 order.text = (order.updated_ns, text)
-            written += 1
-            if written % _ROWS_AT_ONCE == 0:
-                await asyncio.sleep(0)
+            weight += _KEPT_PER_ROW
+        if weight >= _ROWS_AT_ONCE * _KEPT_PER_ROW:
+            await slices.pause()
+            weight = 0
         texts.append(text if passing is None else f"{text[:-1]},{passing(number, order)}}}")
     return f"[{','.join(texts)}]"
