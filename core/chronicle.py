@@ -42,8 +42,8 @@ class _Latencies:
     count: int = 0
     max_ns: int = 0
 
-    def add(self, latency_ns: int) -> None:
-        bucket = 0 if latency_ns <= _FLOOR_NS else 1 + int(math.log(latency_ns / _FLOOR_NS) / _STEP)
+    def add(self, latency_ns: int, bucket: int) -> None:
+        """Count one answer; `bucket` is where `_bucket_of` puts it, reckoned once for all who count it."""
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
         self.count += 1
         self.max_ns = max(self.max_ns, latency_ns)
@@ -65,6 +65,10 @@ class _Latencies:
         for bucket, number in self.buckets.items():
             bars[bucket // _BAR] = bars.get(bucket // _BAR, 0) + number
         return tuple((_edge_ns(bar * _BAR + _BAR - 1), bars.get(bar, 0)) for bar in range(min(bars), max(bars) + 1))
+
+
+def _bucket_of(latency_ns: int) -> int:
+    return 0 if latency_ns <= _FLOOR_NS else 1 + int(math.log(latency_ns / _FLOOR_NS) / _STEP)
 
 
 def _edge_ns(bucket: int) -> int:
@@ -95,13 +99,16 @@ class BrokerChronicle:
 
     def done(self, event: RequestDone, epoch_ns: int) -> None:
         """One request came to its end."""
-        row = self.operations.setdefault(event.operation, _Operation())
+        row = self.operations.get(event.operation)
+        if row is None:
+            row = self.operations[event.operation] = _Operation()
         row.requests += 1
         row.wait_ns += event.wait_ns
         row.ended_epoch_ns = epoch_ns
         if event.outcome == "ok":
-            row.latencies.add(event.latency_ns)
-            self.latencies.add(event.latency_ns)
+            bucket = _bucket_of(event.latency_ns)
+            row.latencies.add(event.latency_ns, bucket)
+            self.latencies.add(event.latency_ns, bucket)
         elif event.outcome in _REFUSED:
             row.refusals += 1
         else:
@@ -153,7 +160,10 @@ class Chronicle:
 
     def of(self, name: str) -> BrokerChronicle:
         """One broker's; empty for a name that nothing was heard of."""
-        return self._brokers.setdefault(name, BrokerChronicle())
+        known = self._brokers.get(name)
+        if known is None:  # looked for first: this is asked for every request, and to make one in vain costs most of it
+            known = self._brokers[name] = BrokerChronicle()
+        return known
 
     def done(self, event: RequestDone, epoch_ns: int) -> None:
         self.of(event.provider).done(event, epoch_ns)

@@ -24,7 +24,7 @@ class Seconds:
     def __init__(self, manager: MultiAPIManager) -> None:
         self._manager = manager
         self._clock = manager.clock
-        self._news = manager.bus.subscribe()
+        self._news = manager.bus.subscribe(kinds=(RequestDone, Incident))
         self.chronicle = Chronicle()
         self._incidents: deque[IncidentRow] = deque(maxlen=INCIDENTS_KEPT)
         self.throughput: deque[float] = deque(maxlen=HISTORY_S)
