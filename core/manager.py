@@ -80,6 +80,7 @@ class MultiAPIManager:
         self.bus = bus or EventBus()
         self._rng = rng or random.Random()
         self._accounts: dict[str, Account] = {}
+        self.simulated = True  # whether no account is a real one
         self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
         self.advisor = Advisor()
         self._reads_shared = SharedReads(self.clock)
@@ -125,6 +126,7 @@ class MultiAPIManager:
             limiter = EnhancedRateLimiter(budgets=api.config.limits, name=name, clock=self.clock, backend=backend)
             accounts[name] = Account(name, api, limiter)
         self._accounts = accounts
+        self.simulated = all(account.api.config.simulated for account in accounts.values())
         self.balancer.set_apis(tuple(accounts))
 
     def close(self) -> None:
@@ -307,7 +309,7 @@ class MultiAPIManager:
         ):
             return second
         with second:  # gives its permit back
-            self.balancer.resolve(second.decision.serial, "not hedged")
+            second.decision.outcome = "not hedged"
         return None
 
     def _may_go_elsewhere(self, call: Call, error: BrokerError) -> bool:
@@ -334,13 +336,14 @@ class MultiAPIManager:
 
         `only` leaves one broker, `exclude` takes some away. Raises NoBrokerAvailable: nothing was sent.
         """
-        deadline_ns = self._deadline(deadline_ns)
         began_ns = self.clock.now_ns()
+        if deadline_ns is None:
+            deadline_ns = began_ns + self.config.deadline_ms * MILLISECOND
         category = CATEGORY_OF[operation]
         meter = self.balancer.efficiency
         meter.asked(category)
         try:
-            decision = self._decide(operation, deadline_ns, symbols, only, exclude)
+            decision = self._decide(operation, began_ns, deadline_ns, symbols, only, exclude)
         except NoBrokerAvailable:
             meter.gave_up(category)
             raise
@@ -370,9 +373,8 @@ class MultiAPIManager:
         """
         operation, category = place.operation, CATEGORY_OF[place.operation]
         if anew:
-            self.balancer.resolve(place.decision.serial, "chosen again before it got in line")
-            place.decision = self._decide(operation, place.deadline_ns, place.symbols, place.only, place.exclude)
-            place.account = self._accounts[place.decision.chosen]
+            place.decision.outcome = "chosen again before it got in line"
+            self._decide_anew(place)
         while True:
             account, decision = place.account, place.decision
             try:
@@ -384,12 +386,11 @@ class MultiAPIManager:
                 )
             except (PermitTimeout, QueueFull):
                 self._timeouts += 1
-                self.balancer.resolve(decision.serial, "no permit in time")
+                decision.outcome = "no permit in time"
                 place.exclude.add(decision.chosen)
                 if place.only or place.exclude.issuperset(self._accounts):
                     raise
-                place.decision = self._decide(operation, place.deadline_ns, place.symbols, place.only, place.exclude)
-                place.account = self._accounts[place.decision.chosen]
+                self._decide_anew(place)
                 continue
             self.balancer.efficiency.routed(category, account.name)
             place.waited_ns = self.clock.now_ns() - place.began_ns
@@ -436,34 +437,46 @@ class MultiAPIManager:
             self._account(only)
         return self.balancer.choose(
             operation,
-            self._candidates(operation, 1),
+            self._candidates(operation, 1, self.clock.now_ns()),
             rules=self._rules.get(operation, self._no_rule),
             pin=only or "",
             deadline_ns=self.config.deadline_ms * MILLISECOND,
             counted=False,
         ).decision()
 
-    def _candidates(self, operation: Operation, symbols: int) -> list[Candidate]:
-        now_ns = self.clock.now_ns()
+    def _candidates(self, operation: Operation, symbols: int, now_ns: int) -> list[Candidate]:
         return [account.candidate(operation, symbols, now_ns) for account in self._accounts.values()]
 
     def _decide(
-        self, operation: Operation, deadline_ns: int, symbols: int, only: str | None, exclude: Collection[str]
+        self,
+        operation: Operation,
+        now_ns: int,
+        deadline_ns: int,
+        symbols: int,
+        only: str | None,
+        exclude: Collection[str],
     ) -> Choice:
         """The balancer's choice. Raises NoBrokerAvailable with the reason that bars each."""
         decision = self.balancer.choose(
             operation,
-            self._candidates(operation, symbols),
+            self._candidates(operation, symbols, now_ns),
             rules=self._rules.get(operation, self._no_rule),
             pin=only or "",
             exclude=exclude,
-            deadline_ns=deadline_ns - self.clock.now_ns(),
+            deadline_ns=deadline_ns - now_ns,
             thrifty=symbols > 1,
         )
         if not decision.chosen:
             message = f"no broker can take {operation.value} now: {decision.reason}"
             raise NoBrokerAvailable(message)
         return decision
+
+    def _decide_anew(self, place: Reservation) -> None:
+        now_ns = self.clock.now_ns()
+        place.decision = self._decide(
+            place.operation, now_ns, place.deadline_ns, place.symbols, place.only, place.exclude
+        )
+        place.account = self._accounts[place.decision.chosen]
 
     def _new_tag(self) -> str:
         """For a caller without an engine: 19 letters and digits, 72 of their bits drawn at random."""
@@ -545,7 +558,7 @@ class MultiAPIManager:
             sequence=self._sequence,
             at_ns=self.clock.now_ns(),
             epoch_ns=self.clock.epoch_ns(),
-            simulated=all(broker.simulated for broker in brokers),
+            simulated=self.simulated,
             brokers=brokers,
             efficiency=self.efficiency,
             counters=self.counters,

@@ -164,13 +164,13 @@ class Sender:
             now_ns = self._clock.now_ns()
             latency_ns = now_ns - sent_ns
             balancer.finished(name, operation, latency_ns, outcome)
-            balancer.resolve(place.decision.serial, outcome)
+            place.decision.outcome = outcome
             account.errors += outcome not in _OURS
             self._bus.publish(
                 RequestDone(
                     at_ns=now_ns,
                     provider=name,
-                    operation=operation.value,
+                    operation=operation,
                     outcome=outcome,
                     wait_ns=place.waited_ns,
                     latency_ns=latency_ns,

@@ -160,7 +160,9 @@ class IntelligentLoadBalancer:
             barred.append(why)
             if not why:
                 able.append(i)
-        scarcity = self._scarcity(candidates, able, now_ns)
+        if able != self._scarce_for or now_ns >= self._scarce_until_ns:
+            self._judge_scarcity(candidates, able, now_ns)
+        scarcity = self._scarce
         prices, cold_s = self._settings.prices, -1.0
         tail_share = prices.tail_share
         costs: list[Cost] = []
@@ -215,7 +217,7 @@ class IntelligentLoadBalancer:
     def started(self, name: str, operation: str) -> None:
         """A request has left for `name`. Each one needs its `finished`."""
         now_ns = self._now_ns()
-        known = self._of(name)
+        known = self._known.get(name) or self._of(name)
         orders = operation in _ORDERS
         known.load.started(now_ns, orders=orders)
         known.traffic.add(now_ns)
@@ -235,7 +237,7 @@ class IntelligentLoadBalancer:
             message = f"outcome is {outcome!r}; one of {', '.join(sorted(OUTCOMES))}"
             raise ValueError(message)
         now_ns = self._now_ns()
-        known = self._of(name)
+        known = self._known.get(name) or self._of(name)
         sent_ns = now_ns - latency_ns
         orders = operation in _ORDERS
         if outcome == "abandoned" and known.load.suspicion(now_ns) >= 1.0:
@@ -412,14 +414,12 @@ class IntelligentLoadBalancer:
                 best_ns = ewma.value_ns
         return best_ns / 1e9 if cold and best_ns < math.inf else self._settings.prices.cold_latency_s
 
-    def _scarcity(self, candidates: Sequence[Candidate], able: list[int], now_ns: int) -> Mapping[str, Scarcity]:
-        """What the others could not carry, per broker: judged anew ten times a second, and when another set is able."""
-        if able != self._scarce_for or now_ns >= self._scarce_until_ns:
-            chosen = [candidates[i] for i in able]
-            self._scarce = scarcities(self._settings.prices, chosen, self._demand_per_s(now_ns))
-            self._scarce_for = able.copy()
-            self._scarce_until_ns = now_ns + 100 * MILLISECOND
-        return self._scarce
+    def _judge_scarcity(self, candidates: Sequence[Candidate], able: list[int], now_ns: int) -> None:
+        """What the others could not carry, per broker: asked ten times a second, and when another set is able."""
+        chosen = [candidates[i] for i in able]
+        self._scarce = scarcities(self._settings.prices, chosen, self._demand_per_s(now_ns))
+        self._scarce_for = able.copy()
+        self._scarce_until_ns = now_ns + 100 * MILLISECOND
 
     def _pick(  # noqa: C901, PLR0912 - the rules of the choice stand in one place, in their order
         self,

@@ -109,12 +109,17 @@ def ruled_out(candidate: Candidate, rules: RoutingRules, pin: str, exclude: Coll
     return ""
 
 
-def ready(able: Sequence[int], candidates: Sequence[Candidate], costs: Sequence[Cost]) -> tuple[bool, list[int]]:
+def ready(able: list[int], candidates: Sequence[Candidate], costs: Sequence[Cost]) -> tuple[bool, list[int]]:
     """Whether any has a permit now, and those to choose from: sound ones with a permit, any with one, sound ones.
 
     A silent one with a permit stands among those that have to wait: what it costs says whether waiting is better. Where
     all are silent, it is not.
     """
+    for i in able:
+        if not costs[i].now:
+            break
+    else:  # every one, as nearly always
+        return bool(able), able
     now = [i for i in able if costs[i].now]
     if now:
         return True, now
@@ -138,8 +143,13 @@ def fewest(among: list[int], candidates: Sequence[Candidate], barred: list[str])
 
 def in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: float) -> list[int]:
     """Those that would answer within the deadline; all, when none would."""
+    for i in able:
+        if costs[i].answer_s > left_s:
+            break
+    else:  # none is late, as nearly always
+        return able
     late = [i for i in able if costs[i].answer_s > left_s]
-    if not late or len(late) == len(able):
+    if len(late) == len(able):
         return able
     for i in late:
         barred[i] = f"would answer after the deadline, {left_s:.3g} s away"

@@ -232,7 +232,8 @@ class FailureRate:
             self.level = level + 0.1 * (1.0 - level)
         else:
             self._in_a_row += 1
-            self.level = self.at(now_ns) * (0.9 if self._in_a_row <= 7 else 0.5)
+            if self.level:
+                self.level = self.at(now_ns) * (0.9 if self._in_a_row <= 7 else 0.5)
         self._updated_ns = now_ns
 
     def at(self, now_ns: int) -> float:

@@ -306,7 +306,7 @@ class TradingEngine:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     async def _first(self, live: LiveOrder, deadline_ns: int) -> OrderOutcome:
-        live.simulated = all(account.api.config.simulated for account in self._manager.accounts.values())
+        live.simulated = self._manager.simulated
         try:
             if denial := self._denial(live.order):
                 await self._placer.deny(live, denial)
