@@ -68,6 +68,10 @@ class LiveOrder:
     changed_ns: int = 0  # when the last cancel or change was sent
     moved_ns: int = 0  # when this process took the last step
     wanted: Order | None = None  # the terms that an unanswered change asks for
+    id: str = field(init=False)  # that of `order`, which never changes; asked for a dozen times an order
+
+    def __post_init__(self) -> None:
+        self.id = self.order.client_order_id
 
     @classmethod
     def of(cls, known: JournaledOrder) -> LiveOrder:
@@ -75,10 +79,6 @@ class LiveOrder:
         live = cls(known.order, known.epoch_ns, known.order)
         live.know(known)
         return live
-
-    @property
-    def id(self) -> str:
-        return self.order.client_order_id
 
     def stands(self, status: OrderStatus) -> bool:
         """Whether this is its status now; a question, so that no type checker takes the answer for lasting."""
@@ -124,7 +124,7 @@ class LiveOrder:
             provider=self.provider,
             broker_order_id=self.broker_order_id,
             tag=self.tag,
-            attempt=max(1, self.attempt),
+            attempt=self.attempt or 1,
             filled_quantity=self.filled_quantity,
             average_price=self.average_price,
             message=self.message,
@@ -186,7 +186,7 @@ class OrderBook:
         """After every step: tag and openness may have changed."""
         if live.tag:
             self._by_tag[live.tag] = live
-        if live.is_open:
+        if live.status in OPEN:
             self._open[live.id] = live
         elif self._open.pop(live.id, None) is not None:
             self._ended.append(live)

@@ -23,7 +23,7 @@ from ..errors import (
     RateLimited,
 )
 from ..manager import MultiAPIManager, Reservation
-from ..models import Operation, OrderAck, OrderStatus
+from ..models import Operation, OrderStatus
 from .asker import Asker
 from .orders import LOST, LiveOrder
 from .recorder import Recorder
@@ -138,12 +138,9 @@ class Placer:
             await self._recorder.incident("adapter", place.name, f"{type(error).__name__}: {error}", live=live)
             await self._lost(live, f"{type(error).__name__} in the adapter", self._asker.orphan_horizon_ns(place.name))
         else:
-            await self._answered(live, ack)
-
-    async def _answered(self, live: LiveOrder, ack: OrderAck) -> None:
-        # An answer tells neither prices nor fills: whatever it says of an end, the book has the numbers.
-        after = _S.REJECTED if ack.status is _S.REJECTED else _S.ACCEPTED
-        await self._recorder.move_shielded(live, LOST, after, message=ack.message, broker_order_id=ack.broker_order_id)
+            # An answer tells neither prices nor fills: whatever it says of an end, the book has the numbers.
+            after, told_id = _S.REJECTED if ack.status is _S.REJECTED else _S.ACCEPTED, ack.broker_order_id
+            await self._recorder.move_shielded(live, LOST, after, message=ack.message, broker_order_id=told_id)
 
     async def _not_live(self, live: LiveOrder, error: BrokerError) -> None:
         """Back to NEW, so that it may go elsewhere: only from SUBMITTING, for what a book has shown is live."""

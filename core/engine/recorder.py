@@ -7,6 +7,7 @@ one order at once (the answer to a cancel, a read of the book) cannot both act o
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from decimal import Decimal
 from typing import Any
 
 import anyio
@@ -45,7 +46,8 @@ class Recorder:
         first entry that is written of it.
         """
         async with live.lock:
-            await self._settle_doubt(live)
+            if live.in_doubt:
+                await self.reload(live)
             if not live.is_claimed:
                 await self._append(live)
 
@@ -57,7 +59,8 @@ class Recorder:
         """
         attempt = live.attempt + 1
         async with live.lock:
-            await self._settle_doubt(live)
+            if live.in_doubt:
+                await self.reload(live)
             if live.status is not OrderStatus.NEW or live.attempt + 1 != attempt:
                 return False
             epoch_ns = self._clock.epoch_ns()
@@ -106,11 +109,19 @@ class Recorder:
     ) -> bool:
         """`move` for a caller whom no cancellation reaches anyway: a scope less on the way of every order."""
         async with live.lock:
-            await self._settle_doubt(live)
+            if live.in_doubt:
+                await self.reload(live)
             if live.status not in from_statuses:
                 return False
-            state = Folded(after, live.filled_quantity, live.average_price)
-            return await self._step(live, state, message=message, broker_order_id=broker_order_id, first=first)
+            try:
+                step = self._step_to(live, after, live.filled_quantity, live.average_price, message, broker_order_id)
+            except IllegalStep as error:
+                await self.incident("illegal_step", live.provider, str(error), live=live)
+                raise
+            if not await self._append(live, *((step,) if first is None else (first, step))):
+                return False
+            self.follow(live, step)
+            return True
 
     def knows(self, live: LiveOrder, row: BrokerOrder) -> bool:
         """Whether this row tells nothing new, so that there is nothing to `hear`. Where a step is under way: False."""
@@ -145,11 +156,19 @@ class Recorder:
                 await live.lock.acquire()
                 held.append(live)
                 try:
-                    await self._settle_doubt(live)
+                    if live.in_doubt:
+                        await self.reload(live)
                     state = _folded(live, row)
                     heard.append((live, row, state))
                     if _is_news(live, row, state):
-                        step = self._step_to(live, state, row.message, row.broker_order_id)
+                        step = self._step_to(
+                            live,
+                            state.status,
+                            state.filled_quantity,
+                            state.average_price,
+                            row.message,
+                            row.broker_order_id,
+                        )
                         steps.append((live, step, self._begin(live, step)))
                 except HeadroomError as error:
                     faults.append(error)
@@ -228,10 +247,6 @@ class Recorder:
         live.in_doubt = False
         return True
 
-    async def _settle_doubt(self, live: LiveOrder) -> None:
-        if live.in_doubt:
-            await self.reload(live)
-
     async def reload(self, live: LiveOrder) -> None:
         """Bring memory to what the journal holds."""
         known = await self._journal.order(live.id)
@@ -241,32 +256,27 @@ class Recorder:
             self._book.reindex(live)
         live.in_doubt = False
 
-    async def _step(
-        self, live: LiveOrder, state: Folded, *, message: str, broker_order_id: str, first: Entry | None = None
-    ) -> bool:
-        try:
-            step = self._step_to(live, state, message, broker_order_id)
-        except IllegalStep as error:
-            await self.incident("illegal_step", live.provider, str(error), live=live)
-            raise
-        if not await self._append(live, *((step,) if first is None else (first, step))):
-            return False
-        self.follow(live, step)
-        return True
-
-    def _step_to(self, live: LiveOrder, state: Folded, message: str, broker_order_id: str) -> Step:
-        """The step to `state`. Raises IllegalStep."""
-        check_step(live.status, state.status)
+    def _step_to(
+        self,
+        live: LiveOrder,
+        after: OrderStatus,
+        filled_quantity: int,
+        average_price: Decimal,
+        message: str,
+        broker_order_id: str,
+    ) -> Step:
+        """The step to `after`. Raises IllegalStep."""
+        check_step(live.status, after)
         return Step(
             order_id=live.id,
             before=live.status,
-            after=state.status,
+            after=after,
             provider=live.provider,
             broker_order_id=broker_order_id or live.broker_order_id,
             tag=live.tag,
             attempt=live.attempt,
-            filled_quantity=state.filled_quantity,
-            average_price=state.average_price,
+            filled_quantity=filled_quantity,
+            average_price=average_price,
             message=message,
             epoch_ns=self._clock.epoch_ns(),
         )

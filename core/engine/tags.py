@@ -39,8 +39,8 @@ class TagMaker:
 
     def _fresh(self, prefix: str) -> str:
         # Never back to an earlier millisecond: the tags made in it are forgotten.
-        millisecond = max(self._millisecond, self._clock.epoch_ns() // MILLISECOND)
-        if millisecond != self._millisecond:
+        millisecond = self._clock.epoch_ns() // MILLISECOND
+        if millisecond > self._millisecond:
             self._millisecond = millisecond
             self._stamp = _base36(millisecond, _TIME_LENGTH)
             self._made.clear()
