@@ -12,7 +12,7 @@ import anyio
 
 from .accounts import Account
 from .balancer import Choice, IntelligentLoadBalancer
-from .brokers.base import TradingAPI
+from .brokers.base import ANSWER_IS_IN, TradingAPI
 from .bus import EventBus
 from .clock import MILLISECOND, SECOND, Clock
 from .errors import (
@@ -96,6 +96,22 @@ class Reservation:
             self.permit.__exit__(kind, error, trace)
 
 
+@dataclass(slots=True)
+class _Heard:
+    """When the answer to a read was there, if its adapter tells so before it has read it."""
+
+    balancer: IntelligentLoadBalancer
+    clock: Clock
+    place: Reservation
+    sent_ns: int
+    at_ns: int | None = None
+
+    def now(self) -> None:
+        if self.at_ns is None:
+            self.at_ns = self.clock.now_ns()
+            self.balancer.heard(self.place.name, self.place.operation, self.at_ns - self.sent_ns)
+
+
 class Sender:
     """Sends what a permit is held for. Counts `orders` and `reads` that left."""
 
@@ -138,9 +154,10 @@ class Sender:
         sent_ns = self._clock.now_ns()
         outcome: str = "unknown"
         fault: BaseException | None = None
+        heard = None if is_order else _Heard(balancer, self._clock, place, sent_ns)
         try:
             # An order is never broken off: the adapter's timeout bounds it.
-            result = await (send(account.api) if is_order else self._within_deadline(place, send))
+            result = await (send(account.api) if heard is None else self._within_deadline(place, send, heard))
         except BrokerError as error:
             error.provider = name  # adapters know their broker, only the manager knows the account's name
             outcome, fault = _outcome_of(error), error
@@ -162,8 +179,9 @@ class Sender:
             if is_order:
                 self._shared_reads.forget()
             now_ns = self._clock.now_ns()
-            latency_ns = now_ns - sent_ns
-            balancer.finished(name, operation, latency_ns, outcome)
+            heard_ns = None if heard is None else heard.at_ns
+            latency_ns = (now_ns if heard_ns is None else heard_ns) - sent_ns
+            balancer.finished(name, operation, latency_ns, outcome, heard_ns=heard_ns)
             place.decision.outcome = outcome
             account.errors += outcome not in _OURS
             self._bus.publish(
@@ -179,13 +197,17 @@ class Sender:
             if self._audit_logger is not None:
                 await self._audit(self._audit_logger, name, operation, latency_ns, fault)
 
-    async def _within_deadline(self, place: Reservation, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
+    async def _within_deadline(
+        self, place: Reservation, send: Callable[[TradingAPI], Awaitable[T]], heard: _Heard
+    ) -> T:
         """A read that is not answered by its deadline is given up; it may still reach the broker."""
         with anyio.CancelScope() as scope:
             timer = self._clock.call_at_ns(place.deadline_ns, scope.cancel)
+            before = ANSWER_IS_IN.set(heard.now)
             try:
                 return await send(place.api)
             finally:
+                ANSWER_IS_IN.reset(before)
                 timer.cancel()
         message = f"{place.name}: no answer to {place.operation.value} before its deadline"
         raise OrderOutcomeUnknown(message, arrives_within_ns=place.api.config.timeout_ms * MILLISECOND)

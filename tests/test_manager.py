@@ -28,10 +28,11 @@ from core import (
     VirtualClock,
 )
 from core.brokers import published_limits
+from core.brokers.base import ANSWER_IS_IN
 from core.caretaker import Caretaker
 from core.clock import MILLISECOND, SECOND
 from core.errors import AuthenticationFailed
-from core.models import HealthStatus, OrderType
+from core.models import BrokerOrder, HealthStatus, OrderType, RequestDone
 
 CONFIG = {"enabled_apis": ["fyers", "upstox"], "routing_rules": {}, "fallback_chain": ["fyers", "upstox"]}
 ORDER = {"symbol": "NSE:SBIN-EQ", "quantity": 1}
@@ -600,6 +601,33 @@ def test_a_read_that_hangs_is_given_up_at_its_deadline_not_at_the_brokers_timeou
 
     clock.run(main)
     assert clock.now_ns() == pytest.approx(SECOND, rel=0.01)
+
+
+def test_a_reads_latency_is_what_the_broker_took_not_what_the_reading_did() -> None:
+    clock = VirtualClock()
+
+    class LongBook(MockTradingAPI):
+        async def get_orders(self) -> tuple[BrokerOrder, ...]:
+            rows = await super().get_orders()
+            ANSWER_IS_IN.get()()
+            await clock.sleep_until_ns(clock.now_ns() + SECOND)
+            return rows
+
+    manager = MultiAPIManager({}, clock=clock)
+    manager.apis = {"fyers": LongBook("fyers", broker("fyers", clock).config, 0.05, clock=clock, jitter=0.0)}
+    news = manager.bus.subscribe(10)
+
+    async def main() -> None:
+        await manager.execute_with_fallback("get_orders")
+        await manager.execute_with_fallback("get_positions")
+
+    clock.run(main)
+    took = [event.latency_ns for event in news.drain() if isinstance(event, RequestDone)]
+    assert took == [50 * MILLISECOND, 50 * MILLISECOND]
+    assert clock.now_ns() == SECOND + 100 * MILLISECOND
+    (shown,) = manager.broker_snapshots()
+    assert shown.latency.max_ns == 50 * MILLISECOND
+    assert ANSWER_IS_IN.get(None) is None, "it was for that call alone"
 
 
 def test_a_hung_read_that_others_wait_for_holds_nobody_past_his_own_deadline() -> None:

@@ -227,8 +227,14 @@ class IntelligentLoadBalancer:
             for breaker in known.breakers:
                 breaker.probe_sent(now_ns)
 
-    def finished(self, name: str, operation: str, latency_ns: int, outcome: str) -> None:
-        """A request to `name` came to its end after `latency_ns`.
+    def heard(self, name: str, operation: str, latency_ns: int) -> None:
+        """The answer of `name` is there after `latency_ns`, and only has to be read: it owes that one no more."""
+        self._of(name).load.ended(latency_ns, self._now_ns(), orders=operation in _ORDERS, heard=True)
+
+    def finished(
+        self, name: str, operation: str, latency_ns: int, outcome: str, *, heard_ns: int | None = None
+    ) -> None:
+        """A request to `name` came to its end after `latency_ns`. `heard_ns`: when its answer was said to be `heard`.
 
         `outcome`: ok; refused (the broker's own no: it works); limited; auth; not_sent, error (an answer that speaks of
         ill health); unknown (no answer); abandoned (nobody waits for it any more). Raises ValueError for any other.
@@ -238,11 +244,12 @@ class IntelligentLoadBalancer:
             raise ValueError(message)
         now_ns = self._now_ns()
         known = self._known.get(name) or self._of(name)
-        sent_ns = now_ns - latency_ns
+        sent_ns = (now_ns if heard_ns is None else heard_ns) - latency_ns
         orders = operation in _ORDERS
-        if outcome == "abandoned" and known.load.suspicion(now_ns) >= 1.0:
-            outcome = "unknown"  # it owed the answer for longer than its answers ever take
-        known.load.ended(latency_ns, now_ns, orders=orders, heard=outcome not in _UNHEARD)
+        if heard_ns is None:
+            if outcome == "abandoned" and known.load.suspicion(now_ns) >= 1.0:
+                outcome = "unknown"  # it owed the answer for longer than its answers ever take
+            known.load.ended(latency_ns, now_ns, orders=orders, heard=outcome not in _UNHEARD)
         breaker = known.breakers[orders]
         if outcome in _WORKS:
             known.auth_failed = ""
@@ -262,14 +269,18 @@ class IntelligentLoadBalancer:
             breaker.failed(now_ns, sent_ns, _WHY[outcome])
         else:
             breaker.probe_ended()
-            if outcome == "abandoned":
-                ewma = known.load.latency_of.get(operation)
-                if ewma is not None and latency_ns > ewma.value_ns:
-                    known.load.answered(operation, latency_ns, now_ns)  # it would have taken at least so long
-            elif outcome == "auth":
-                known.auth_failed = "the broker refused the token; log in again"
-            else:
-                known.refusals += 1  # the limiter's matter: who is asked too often is not ill
+            self._learn_otherwise(known, operation, latency_ns, outcome, now_ns)
+
+    def _learn_otherwise(self, known: Known, operation: str, latency_ns: int, outcome: str, now_ns: int) -> None:
+        """What follows from an end that speaks neither for a broker's health nor against it."""
+        if outcome == "abandoned":
+            ewma = known.load.latency_of.get(operation)
+            if ewma is not None and latency_ns > ewma.value_ns:
+                known.load.answered(operation, latency_ns, now_ns)  # it would have taken at least so long
+        elif outcome == "auth":
+            known.auth_failed = "the broker refused the token; log in again"
+        else:
+            known.refusals += 1  # the limiter's matter: who is asked too often is not ill
 
     def update_performance_metrics(self, name: str, operation: str, response_time: float, success: bool) -> None:  # noqa: FBT001 - the published call
         """Learn one request that took `response_time` seconds. Raises ValueError unless that is at least 0."""

@@ -20,6 +20,7 @@ from ..clock import MILLISECOND, SECOND, Clock, SystemClock
 from ..errors import AuthenticationFailed, ConfigError, OrderNotSent, OrderRefused
 from ..models import APIConfig, BrokerOrder, HealthStatus, Order, OrderAck, OrderType, Session
 from ..slices import Slices
+from .base import ANSWER_IS_IN
 from .http import HTTPTransport
 from .instruments import Instrument, InstrumentTable, priced
 from .jsontext import KnownRows, read_json
@@ -210,6 +211,8 @@ class RESTAccount(ABC):
         reply = await self._http.request(method, url, headers=self._headers, body=body)
         self._learn_skew(reply)
         self._quota = quota_in(reply.headers)
+        if book is not None and (answer_is_in := ANSWER_IS_IN.get(None)) is not None:
+            answer_is_in()
         return self._judged(reply, await read_json(reply.body, self._clock, book))
 
     def _judged(self, reply: Reply, payload: Any) -> dict[str, Any]:

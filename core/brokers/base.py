@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from ..models import (
     APIConfig,
@@ -21,7 +22,11 @@ from ..models import (
 )
 from .reply import Quota
 
-__all__ = ["HasSession", "TradingAPI"]
+__all__ = ["ANSWER_IS_IN", "HasSession", "TradingAPI"]
+
+# What an adapter calls once a long answer is there as a whole and only has to be read. Whoever sends sets it for the
+# call: what the reading takes is no time of the broker's.
+ANSWER_IS_IN: Final[ContextVar[Callable[[], None]]] = ContextVar("ANSWER_IS_IN")
 
 
 @runtime_checkable

@@ -116,6 +116,23 @@ def test_a_broker_that_answers_later_requests_is_not_silent() -> None:
     assert desk.pick(Candidate("a", in_flight=1), Candidate("b")) == "a"
 
 
+@pytest.mark.parametrize(("heard", "chosen"), [(True, "a"), (False, "b")])
+def test_the_time_that_we_take_to_read_a_long_answer_is_not_held_against_the_broker(heard: bool, chosen: str) -> None:
+    desk = Desk("a", "b")
+    desk.answer("a", 40, times=20)
+    desk.answer("b", 100, times=20)
+    desk.balancer.started("a", READ)
+    desk.after(40 * MILLISECOND)
+    heard_ns = desk.clock.now_ns() if heard else None
+    if heard:
+        desk.balancer.heard("a", READ, 40 * MILLISECOND)
+    desk.after(3 * SECOND)
+    assert desk.pick(Candidate("a", in_flight=1), Candidate("b")) == chosen, "while it is read"
+    took_ns = 40 * MILLISECOND if heard else 3 * SECOND + 40 * MILLISECOND
+    desk.balancer.finished("a", READ, took_ns, "ok", heard_ns=heard_ns)
+    assert desk.pick(Candidate("a"), Candidate("b")) == chosen, "and after it"
+
+
 def test_a_broker_that_failed_is_checked_until_it_is_trusted_again() -> None:
     desk = Desk("a", "b")
     desk.answer("a", 40, times=20)

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from core.brokers import FyersAPI, UpstoxAPI, published_limits
+from core.brokers.base import ANSWER_IS_IN
 from core.brokers.oauth import code_in_answer, exchange_code, login_url
 from core.brokers.simulator.faults import Fault, FaultKind
 from core.brokers.simulator.server import Simulator, SimulatorSettings, serve
@@ -345,3 +346,14 @@ async def test_the_skew_of_a_brokers_clock_is_seen(provider: APIProvider):
         skew_ns = account.api.clock_skew_ns
         assert skew_ns is not None
         assert abs(skew_ns - 90 * SECOND) < 2 * SECOND
+
+
+async def test_a_book_says_that_its_answer_is_there_before_it_is_read(provider: APIProvider):
+    async with opened(provider) as account:
+        heard: list[str] = []
+        ANSWER_IS_IN.set(lambda: heard.append("book"))
+        await account.api.place_order(Order(symbol=SBIN, quantity=1), tag="long1")
+        await account.api.get_positions()
+        assert heard == [], "short ones are read at one go"
+        await account.api.get_orders()
+        assert heard == ["book"]
