@@ -59,24 +59,25 @@ def tradable(symbol: str) -> bool:
     return any(listing.symbol == symbol and listing.tradable and listing.lot == 1 for listing in LISTINGS)
 
 
-@dataclass(frozen=True, slots=True)
 class _Prices:
-    """The prices of one symbol, in paise on its tick."""
+    """The prices of one symbol, in paise on its tick: `count` of them for each kind of order."""
 
-    listing: Listing
-
-    @property
-    def count(self) -> int:
-        return self.listing.close_paise * _WIDTH // 100 // self.listing.tick_paise
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+        self._tick = tick = listing.tick_paise
+        self.count = listing.close_paise * _WIDTH // 100 // tick
+        self._first = {
+            hundredths: listing.close_paise * hundredths // 100 // tick * tick
+            for hundredths in (_BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED)
+        }
 
     def at(self, hundredths: int, place: int) -> int:
-        tick = self.listing.tick_paise
-        return (self.listing.close_paise * hundredths // 100 // tick + place) * tick
+        return self._first[hundredths] + place * self._tick
 
     def place_of(self, price_paise: int) -> int | None:
         """The number that `at` was given, whichever kind of order it was; None for a price of no kind."""
-        for hundredths in (_BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED):
-            place = (price_paise - self.at(hundredths, 0)) // self.listing.tick_paise
+        for first in self._first.values():
+            place = (price_paise - first) // self._tick
             if 0 <= place < self.count:
                 return place
         return None

@@ -40,15 +40,20 @@ class Histogram:
         self.max_ns = 0
 
     def record(self, duration_ns: int) -> None:
-        duration_ns = max(0, duration_ns)
-        duration_us = min(_LARGEST_US, max(1, duration_ns // MICROSECOND))
-        # What the package's `record_value` does, in three quarters of its time: a run records four durations an order.
-        shift = max(0, duration_us.bit_length() - _BITS)
+        # What the package's `record_value` does, in less than half of its time: a run records four durations an order,
+        # and calls of max and min were two thirds of it.
+        duration_us = duration_ns // MICROSECOND
+        if not 1 <= duration_us <= _LARGEST_US:
+            duration_ns = max(0, duration_ns)
+            duration_us = min(_LARGEST_US, max(1, duration_us))
+        shift = duration_us.bit_length() - _BITS if duration_us >> _BITS else 0
         self._counts[(shift << (_BITS - 1)) + (duration_us >> shift)] += 1
         self.count += 1
         self.total_ns += duration_ns
-        self.max_ns = max(self.max_ns, duration_ns)
-        self._least_us = min(self._least_us, duration_us)
+        if duration_ns > self.max_ns:  # noqa: PLR1730
+            self.max_ns = duration_ns
+        if duration_us < self._least_us:  # noqa: PLR1730
+            self._least_us = duration_us
 
     def quantiles(self, *shares: float) -> tuple[int, ...]:
         """The duration, in ns, that each share of the records does not pass; 0 without records.

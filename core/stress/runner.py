@@ -100,6 +100,8 @@ class Run:
         self._watch: Watch | None = None
         self._tick_ns = tick_ns
         self._journey_rng = Random(f"{seed} journey")
+        self._timeout_ns = int(scenario.timeout_s * SECOND)
+        self._warm_up_ns = scenario.warm_up_s * SECOND
         self._weights = [step.weight for step in scenario.journey]
         self._in_flight = 0
         self._queue_ticks = 0
@@ -271,13 +273,14 @@ class Run:
     async def _until_due(self, offset_ns: int) -> bool:
         """Wait for the instant of an arrival; False when the run is to end instead."""
         clock = self._clock
-        while self._paused or clock.now_ns() < self._due_ns(offset_ns):
+        while not self._ending:
+            now_ns, due_ns = clock.now_ns(), self._due_ns(offset_ns)
+            if now_ns >= due_ns and not self._paused:
+                return True
             # In slices, so that a pause, a stop or another rate is heard of between two arrivals that are far apart.
-            wake_ns = clock.now_ns() + _SLICE_NS
-            await clock.sleep_until_ns(wake_ns if self._paused else min(wake_ns, self._due_ns(offset_ns)))
-            if self._ending:
-                return False
-        return not self._ending
+            wake_ns = now_ns + _SLICE_NS
+            await clock.sleep_until_ns(wake_ns if self._paused else min(wake_ns, due_ns))
+        return False
 
     @property
     def _ending(self) -> bool:
@@ -331,7 +334,7 @@ class Run:
     async def _step(self, step: Step, session: Session, intended_ns: int) -> None:
         self.started += 1
         self.lag.record(self._clock.now_ns() - intended_ns)
-        deadline_ns = intended_ns + int(self.scenario.timeout_s * SECOND)
+        deadline_ns = intended_ns + self._timeout_ns
         failure = text = ""
         try:
             await self._actor.act(step, session, deadline_ns)
@@ -354,7 +357,7 @@ class Run:
         if failure:
             self.failures[failure] += 1
             self.examples.setdefault(failure, text[:300])
-        if now_ns - self.start_ns >= self.scenario.warm_up_s * SECOND:
+        if now_ns - self.start_ns >= self._warm_up_ns:
             self.latency.record(now_ns - intended_ns)
 
     # -- the watch -----------------------------------------------------------------------------------------------
