@@ -198,20 +198,22 @@ class VirtualClock:
 
     def _jump(self) -> bool:
         """Wake the next sleeper; False when there is none, or when a thread may still bring something."""
-        if self._outside or not self._drop_cancelled():
-            return False
-        self._wake_next()
-        return True
+        return not self._outside and self._wake_next()
 
     def _drop_cancelled(self) -> bool:
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         return bool(self._sleepers)
 
-    def _wake_next(self) -> None:
-        deadline_ns, _, woken = heapq.heappop(self._sleepers)
-        self._now_ns = max(self._now_ns, deadline_ns)
-        woken.set_result(None)
+    def _wake_next(self) -> bool:
+        """Wake the sleeper that is due first; False when there is none."""
+        while self._sleepers:
+            deadline_ns, _, woken = heapq.heappop(self._sleepers)
+            if not woken.done():
+                self._now_ns = max(self._now_ns, deadline_ns)
+                woken.set_result(None)
+                return True
+        return False
 
 
 class _IdleSelector(selectors.DefaultSelector):
@@ -223,19 +225,32 @@ class _IdleSelector(selectors.DefaultSelector):
         self.take_in: Callable[[], bool] | None = None
         self._idle: asyncio.Future[None] | None = None
         self._passes = 0
+        self._watched = 0
 
     async def until_idle(self) -> None:
         self._idle = asyncio.get_running_loop().create_future()
         await self._idle
 
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        key = super().register(fileobj, events, data)
+        self._watched += 1
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        key = super().unregister(fileobj)
+        self._watched -= 1
+        return key
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self._passes += 1
         # Only the loop's own pipe is watched, and what it brings waits for an idle moment anyhow: most of the time
         # there is nothing to ask the system for, and asking costs as much as a pass.
-        quiet = self.when_idle is not None and len(self.get_map()) == 1 and self._passes % _ASK_EVERY
-        ready = [] if quiet else super().select(0)
-        if ready or (timeout is not None and timeout <= 0):
-            return ready
+        if self.when_idle is None or self._watched > 1 or self._passes % _ASK_EVERY == 0:
+            ready = super().select(0)
+            if ready:
+                return ready
+        if timeout is not None and timeout <= 0:
+            return []
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
             return []
