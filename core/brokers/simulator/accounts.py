@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from ...models import Order, OrderStatus, OrderType, Product, Side, Validity
+from ...models import Order, OrderStatus, OrderType, Product, Side, Validity, quick
 from .listings import Listing
 
 __all__ = ["MARGIN_PERCENT", "Account", "Execution", "PositionBook", "Refusal", "RefusalReason", "SimOrder", "Stage"]
@@ -70,6 +70,7 @@ class Refusal(Exception):
         self.reason = reason
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
     """One part of a fill."""
@@ -161,23 +162,23 @@ class PositionBook:
 
     def book(self, side: Side, quantity: int, price_paise: int) -> None:
         """Apply one execution: it closes what stands against it first, and opens with the rest."""
-        value = quantity * price_paise
+        value, sign = quantity * price_paise, side.sign
         if side is Side.BUY:
             self.buy_quantity += quantity
             self.buy_paise += value
         else:
             self.sell_quantity += quantity
             self.sell_paise += value
-        closing = min(quantity, max(0, -side.sign * self.quantity))
+        closing = min(quantity, max(0, -sign * self.quantity))
         if closing:
             # A share of the cost that is no whole paise leaves its rest in the position: nothing is lost.
             released = self.cost_paise * closing // abs(self.quantity)
             self.cost_paise -= released
-            self.realised_paise -= side.sign * closing * price_paise + released
-            self.quantity += side.sign * closing
+            self.realised_paise -= sign * closing * price_paise + released
+            self.quantity += sign * closing
         opening = quantity - closing
-        self.quantity += side.sign * opening
-        self.cost_paise += side.sign * opening * price_paise
+        self.quantity += sign * opening
+        self.cost_paise += sign * opening * price_paise
 
     def closing_order(self) -> Order:
         """The market order that would close it. Raises ValueError when it is closed."""
@@ -218,7 +219,10 @@ class Account:
     @property
     def available_paise(self) -> int:
         """Free for new orders: all that the account is worth at cost, less what is bound."""
-        return self.cash_paise + sum(position.cost_paise for position in self.positions.values()) - self.used_paise
+        free = self.cash_paise - self.reserved_paise
+        for position in self.positions.values():  # asked for each order: a sum of its own for each term costs twice
+            free += position.cost_paise - position.margin_paise
+        return free
 
     def add(self, order: SimOrder) -> None:
         self.orders[order.order_id] = order
