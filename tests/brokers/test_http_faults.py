@@ -560,6 +560,27 @@ async def test_a_call_that_is_cancelled_in_flight_ends_at_once_and_arrives_once(
     assert server.requests == 1
 
 
+async def test_each_request_has_its_whole_time_and_no_more_whoever_else_is_under_way():
+    clock = SystemClock()
+    transport = HTTPTransport("x", timeout_ns=200 * MILLISECOND, clock=clock)
+
+    async def took_ms(after_ms: int) -> int:
+        await asyncio.sleep(after_ms / 1000)
+        begun_ns = clock.now_ns()
+        with pytest.raises(OrderOutcomeUnknown, match="no answer within 200 ms"):
+            await transport.request("POST", f"http://{address}/1", headers={}, body=b"{}")
+        return (clock.now_ns() - begun_ns) // MILLISECOND
+
+    async with RawServer(answer_then(b"")).serving() as address, transport:
+        cancelled = asyncio.create_task(took_ms(0))
+        waiting = [asyncio.create_task(took_ms(after_ms)) for after_ms in (0, 60, 120, 500)]  # the last one by itself
+        await asyncio.sleep(0.05)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert all(200 <= took < 400 for took in await asyncio.gather(*waiting))
+
+
 async def test_an_answer_longer_than_the_bound_is_not_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("core.brokers.http.BODY_BYTES_MAX", 1000)
     async with RawServer(answer_then(http(200, b" " * 2000))).serving() as address, account(address) as api:
