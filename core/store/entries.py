@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Context, Decimal
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ..errors import StoreCorrupt
 from ..models import Order, OrderStatus, OrderType, Product, Side, Validity, quick
@@ -140,6 +140,7 @@ class Halted:
 
     reason: str
     epoch_ns: int = 0
+    order_id: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class Lifted:
 
     name: str
     epoch_ns: int = 0
+    order_id: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +216,8 @@ class JournaledOrder:
 def fingerprint(order: Order) -> str:
     """32 hex digits of the order's content, its id left out: equal content, equal fingerprint, in every process."""
     content = (
-        f'[{_quoted(order.symbol)},{order.quantity:d},"{order.side}","{order.order_type}",{_exact(order.price)},'
-        f'{_exact(order.trigger_price)},"{order.product}","{order.validity}"]'
+        f'[{_quoted(order.symbol)},{order.quantity:d},"{order.side!s}","{order.order_type!s}",{_exact(order.price)},'
+        f'{_exact(order.trigger_price)},"{order.product!s}","{order.validity!s}"]'
     )
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
@@ -227,12 +229,12 @@ def _exact(price: Decimal | None) -> str:
 
 def order_json(order: Order) -> str:
     """`order` as JSON text, prices as exact text."""
-    price = "null" if order.price is None else f'"{order.price}"'
-    trigger = "null" if order.trigger_price is None else f'"{order.trigger_price}"'
+    price = "null" if order.price is None else f'"{order.price!s}"'
+    trigger = "null" if order.trigger_price is None else f'"{order.trigger_price!s}"'
     return (
-        f'{{"symbol":{_quoted(order.symbol)},"quantity":{order.quantity:d},"side":"{order.side}",'
-        f'"order_type":"{order.order_type}","price":{price},"trigger_price":{trigger},"product":"{order.product}",'
-        f'"validity":"{order.validity}","client_order_id":{_quoted(order.client_order_id)}}}'
+        f'{{"symbol":{_quoted(order.symbol)},"quantity":{order.quantity:d},"side":"{order.side!s}",'
+        f'"order_type":"{order.order_type!s}","price":{price},"trigger_price":{trigger},"product":"{order.product!s}",'
+        f'"validity":"{order.validity!s}","client_order_id":{_quoted(order.client_order_id)}}}'
     )
 
 
@@ -250,10 +252,10 @@ def json_of(entry: Entry, order_text: str = "") -> str:
     match entry:
         case Step():
             return (
-                f'{{"order_id":{_quoted(entry.order_id)},"before":"{entry.before}","after":"{entry.after}",'
+                f'{{"order_id":{_quoted(entry.order_id)},"before":"{entry.before!s}","after":"{entry.after!s}",'
                 f'"provider":{_quoted(entry.provider)},"broker_order_id":{_quoted(entry.broker_order_id)},'
                 f'"tag":{_quoted(entry.tag)},"attempt":{entry.attempt:d},"filled_quantity":{entry.filled_quantity:d},'
-                f'"average_price":"{entry.average_price}","message":{_quoted(entry.message)},'
+                f'"average_price":"{entry.average_price!s}","message":{_quoted(entry.message)},'
                 f'"epoch_ns":{entry.epoch_ns:d}}}'
             )
         case Intent():

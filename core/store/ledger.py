@@ -32,7 +32,6 @@ __all__ = ["BLOCK_BITS", "ORDER_QUERY", "Expected", "Ledger", "Mark", "link", "o
 BLOCK_BITS: Final = 10
 Expected = tuple[str, OrderStatus, int]
 Mark = tuple[tuple[int, bytes] | None, str, int, int]
-_Row = tuple[int, int, int, str, str | None, str, bytes]
 
 _MARKS: Final = ", ".join("?" * 14)
 _INSERT: Final = f"INSERT INTO trades ({TRADE_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT (order_id) DO NOTHING"
@@ -69,8 +68,16 @@ _EXTENT: Final = (
     "WHERE excluded.first_ns < first_ns OR excluded.last_ns > last_ns"
 )
 _MINUTE_NS: Final = 2**36 - 1  # 69 s
-_JOURNAL: Final = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)"
-_HEAD: Final = "SELECT serial, checksum, coalesce((SELECT reason FROM halts), '') FROM chain"
+_COLUMNS: Final = 7
+# So many rows go with one statement. A row by itself costs a third more; and at each one the interpreter is given up
+# four times, which a busy loop gives back late. OR FAIL: the copies with which to take half a statement back are saved.
+_AT_ONCE: Final = 16
+_JOURNAL: Final = tuple(
+    "INSERT OR FAIL INTO journal VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)
+    for count in range(_AT_ONCE + 1)
+)
+_CHAIN: Final = "UPDATE chain SET serial = ?, checksum = ? WHERE one = 1"
+_HEAD: Final = "SELECT serial, checksum, coalesce((SELECT reason FROM halts), '') FROM chain WHERE one = 1"
 _FARTHEST_NS: Final = 2**63 - 1
 _ANYHOW: Final = (None, None, None)
 _NOTHING: Final = Decimal(0)
@@ -107,13 +114,14 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        cursor = connection.cursor()  # one for all: the connection's own `execute` makes one for every statement
+        self._run, self._run_many = cursor.execute, cursor.executemany
         self._head: tuple[int, bytes] | None = None
-        self._rows: list[_Row] = []  # of the journal: written together, for one at a time costs twice as much
-        self._written = 0  # how many of them are in the table
-        self._extents: dict[int, tuple[int, int]] = {}
+        self._rows: list[Any] = []  # of the journal, column after column: they are written together
+        self._written = 0  # how much of it is in the table
+        self._extents: dict[int, tuple[int, int, int]] = {}
         self._halt = ""  # the kill switch inside this transaction, once the head was read
         self._claimed: Order | None = None  # what the last entry claimed: it is NEW, without another look
-        self._text: tuple[Order | None, str] = (None, "")
 
     def mark(self) -> Mark:
         """Where the journal stands, to go `back` to when one write of several is undone."""
@@ -128,32 +136,32 @@ class Ledger:
     def settle(self) -> None:
         """Write what is written together; called right before the commit, and by whoever reads the journal sooner."""
         if self._extents:
-            self.connection.executemany(
-                _EXTENT, [(block, first, last) for block, (first, last) in self._extents.items()]
-            )
+            self._run_many(_EXTENT, self._extents.values())
         if self._head is not None and self._written < len(self._rows):
-            self.connection.executemany(_JOURNAL, self._rows[self._written :])
-            self._written = len(self._rows)
-            self.connection.execute("UPDATE chain SET serial = ?, checksum = ?", self._head)
+            while self._written < len(self._rows):
+                some = self._rows[self._written : self._written + _AT_ONCE * _COLUMNS]
+                self._run(_JOURNAL[len(some) // _COLUMNS], some)
+                self._written += len(some)
+            self._run(_CHAIN, self._head)
 
     # Rows that are kept by hand.
 
     def put_trade(self, row: TradeRow) -> None:
         """Insert the row, or replace the one of its order_id."""
-        cursor = self.connection.execute(_INSERT, row)
+        cursor = self._run(_INSERT, row)
         if cursor.rowcount == 1 and cursor.lastrowid is not None:
             self._widen(cursor.lastrowid, row[12])
             return
-        replaced = self.connection.execute(_REPLACE, (*row, row[0])).fetchall()
+        replaced = self._run(_REPLACE, (*row, row[0])).fetchall()
         if not replaced:
             raise StoreError(f"order {row[0]} is journaled: its row moves by journal entries only")
         self._widen(replaced[0][0], row[12])
 
     def set_status(self, order_id: str, status: str, now_ns: int) -> bool:
         """Set the status of a row; False when there is none."""
-        if self.connection.execute(_STATUS, (status, now_ns, order_id)).rowcount:
+        if self._run(_STATUS, (status, now_ns, order_id)).rowcount:
             return True
-        if self.connection.execute("SELECT 1 FROM trades WHERE order_id = ?", (order_id,)).fetchone():
+        if self._run("SELECT 1 FROM trades WHERE order_id = ?", (order_id,)).fetchone():
             raise StoreError(f"order {order_id} is journaled: its status moves by journal entries only")
         return False
 
@@ -176,15 +184,16 @@ class Ledger:
         for entry in entries:
             if isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
-                self.connection.execute("INSERT OR REPLACE INTO limiter_states VALUES (?, ?)", saved)
+                self._run("INSERT OR REPLACE INTO limiter_states VALUES (?, ?)", saved)
                 continue
             if expected is not None and not (isinstance(entry, Step) and entry.order_id == expected[0]):
                 self._expect(*expected)
                 expected = None
-            self._check(entry)
+            if isinstance(entry, Intent):
+                self._check(entry)
             epoch_ns = _time_of(entry, now_ns)
             if not self.apply(entry, epoch_ns, expected):
-                raise UnknownOrder(f"order {_order_id(entry)} is not in the journal; claim it first")
+                raise UnknownOrder(f"order {entry.order_id} is not in the journal; claim it first")
             expected = None
             self._link(entry, epoch_ns)
         return self.head()[0]
@@ -193,12 +202,12 @@ class Ledger:
         """Serial and checksum of the last entry."""
         if self._head is None:
             # Read inside the write lock, so that another process cannot append in between.
-            serial, checksum, self._halt = self.connection.execute(_HEAD).fetchone()
+            serial, checksum, self._halt = self._run(_HEAD).fetchone()
             self._head = (serial, checksum)
         return self._head
 
     def order(self, order_id: str) -> JournaledOrder | None:
-        row = self.connection.execute(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),)).fetchone()
+        row = self._run(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),)).fetchone()
         return None if row is None else order_from_row(row)
 
     def claim(
@@ -209,13 +218,13 @@ class Ledger:
         Raises OrderConflict where the id is taken by other content.
         """
         self.head()
-        claimed = Claimed(order, now_ns, simulated)
+        claimed, text = Claimed(order, now_ns, simulated), order_json(order)
         first = entries[0] if entries else None
         intent = first if isinstance(first, Intent) and first.order is order and first.attempt > 0 else None
-        if not self._halt and self._insert(claimed, _time_of(claimed, now_ns), intent):
-            self._link(claimed, now_ns)
+        if not self._halt and self._insert(claimed, _time_of(claimed, now_ns), text, intent):
+            self._link(claimed, now_ns, text)
             if intent is not None:
-                self._link(intent, _time_of(intent, now_ns))
+                self._link(intent, _time_of(intent, now_ns), text)
             else:
                 self._claimed = order
             if rest := entries[0 if intent is None else 1 :]:
@@ -230,7 +239,7 @@ class Ledger:
 
     def _expect(self, order_id: str, status: OrderStatus, attempt: int) -> None:
         """Raise OrderConflict unless the order stands as its caller believes."""
-        known = self.connection.execute(
+        known = self._run(
             "SELECT status, attempt FROM trades WHERE order_id = ? AND request IS NOT NULL", (clean(order_id),)
         ).fetchone()
         if known is not None and tuple(known) != (status.value, attempt):
@@ -239,26 +248,23 @@ class Ledger:
                 f"{status.value} at attempt {attempt}"
             )
 
-    def _link(self, entry: Entry, epoch_ns: int) -> None:
-        """Append `entry` to the chain."""
+    def _link(self, entry: Entry, epoch_ns: int, order_text: str = "") -> None:
+        """Append `entry` to the chain. `order_text` as in `json_of`."""
         serial, checksum = self.head()
         serial += 1
-        kind, order_id = type(entry).__name__, clean(_order_id(entry))
-        body = json_of(entry, self._text_of(entry.order) if isinstance(entry, Claimed | Intent) else "")
+        kind, order_id, body = type(entry).__name__, clean(entry.order_id), json_of(entry, order_text)
         checksum = link(
             checksum, serial=serial, epoch_ns=epoch_ns, version=VERSION, kind=kind, order_id=order_id, body=body
         )
-        self._rows.append((serial, epoch_ns, VERSION, kind, order_id or None, body, checksum))
+        self._rows += (serial, epoch_ns, VERSION, kind, order_id or None, body, checksum)
         self._head = serial, checksum
 
-    def _check(self, entry: Entry) -> None:
-        if not isinstance(entry, Intent):
-            return
+    def _check(self, entry: Intent) -> None:
         if self._halt:
             raise EngineHalted(f"trading is halted ({self._halt}): order {entry.order_id} stays here; lift it by name")
         if entry.attempt > 0 and self._claimed is not None and self._claimed == entry.order:
             return
-        row = self.connection.execute(_STANDS, (clean(entry.order_id),)).fetchone()
+        row = self._run(_STANDS, (clean(entry.order_id),)).fetchone()
         if row is None:
             return
         known, attempt, status = row
@@ -281,36 +287,35 @@ class Ledger:
         """
         self._claimed = None
         match entry:
+            case Step():
+                return self._step(entry, epoch_ns, expected)
             case Claimed():
                 self._claim(entry, epoch_ns)
                 self._claimed = entry.order
             case Intent():
                 return self._send(entry, epoch_ns)
-            case Step():
-                return self._step(entry, epoch_ns, expected)
             case Halted():
                 self._halt = clean(entry.reason) or "no reason given"
-                self.connection.execute("INSERT OR REPLACE INTO halts VALUES (1, ?)", (self._halt,))
+                self._run("INSERT OR REPLACE INTO halts VALUES (1, ?)", (self._halt,))
             case Lifted():
                 self._halt = ""
-                self.connection.execute("DELETE FROM halts")
+                self._run("DELETE FROM halts")
             case _:
                 pass  # CancelIntended, ModifyIntended and IncidentSeen are history: no state follows from them alone
         return True
 
     def _claim(self, claimed: Claimed, epoch_ns: int) -> None:
-        if not self._insert(claimed, epoch_ns):  # the id has a row that was stored by hand: the journal takes it over
-            order = claimed.order
+        order, text = claimed.order, order_json(claimed.order)
+        if not self._insert(claimed, epoch_ns, text):
+            # The id has a row that was stored by hand: the journal takes it over.
             self.put_trade(_claimed_row(claimed, epoch_ns))
-            taken = self._text_of(order), fingerprint(order), clean(order.client_order_id)
-            self.connection.execute(_CLAIM, taken)
+            self._run(_CLAIM, (text, fingerprint(order), clean(order.client_order_id)))
 
-    def _insert(self, claimed: Claimed, epoch_ns: int, intent: Intent | None = None) -> bool:
+    def _insert(self, claimed: Claimed, epoch_ns: int, text: str, intent: Intent | None = None) -> bool:
         """Make the row of a claimed order, moved on by `intent` where that follows at once; False if the id has one."""
-        order = claimed.order
         row = _claimed_row(claimed, epoch_ns, intent)
         attempt = 0 if intent is None else intent.attempt
-        cursor = self.connection.execute(_INSERT_CLAIMED, (*row, attempt, self._text_of(order), fingerprint(order)))
+        cursor = self._run(_INSERT_CLAIMED, (*row, attempt, text, fingerprint(claimed.order)))
         if cursor.rowcount != 1 or cursor.lastrowid is None:
             return False
         self._widen(cursor.lastrowid, epoch_ns)
@@ -339,7 +344,7 @@ class Ledger:
             clean(entry.message),
             epoch_ns,
             clean(entry.order_id),
-            int(not is_final),
+            0 if is_final else 1,
             None if status is None else str(status),
             attempt,
         )
@@ -352,17 +357,13 @@ class Ledger:
             self._expect(*expected)
         return False
 
-    def _text_of(self, order: Order) -> str:
-        """The order as JSON, made once for the entries and the row that hold it."""
-        if self._text[0] is not order:
-            self._text = order, order_json(order)
-        return self._text[1]
-
     def _widen(self, trade_id: int, epoch_ns: int) -> None:
         block = trade_id >> BLOCK_BITS
         # A minute ahead, so that most inserts find the block wide enough: too wide costs a look, never a row.
-        first, last = self._extents.get(block, (epoch_ns, epoch_ns))
-        self._extents[block] = (min(first, epoch_ns), max(last, epoch_ns | _MINUTE_NS))
+        first_ns, last_ns = epoch_ns, epoch_ns | _MINUTE_NS
+        if (known := self._extents.get(block)) is not None:
+            first_ns, last_ns = min(known[1], first_ns), max(known[2], last_ns)
+        self._extents[block] = block, first_ns, last_ns
 
 
 def _claimed_row(claimed: Claimed, epoch_ns: int, intent: Intent | None = None) -> TradeRow:
@@ -392,10 +393,6 @@ def _time_of(entry: Entry, now_ns: int) -> int:
         message = f"epoch_ns is {epoch_ns}; give nanoseconds since 1970 that fit 63 bits"
         raise ValueError(message)
     return epoch_ns
-
-
-def _order_id(entry: Entry) -> str:
-    return "" if isinstance(entry, Halted | Lifted) else entry.order_id
 
 
 def _conflict(order: Order) -> OrderConflict:
