@@ -172,7 +172,7 @@ class Context:
     @cached_property
     def asked_per_min(self) -> Mapping[str, int]:
         """How often each operation was asked for in the last minute."""
-        return self.history.operations_per_min(self.snapshot.at_ns)
+        return self.history.operations_per_min()
 
     def total_gained(self, field: str, span_ns: int) -> int:
         """How much a running total grew at all brokers together."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from ..clock import MILLISECOND, MINUTE, SECOND
 from ..models import (
     BrokerSnapshot,
-    Decision,
     DrainProvider,
     HealthStatus,
     ResumeProvider,
@@ -182,17 +181,12 @@ def enable_hedging(context: Context) -> Iterator[Finding]:
 
 def queue_dominates(context: Context) -> Iterator[Finding]:
     """In most of the last minute's decisions the wait for a permit was longer than the broker's own time."""
-    waits: list[tuple[float, float]] = []
-    for decision in context.history.recent(context.snapshot.at_ns, MINUTE):
-        terms = _chosen(decision)
-        if terms is not None:
-            waits.append(terms)
-    if len(waits) < 20:
+    placed = context.history.placed
+    if placed < 20:
         return
-    share = sum(wait > latency for wait, latency in waits) / len(waits)
+    share = context.history.held_up / placed
     if not context.over("queue_dominates", share, 0.5):
         return
-    wait_s = sum(wait for wait, _ in waits) / len(waits)
     now = context.what_if()
     rooms = context.windows()
     twice = context.demand_per_s / (len(rooms) + 1) * len(rooms) if rooms else 0.0
@@ -200,18 +194,12 @@ def queue_dominates(context: Context) -> Iterator[Finding]:
         kind="queue_dominates",
         severity=Severity.WARNING,
         title="Waiting for permits takes longer than the brokers do: add a broker",
-        evidence=f"{percent(share)} of {len(waits)} decisions in the last minute; mean wait {wait_s:.2f} s, queued now "
+        evidence=f"{percent(share)} of {placed} decisions in the last minute; mean wait "
+        f"{context.history.mean_wait_s:.2f} s, queued now "
         f"{sum(broker.queued for broker in context.snapshot.brokers)}",
         effect=f"one more of the same size leaves {twice:.1f}/s to these, of {context.demand_per_s:.1f}/s of which "
         f"they serve {percent(now.served)}",
     )
-
-
-def _chosen(decision: Decision) -> tuple[float, float] | None:
-    for terms in decision.candidates:
-        if terms.name == decision.chosen:
-            return terms.wait_s + terms.queue_s, terms.latency_s
-    return None
 
 
 def token_expires(context: Context) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterator
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from ..models import BreakerState, BrokerSnapshot, Decision, RouterSnapshot
 __all__ = ["BrokerHistory", "History", "Sample"]
 
 _KEPT = 900
+_DECISIONS_KEPT = 2000
 _USUAL_EVERY_NS = 5 * SECOND  # what is usual changes slowly, and a median of hundreds is a sort
 
 
@@ -142,15 +142,31 @@ class BrokerHistory:
         return self.gained("trips", span_ns)
 
 
-class History:
-    """All brokers, and the recent decisions."""
+class _Decided(NamedTuple):
+    """What is kept of a decision: `wait_s`, until the permit, and `latency_s` are those of the broker chosen."""
 
-    __slots__ = ("_serial", "brokers", "decisions", "efficiency")
+    at_ns: int
+    operation: str
+    wait_s: float
+    latency_s: float
+    placed: bool
+
+
+class History:
+    """All brokers, and the decisions of the last minute.
+
+    `placed`: those of them that chose a broker; `held_up`: those that wait longer for the permit than for the answer.
+    """
+
+    __slots__ = ("_decisions", "_operations", "_serial", "brokers", "efficiency", "held_up", "placed")
 
     def __init__(self) -> None:
         self.brokers: dict[str, BrokerHistory] = {}
-        self.decisions: deque[Decision] = deque(maxlen=2000)
         self.efficiency: deque[tuple[int, float]] = deque(maxlen=120)
+        self.placed = 0
+        self.held_up = 0
+        self._decisions: deque[_Decided] = deque()
+        self._operations: Counter[str] = Counter()
         self._serial = 0
 
     def add(self, snapshot: RouterSnapshot) -> None:
@@ -160,26 +176,44 @@ class History:
         for gone in [name for name in self.brokers if name not in present]:
             del self.brokers[gone]
         fresh = [decision for decision in snapshot.decisions if decision.serial > self._serial]
-        self.decisions.extend(sorted(fresh, key=lambda decision: decision.serial))
-        if fresh:
-            self._serial = max(decision.serial for decision in fresh)
-        while self.decisions and self.decisions[0].at_ns < snapshot.at_ns - 5 * MINUTE:
-            self.decisions.popleft()
+        for decision in sorted(fresh, key=lambda decision: decision.serial):
+            self._serial = decision.serial
+            self._count(_decided(decision), 1)
+        while self._decisions and (
+            len(self._decisions) > _DECISIONS_KEPT or self._decisions[0].at_ns < snapshot.at_ns - MINUTE
+        ):
+            self._count(self._decisions.popleft(), -1)
         if snapshot.efficiency is not None:
             self.efficiency.append((snapshot.at_ns, snapshot.efficiency))
 
-    def recent(self, now_ns: int, span_ns: int) -> Iterator[Decision]:
-        """The decisions of the last `span_ns`."""
-        return (decision for decision in self.decisions if decision.at_ns >= now_ns - span_ns)
+    def _count(self, decided: _Decided, by: int) -> None:
+        """Counted as they come and go: rules ask every second, and there may be thousands."""
+        if by > 0:
+            self._decisions.append(decided)
+        self._operations[decided.operation] += by
+        self.placed += by * decided.placed
+        self.held_up += by * (decided.placed and decided.wait_s > decided.latency_s)
 
-    def operations_per_min(self, now_ns: int) -> Counter[str]:
+    @property
+    def mean_wait_s(self) -> float:
+        """What those of the last minute that chose a broker wait for the permit; 0 without any."""
+        return sum(decided.wait_s for decided in self._decisions if decided.placed) / max(1, self.placed)
+
+    def operations_per_min(self) -> Counter[str]:
         """How often each operation was decided upon in the last minute, scaled when decisions were missed.
 
         A snapshot bears only the latest decisions. Their mix is taken as that of all, their number from the brokers.
         """
-        mix = Counter(decision.operation for decision in self.recent(now_ns, MINUTE))
-        seen = sum(mix.values())
+        mix, seen = self._operations, len(self._decisions)
         total = sum(history.gained("requests", MINUTE) for history in self.brokers.values())
         if seen and total > seen:
             return Counter({operation: round(count * total / seen) for operation, count in mix.items()})
         return mix
+
+
+def _decided(decision: Decision) -> _Decided:
+    for terms in decision.candidates:
+        if terms.name == decision.chosen:
+            wait_s = terms.wait_s + terms.queue_s
+            return _Decided(decision.at_ns, decision.operation, wait_s, terms.latency_s, placed=True)
+    return _Decided(decision.at_ns, decision.operation, 0.0, 0.0, placed=False)
