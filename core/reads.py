@@ -106,6 +106,6 @@ class SharedReads:
 
         One that still waits for its permit will be asked after it, and sees it.
         """
-        for key in [key for key, flight in self._flights.items() if flight.left]:
-            del self._flights[key]
+        if self._flights:
+            self._flights = {key: flight for key, flight in self._flights.items() if not flight.left}
         self._kept.clear()

@@ -167,12 +167,15 @@ class LatencyMeter:
         self._since = 0  # how many of the answers came before the last gap
 
     def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
-        self._roll(now_ns // SECOND)
+        second = now_ns // SECOND
+        if second != self._second:
+            self._roll(second)
         if now_ns - self.ewma.updated_ns > _GAP_NS:
             self._since, self.tail_ns = self.count, self.tail_ns // 2
         self.count += 1
         self.ewma.record(latency_ns, in_flight, now_ns)
-        self._max_ns = max(self._max_ns, latency_ns)
+        if latency_ns > self._max_ns:  # noqa: PLR1730 - for every answer; max() costs double
+            self._max_ns = latency_ns
         self._sum_ns += latency_ns
         self._summed += 1
         if not self.count % 16 and self.count - self._since >= 16:

@@ -115,9 +115,13 @@ class Guards:
             _deny("open_orders_max", f"{open_orders} orders are open, the most is {settings.open_orders_max}")
         if settings.market_hours is not None and (why := settings.market_hours.closed_because(epoch_ns)):
             _deny("market_hours", why)
-        self._check_duplicate(order, now_ns)
+        compares = settings.on_duplicate is not OnDuplicate.ALLOW
+        if compares:
+            self._check_duplicate(order, now_ns)
         self._check_rate(now_ns)
-        self._remember(order, now_ns)
+        self._admitted_ns.append(now_ns)
+        if compares:
+            self._remember(order, now_ns)
 
     def check_terms(self, order: Order, *, epoch_ns: int) -> None:
         """The rules that a changed order must keep too: symbol, quantity, price, value. Raises OrderDenied."""
@@ -165,8 +169,6 @@ class Guards:
 
     def _check_duplicate(self, order: Order, now_ns: int) -> None:
         settings = self.settings
-        if settings.on_duplicate is OnDuplicate.ALLOW:
-            return
         while self._alike and next(iter(self._alike.values()))[0] <= now_ns - settings.duplicate_window_ns:
             del self._alike[next(iter(self._alike))]
         earlier = self._alike.get(_likeness(order))
@@ -182,11 +184,9 @@ class Guards:
             self.warn(text)
 
     def _remember(self, order: Order, now_ns: int) -> None:
-        self._admitted_ns.append(now_ns)
-        if self.settings.on_duplicate is not OnDuplicate.ALLOW:
-            alike = _likeness(order)
-            self._alike.pop(alike, None)  # to the end: the dict stays in the order of time
-            self._alike[alike] = (now_ns, order.client_order_id)
+        alike = _likeness(order)
+        self._alike.pop(alike, None)  # to the end: the dict stays in the order of time
+        self._alike[alike] = (now_ns, order.client_order_id)
 
     def _check_rate(self, now_ns: int) -> None:
         while self._admitted_ns and self._admitted_ns[0] <= now_ns - SECOND:

@@ -14,7 +14,7 @@ import anyio
 
 from ..clock import Clock
 from ..errors import EngineHalted, HeadroomError, IllegalStep, OrderError, StoreError
-from ..models import BrokerOrder, Event, Incident, OrderIntended, OrderMoved, OrderStatus, check_step
+from ..models import FINAL, BrokerOrder, Event, Incident, OrderIntended, OrderMoved, OrderStatus, check_step
 from ..store import Entry, IncidentSeen, Intent, Journal, JournaledOrder, Step
 from .news import Folded, fold
 from .orders import LiveOrder, OrderBook
@@ -289,7 +289,8 @@ class Recorder:
         live.message = step.message or live.message
         now_ns = self._clock.now_ns()
         live.updated_epoch_ns, live.moved_ns = step.epoch_ns, now_ns
-        self._book.reindex(live)
+        if step.after in FINAL:
+            self._book.reindex(live)
         self._emit(
             OrderMoved(
                 at_ns=now_ns,

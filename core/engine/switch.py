@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import anyio
 
 from ..clock import Clock
@@ -28,11 +30,13 @@ class KillSwitch:
 
     def check(self) -> None:
         """Raise EngineHalted while it is on, as far as this process has heard."""
-        _refuse(self.reason)
+        if self.reason:
+            _refuse(self.reason)
 
     def check_anywhere(self) -> None:
         """Raise EngineHalted while it is on, in whichever process it was thrown; StoreError when nobody can tell."""
-        _refuse(self.anywhere())
+        if reason := self.anywhere():
+            _refuse(reason)
 
     def notice(self) -> bool:
         """Follow what another process did; True when it was thrown and this process had not heard."""
@@ -69,7 +73,6 @@ class KillSwitch:
         self._recorder.tell("lifted", "", f"trading was resumed by {name}")
 
 
-def _refuse(reason: str) -> None:
-    if reason:
-        message = f"trading is halted ({reason}); lift it by name"
-        raise EngineHalted(message)
+def _refuse(reason: str) -> NoReturn:
+    message = f"trading is halted ({reason}); lift it by name"
+    raise EngineHalted(message)
