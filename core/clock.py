@@ -92,10 +92,10 @@ class SystemClock:
     stands_still: Final = False
 
     async def sleep_until_ns(self, deadline_ns: int) -> None:
+        await asyncio.sleep((deadline_ns - time.monotonic_ns()) / SECOND)  # one pass of the loop when it is past
         # A loop timer may fire a little before its time: come back as often as it takes.
         while (left_ns := deadline_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 - nobody can set an event for time
             await asyncio.sleep(left_ns / SECOND)
-        await asyncio.sleep(0)
 
     def call_at_ns(self, deadline_ns: int, callback: Callable[[], None]) -> Cancellable:
         wait_ns = max(0, deadline_ns - time.monotonic_ns())

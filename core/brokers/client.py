@@ -236,7 +236,8 @@ async def _read_at_most(content: StreamReader, size_max: int) -> bytes:
     """The body. Raises ValueError as soon as it is longer than `size_max`: packed, it could grow without end."""
     chunks: list[bytes] = []
     size = 0
-    while chunk := await content.readany():
+    while not content.at_eof():
+        chunk = await content.readany()
         chunks.append(chunk)
         size += len(chunk)
         if size > size_max:

@@ -258,7 +258,7 @@ class MockTradingAPI:
     async def _call(self, operation: Operation, do: Callable[[], T], *, cost: int = 1) -> T:
         clock, sent_ns = self._clock, self._clock.now_ns()
         self.request_count += 1
-        fault = self.faults.draw(operation.value, sent_ns)
+        fault = self.faults.draw(operation, sent_ns)
         latency_ns = self._latency_ns()
         refused_connection = fault is not None and fault.kind is FaultKind.DOWN
         kind = None if fault is None else fault.kind
@@ -363,7 +363,7 @@ class MockTradingAPI:
                 status=429,
                 retry_in_ns=blocked_ns,
             )
-        breach = self._referee.arrive(CATEGORY_OF[operation].value, now_ns, cost=cost)
+        breach = self._referee.arrive(CATEGORY_OF[operation], now_ns, cost=cost)
         if breach is None:
             return
         if block is not None:
