@@ -40,11 +40,8 @@ class MarketDataFeed:
         self._published = 0
         self._last: dict[str, int] = {}  # symbol: the serial number of its last tick
         self._quotes: dict[str, tuple[int, int, int]] = {}
-        zeros = bytes(8 * capacity)
-        self._price = array("q", zeros)
-        self._volume = array("q", zeros)
-        self._epoch_ns = array("q", zeros)
-        self._previous = array("q", zeros)
+        # They grow up to `capacity`: zeros for all of it take 2.5 ms and 3 MB at every start, with a feed or without.
+        self._price, self._volume, self._epoch_ns, self._previous = (array("q") for _ in range(4))
 
     @property
     def published(self) -> int:
@@ -80,13 +77,20 @@ class MarketDataFeed:
             message = f"{symbol}: price {price!r}, volume {volume!r}; a tick has a price above 0 and no volume below 0"
             raise ValueError(message)
         serial = self._published
-        place = serial % self.capacity
         if symbol not in self._last and len(self._last) >= self.symbols_max:
             self._forget_silent()
-        self._price[place] = scaled
-        self._volume[place] = volume
-        self._epoch_ns[place] = at_ns
-        self._previous[place] = self._last.get(symbol, _NOWHERE)
+        previous = self._last.get(symbol, _NOWHERE)
+        if serial < self.capacity:
+            self._price.append(scaled)
+            self._volume.append(volume)
+            self._epoch_ns.append(at_ns)
+            self._previous.append(previous)
+        else:
+            place = serial % self.capacity
+            self._price[place] = scaled
+            self._volume[place] = volume
+            self._epoch_ns[place] = at_ns
+            self._previous[place] = previous
         self._last[symbol] = serial
         self._quotes[symbol] = (scaled, volume, at_ns)
         self._published = serial + 1
