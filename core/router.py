@@ -435,7 +435,7 @@ class LocalRouter:
                 cpu_percent=process.cpu_percent(), rss_bytes=process.memory_info().rss, loop_lag_ns=lag_ns
             )
             self._seconds.close()
-            snapshot = self.snapshot()
+            snapshot = self._stand(shown=False)
             self._seconds.chronicle.stand(snapshot)
             self.manager.advise(snapshot)
             self.alerts.observe(snapshot)
@@ -483,7 +483,11 @@ class LocalRouter:
     # -- how things stand ---------------------------------------------------------------------------------------------
 
     def snapshot(self) -> RouterSnapshot:
-        base = self.manager.snapshot()
+        return self._stand(shown=True)
+
+    def _stand(self, *, shown: bool) -> RouterSnapshot:
+        """A snapshot; where it is not shown, only orders in doubt are asked for, and without one it bears none."""
+        base, unknown_orders = self.manager.snapshot(), self.engine.unknown_orders
         return replace(
             base,
             simulated=self.simulated,
@@ -494,10 +498,10 @@ class LocalRouter:
             decisions=self.manager.balancer.decisions(DECISIONS_SHOWN),
             suggestions=self.manager.advisor.suggestions,
             alerts=self.alerts.rows,
-            orders=self.engine.recent_orders(ORDERS_SHOWN),
+            orders=self.engine.recent_orders(ORDERS_SHOWN) if shown or unknown_orders else (),
             quotes=self.feed.newest(QUOTES_SHOWN),
             open_orders=self.engine.open_orders,
-            unknown_orders=self.engine.unknown_orders,
+            unknown_orders=unknown_orders,
             incidents=self._seconds.incidents(base.at_ns),
             cost=self._cost,
             halted=self.engine.halted,

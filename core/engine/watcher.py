@@ -45,6 +45,7 @@ class _Need:
     """What one broker has to be visited for, gathered in one pass over its orders: there may be thousands."""
 
     pace: _Pace
+    calm: bool = False  # its book is being read or was a moment ago: it is not due again, whatever has moved
     cancel: bool = False  # a wanted cancel has not been sent
     rests: bool = False  # an order is in its book
     ask_ns: int = NEVER_NS  # when a lost order is to be asked for
@@ -90,24 +91,30 @@ class Watcher:
     async def watch(self, tasks: TaskGroup) -> None:
         """Start what is due now in `tasks`; does not wait for it."""
         now_ns = self._clock.now_ns()
-        needs: dict[str, _Need] = {}
-        for live in self._book.open():
-            status = live.status
-            if status not in AT_BROKER:
-                if live.is_placing:
-                    if status in LOST:
-                        continue  # its own task asks
-                elif status in _UNSENT:
-                    tasks.start_soon(self._safely, partial(self.adopt, live))
-            if provider := live.provider:
-                need = needs.get(provider)
-                if need is None:
-                    need = needs[provider] = _Need(self._paces.setdefault(provider, _Pace()))
-                need.add(live)
-        for provider, need in needs.items():
+        for provider, need in self._needs(tasks, now_ns).items():
             if not need.pace.visiting and self._due_ns(need) <= now_ns:
                 need.pace.visiting = True
                 tasks.start_soon(self._safely, partial(self.visit, provider))
+
+    def _needs(self, tasks: TaskGroup, now_ns: int) -> dict[str, _Need]:
+        """What each broker has to be visited for; orders that nobody is placing are taken on."""
+        needs: dict[str, _Need] = {}
+        for live in self._book.open():
+            provider, status = live.provider, live.status
+            need = needs.get(provider)
+            if status in AT_BROKER:
+                if need is not None and need.calm and not live.cancel_wanted:
+                    continue  # of thousands, most of the time
+            elif live.is_placing:
+                if status in LOST:
+                    continue  # its own task asks
+            elif status in _UNSENT:
+                tasks.start_soon(self._safely, partial(self.adopt, live))
+            if need is None and provider:
+                need = needs[provider] = self._need_of(provider, now_ns)
+            if need is not None:
+                need.add(live)
+        return needs
 
     async def adopt(self, live: LiveOrder) -> None:
         """Take on an order that no task of this process is placing: its process, or its task, has ended."""
@@ -182,6 +189,11 @@ class Watcher:
             self._recorder.tell("store", "", str(error))
         except OrderError as error:
             self._recorder.tell("illegal_step", "", str(error))
+
+    def _need_of(self, provider: str, now_ns: int) -> _Need:
+        pace = self._paces.setdefault(provider, _Pace())
+        just_read = pace.pause_ns > 0 and now_ns < pace.read_ns + self._settings.poll_least_ns
+        return _Need(pace, calm=pace.visiting or just_read)
 
     def _due_ns(self, need: _Need) -> int:
         """When its broker has to be visited."""

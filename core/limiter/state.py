@@ -80,14 +80,14 @@ def anchors_of(windows: SlidingWindows, now_ns: int) -> tuple[tuple[int, int], .
     bisections for each step, whatever the limit.
     """
     pairs = [(now_ns, windows.in_flight)] if windows.in_flight else []
-    edge_ns, counted = now_ns, 0
+    edge_ns = now_ns
     spans = sorted(span_ns for _, span_ns in windows.spans if span_ns >= MINUTE)
-    counted = windows.younger(now_ns)
+    counted, every = windows.younger(now_ns), windows.younger(now_ns - max(spans, default=0))
     if counted:
         pairs.append((now_ns, counted))
     for span_ns in spans:
         step_ns = span_ns // STEPS + 1
-        while edge_ns > now_ns - span_ns:
+        while edge_ns > now_ns - span_ns and counted < every:
             below_ns = max(edge_ns - step_ns, now_ns - span_ns)
             count = windows.younger(below_ns)
             if count > counted:
