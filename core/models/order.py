@@ -37,15 +37,13 @@ __all__ = [
 
 
 class Side(StrEnum):
-    """Which way."""
+    """Which way. `sign` is 1 for a buy, -1 for a sell."""
 
     BUY = "BUY"
     SELL = "SELL"
 
-    @property
-    def sign(self) -> int:
-        """1 for a buy, -1 for a sell."""
-        return 1 if self is Side.BUY else -1
+    def __init__(self, text: str) -> None:
+        self.sign = 1 if text == "BUY" else -1
 
 
 class OrderType(StrEnum):
@@ -154,12 +152,18 @@ class Order:
         if isinstance(self.quantity, bool) or not isinstance(self.quantity, int) or self.quantity < 1:
             message = f"quantity is {self.quantity!r}; give a whole number of at least 1"
             raise ValueError(message)
-        for name, kind in _KINDS:
-            if type(value := getattr(self, name)) is not kind:
-                object.__setattr__(self, name, kind(value))
-        for name in ("price", "trigger_price"):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _price(name, value))
+        if (
+            type(self.side) is not Side
+            or type(self.order_type) is not OrderType
+            or type(self.product) is not Product
+            or type(self.validity) is not Validity
+        ):
+            for name, kind in _KINDS:
+                object.__setattr__(self, name, kind(getattr(self, name)))
+        if self.price is not None:
+            object.__setattr__(self, "price", _price("price", self.price))
+        if self.trigger_price is not None:
+            object.__setattr__(self, "trigger_price", _price("trigger_price", self.trigger_price))
         needs_price = self.order_type in _WITH_PRICE
         needs_trigger = self.order_type in _WITH_TRIGGER
         if needs_price != (self.price is not None):
@@ -180,14 +184,17 @@ class Order:
 
 
 def _price(name: str, value: object) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, Decimal | int | float | str):
+    if isinstance(value, Decimal):
+        price = value
+    elif isinstance(value, bool) or not isinstance(value, int | float | str):
         message = f"{name} is {value!r}; give a decimal number"
         raise ValueError(message)
-    try:
-        price = value if isinstance(value, Decimal) else Decimal(str(value))
-    except ArithmeticError:
-        message = f"{name} is {value!r}; give a decimal number"
-        raise ValueError(message) from None
+    else:
+        try:
+            price = Decimal(str(value))
+        except ArithmeticError:
+            message = f"{name} is {value!r}; give a decimal number"
+            raise ValueError(message) from None
     if not price.is_finite() or price <= 0:
         message = f"{name} is {value!r}; give a number above 0"
         raise ValueError(message)
