@@ -56,6 +56,10 @@ class EventBus:
             if subscription in listeners:
                 listeners.remove(subscription)
 
+    def hears(self, kind: type[Event]) -> bool:
+        """Whether anybody listens to this kind: what comes with every order need not be made for nobody."""
+        return bool(self._listeners[kind])
+
     def publish(self, event: Event) -> None:
         for subscription in self._listeners[type(event)]:
             # Counted here and in `drain`: several events come with every order, and a call for each costs more.

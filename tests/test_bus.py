@@ -44,8 +44,12 @@ def test_who_names_kinds_hears_no_others() -> None:
     done = RequestDone(at_ns=2, provider="b", operation="login", outcome="ok", wait_ns=0, latency_ns=1)
     for event in (moved, done, news(3)):
         bus.publish(event)
+    assert bus.hears(OrderMoved)
     assert every.drain() == (moved, done, news(3))
     assert some.drain() == (done, news(3))
+    bus.unsubscribe(every)
+    assert bus.hears(RequestDone)
+    assert not bus.hears(OrderMoved)
     bus.unsubscribe(some)
     bus.publish(done)
     assert some.drain() == ()

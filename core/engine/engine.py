@@ -87,8 +87,13 @@ class TradingEngine:
         self._book = OrderBook(recent_max=self.settings.recent_max)
         # Seeded by the system: two processes must never make one tag.
         self._tags = TagMaker(clock=self._clock, rng=rng or random.Random(random.SystemRandom().getrandbits(256)))
-        emit = on_event or manager.bus.publish
-        self._recorder = Recorder(self._journal, self._book, clock=self._clock, emit=emit)
+        self._recorder = Recorder(
+            self._journal,
+            self._book,
+            clock=self._clock,
+            emit=on_event or manager.bus.publish,
+            hears=_everything if on_event else manager.bus.hears,
+        )
         self._switch = KillSwitch(self._journal, self._recorder, clock=self._clock)
         clock, settings = self._clock, self.settings
         self._asker = Asker(manager, self._recorder, self._book, clock=clock, settings=settings)
@@ -475,6 +480,10 @@ def changed_terms(
         price=price if price is not None else terms.price if keeps_price else None,
         trigger_price=trigger_price if trigger_price is not None else terms.trigger_price if keeps_trigger else None,
     )
+
+
+def _everything(_kind: type[Event]) -> bool:
+    return True
 
 
 def _give_up(live: LiveOrder, why: str) -> None:

@@ -31,13 +31,22 @@ class IdTaken(Exception):
 
 
 class Recorder:
-    """Takes the steps of orders. `emit` gets each event after the journal has it."""
+    """Takes the steps of orders. `emit` gets each event that it `hears`, after the journal has it."""
 
-    def __init__(self, journal: Journal, book: OrderBook, *, clock: Clock, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        book: OrderBook,
+        *,
+        clock: Clock,
+        emit: Callable[[Event], None],
+        hears: Callable[[type[Event]], bool],
+    ) -> None:
         self._journal = journal
         self._book = book
         self._clock = clock
         self._emit = emit
+        self._hears = hears
 
     async def claim(self, live: LiveOrder) -> None:
         """Take the order's id, before it waits for anything. The caller is shielded.
@@ -73,7 +82,8 @@ class Recorder:
             now_ns = self._clock.now_ns()
             live.updated_epoch_ns, live.moved_ns = epoch_ns, now_ns
             self._book.reindex(live)
-        self._emit(OrderIntended(at_ns=now_ns, order=live.order, provider=provider, tag=tag, attempt=attempt))
+        if self._hears(OrderIntended):
+            self._emit(OrderIntended(at_ns=now_ns, order=live.order, provider=provider, tag=tag, attempt=attempt))
         return True
 
     async def move(
@@ -291,16 +301,17 @@ class Recorder:
         live.updated_epoch_ns, live.moved_ns = step.epoch_ns, now_ns
         if step.after in FINAL:
             self._book.reindex(live)
-        self._emit(
-            OrderMoved(
-                at_ns=now_ns,
-                order_id=live.id,
-                before=step.before,
-                after=step.after,
-                provider=live.provider,
-                message=step.message,
+        if self._hears(OrderMoved):
+            self._emit(
+                OrderMoved(
+                    at_ns=now_ns,
+                    order_id=live.id,
+                    before=step.before,
+                    after=step.after,
+                    provider=live.provider,
+                    message=step.message,
+                )
             )
-        )
 
 
 def _id_of(news: tuple[LiveOrder, BrokerOrder]) -> str:

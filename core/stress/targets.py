@@ -21,7 +21,7 @@ from ..clock import MILLISECOND, MINUTE, SECOND, Clock
 from ..config import Settings
 from ..errors import ConfigError
 from ..feed import MarketDataFeed
-from ..models import APIConfig, APIProvider
+from ..models import APIConfig, APIProvider, RequestDone
 from ..router import LocalRouter, open_router
 from ..store import TradeStore
 from .actors import Actor, FeedActor, RouterActor, StoreActor
@@ -88,7 +88,7 @@ async def _play_router(stage: Stage, scenario: Scenario, path: Path) -> Result:
         ledger = Ledger(scenario.symbols, _prefix(stage, scenario))
         resting = any(step.operation in {"modify_order", "cancel_order"} for step in scenario.journey)
         actor = RouterActor(router, ledger, scenario.symbols, Random(f"{stage.seed} actor"), resting=resting)
-        news = router.manager.bus.subscribe(1 << 16)
+        news = router.manager.bus.subscribe(1 << 16, kinds=(RequestDone,))
         syncs_before = router.store.disk_syncs
         async with stage.watched(scenario, actor) as (run, machine):
             run.watch(news, _RouterWatch(router, ledger, syncs_before).observe)
