@@ -31,7 +31,7 @@ __all__ = ["BLOCK_BITS", "ORDER_QUERY", "Expected", "Ledger", "Mark", "link", "o
 
 BLOCK_BITS: Final = 10
 Expected = tuple[str, OrderStatus, int]
-Mark = tuple[tuple[int, bytes] | None, str, int, int]
+Mark = tuple[int, bytes, str, int, int]
 
 _MARKS: Final = ", ".join("?" * 14)
 _INSERT: Final = f"INSERT INTO trades ({TRADE_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT (order_id) DO NOTHING"
@@ -116,7 +116,7 @@ class Ledger:
         self.connection = connection
         cursor = connection.cursor()  # one for all: the connection's own `execute` makes one for every statement
         self._run, self._run_many = cursor.execute, cursor.executemany
-        self._head: tuple[int, bytes] | None = None
+        self._serial, self._checksum = -1, b""  # of the last entry, once the head was read
         self._rows: list[Any] = []  # of the journal, column after column: they are written together
         self._written = 0  # how much of it is in the table
         self._extents: dict[int, tuple[int, int, int]] = {}
@@ -125,11 +125,11 @@ class Ledger:
 
     def mark(self) -> Mark:
         """Where the journal stands, to go `back` to when one write of several is undone."""
-        return self._head, self._halt, len(self._rows), self._written
+        return self._serial, self._checksum, self._halt, len(self._rows), self._written
 
     def back(self, mark: Mark) -> None:
         """Forget what was appended since `mark`. Block extents stay: too wide costs a look, never a row."""
-        self._head, self._halt, count, self._written = mark
+        self._serial, self._checksum, self._halt, count, self._written = mark
         del self._rows[count:]
         self._claimed = None
 
@@ -137,12 +137,11 @@ class Ledger:
         """Write what is written together; called right before the commit, and by whoever reads the journal sooner."""
         if self._extents:
             self._run_many(_EXTENT, self._extents.values())
-        if self._head is not None and self._written < len(self._rows):
-            while self._written < len(self._rows):
-                some = self._rows[self._written : self._written + _AT_ONCE * _COLUMNS]
+        if self._written < len(self._rows):
+            while some := self._rows[self._written : self._written + _AT_ONCE * _COLUMNS]:
                 self._run(_JOURNAL[len(some) // _COLUMNS], some)
                 self._written += len(some)
-            self._run(_CHAIN, self._head)
+            self._run(_CHAIN, (self._serial, self._checksum))
 
     # Rows that are kept by hand.
 
@@ -196,15 +195,14 @@ class Ledger:
                 raise UnknownOrder(f"order {entry.order_id} is not in the journal; claim it first")
             expected = None
             self._link(entry, epoch_ns)
-        return self.head()[0]
+        return self._serial
 
     def head(self) -> tuple[int, bytes]:
         """Serial and checksum of the last entry."""
-        if self._head is None:
+        if self._serial < 0:
             # Read inside the write lock, so that another process cannot append in between.
-            serial, checksum, self._halt = self._run(_HEAD).fetchone()
-            self._head = (serial, checksum)
-        return self._head
+            self._serial, self._checksum, self._halt = self._run(_HEAD).fetchone()
+        return self._serial, self._checksum
 
     def order(self, order_id: str) -> JournaledOrder | None:
         row = self._run(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),)).fetchone()
@@ -250,14 +248,12 @@ class Ledger:
 
     def _link(self, entry: Entry, epoch_ns: int, order_text: str = "") -> None:
         """Append `entry` to the chain. `order_text` as in `json_of`."""
-        serial, checksum = self.head()
-        serial += 1
+        serial = self._serial = self._serial + 1
         kind, order_id, body = type(entry).__name__, clean(entry.order_id), json_of(entry, order_text)
-        checksum = link(
-            checksum, serial=serial, epoch_ns=epoch_ns, version=VERSION, kind=kind, order_id=order_id, body=body
+        checksum = self._checksum = link(
+            self._checksum, serial=serial, epoch_ns=epoch_ns, version=VERSION, kind=kind, order_id=order_id, body=body
         )
         self._rows += (serial, epoch_ns, VERSION, kind, order_id or None, body, checksum)
-        self._head = serial, checksum
 
     def _check(self, entry: Intent) -> None:
         if self._halt:
