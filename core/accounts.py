@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,6 +38,7 @@ class Account:
     session: HasSession | None = field(init=False)  # what the adapter of a real log-in tells besides
     counting: Counting = field(init=False)
     carries: int = field(init=False)  # the symbols of one request for quotes
+    costs: Mapping[Operation, int] = field(init=False)  # permits of one call, about one symbol where it has any
 
     def __post_init__(self) -> None:
         # Asked once: to see whether a class has all methods of a protocol costs more than a whole snapshot.
@@ -44,6 +46,7 @@ class Account:
         self.carries = bisect_right(
             range(1, SYMBOLS_MAX + 1), 1, key=lambda count: self.api.cost(Operation.GET_MARKET_DATA, symbols=count)
         )
+        self.costs = {operation: self.api.cost(operation) for operation in Operation}
         counted = [budget.categories for budget in self.limiter.budgets for _ in budget.rates]
         self.counting = Counting(
             {
@@ -59,9 +62,11 @@ class Account:
         Quotes of more symbols than one request carries take as many permits as requests, but one at a time.
         """
         category = CATEGORY_OF[operation]
-        cost = at_once = self.api.cost(operation, symbols=symbols)
-        if symbols > self.carries:
-            at_once = self.api.cost(operation, symbols=self.carries)
+        cost = at_once = self.costs[operation]
+        if symbols > 1:
+            cost = at_once = self.api.cost(operation, symbols=symbols)
+            if symbols > self.carries:
+                at_once = self.api.cost(operation, symbols=self.carries)
         weight = self.weights.get(category, 1.0)
         try:
             wait_ns, queued, in_flight, limited, rooms = self.limiter.look(category, at_once, PRIORITY_OF[operation])

@@ -361,7 +361,8 @@ class MultiAPIManager:
             set(exclude),
         )
         if began_ns <= deadline_ns:
-            place.permit = account.limiter.try_acquire(category, account.api.cost(operation, symbols=place.carried))
+            cost = account.costs[operation] if symbols == 1 else account.api.cost(operation, symbols=place.carried)
+            place.permit = account.limiter.try_acquire(category, cost)
             if place.permit is not None:
                 meter.routed(category, account.name)
         return place
