@@ -61,6 +61,21 @@ async def test_all_that_waits_shares_one_transaction(store: TradeStore) -> None:
     assert len(await ids(store)) == 300
 
 
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 32, 50])  # of rows a statement takes sixteen
+async def test_the_entries_of_all_who_share_a_transaction_are_one_chain(store: TradeStore, count: int) -> None:
+    async def unknown() -> int:
+        return await store.journal.append(Step("nobody", OrderStatus.NEW, OrderStatus.DENIED))
+
+    orders = [Order(symbol="S", quantity=1, client_order_id=f"{number}") for number in range(count)]
+    async with transactions(store) as begun:
+        claims = [store.journal.claim(order) for order in orders]
+        done = await asyncio.gather(*claims[:5], unknown(), *claims[5:], return_exceptions=True)
+    assert len(begun) == 1
+    assert [type(each) for each in done if each is not None] == [UnknownOrder]
+    verdict = await store.journal.verify()
+    assert (verdict.entries, verdict.orders, verdict.problems) == (count, count, ())
+
+
 async def test_more_than_a_transaction_may_hold_goes_in_several(store: TradeStore) -> None:
     async with transactions(store) as begun:
         await asyncio.gather(*(store.store_trade(trade(f"{number}")) for number in range(2500)))
