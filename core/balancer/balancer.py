@@ -289,12 +289,6 @@ class IntelligentLoadBalancer:
             raise ValueError(message)
         self.finished(name, operation, round(response_time * SECOND), "ok" if success else "error")
 
-    def resolve(self, serial: int, outcome: str) -> None:
-        """Say what came of a decision; one that has left the ring is ignored."""
-        ring = self._ring
-        if ring and ring[0].serial <= serial <= self._serial:
-            ring[serial - ring[0].serial].outcome = outcome
-
     # What is known
 
     def decisions(self, limit: int = 50) -> tuple[Decision, ...]:

@@ -500,9 +500,10 @@ def test_a_broker_that_would_answer_too_late_gives_way_to_one_that_would_not() -
 
 def test_every_decision_keeps_every_term_and_its_outcome_in_a_bounded_ring() -> None:
     desk = Desk("a", "b", settings=BalancerSettings(decisions=4))
-    serials = [desk.balancer.choose(READ, [Candidate("a"), Candidate("b", barred="drained")]).serial for _ in range(6)]
-    desk.balancer.resolve(serials[-1], "ok")
-    desk.balancer.resolve(serials[0], "ok")  # long gone
+    choices = [desk.balancer.choose(READ, [Candidate("a"), Candidate("b", barred="drained")]) for _ in range(6)]
+    serials = [choice.serial for choice in choices]
+    choices[-1].outcome = "ok"
+    choices[0].outcome = "ok"  # long gone
     kept = desk.balancer.decisions(10)
     assert [decision.serial for decision in kept] == serials[:1:-1]
     assert [decision.outcome for decision in kept] == ["ok", "in flight", "in flight", "in flight"]
