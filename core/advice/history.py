@@ -208,7 +208,7 @@ class History:
         total = sum(history.gained("requests", MINUTE) for history in self.brokers.values())
         if seen and total > seen:
             return Counter({operation: round(count * total / seen) for operation, count in mix.items()})
-        return mix
+        return mix.copy()
 
 
 def _decided(decision: Decision) -> _Decided:

@@ -217,7 +217,7 @@ class IntelligentLoadBalancer:
     def started(self, name: str, operation: str) -> None:
         """A request has left for `name`. Each one needs its `finished`."""
         now_ns = self._now_ns()
-        known = self._known.get(name) or self._of(name)
+        known = self._of(name)
         orders = operation in _ORDERS
         known.load.started(now_ns, orders=orders)
         known.traffic.add(now_ns)
@@ -243,7 +243,7 @@ class IntelligentLoadBalancer:
             message = f"outcome is {outcome!r}; one of {', '.join(sorted(OUTCOMES))}"
             raise ValueError(message)
         now_ns = self._now_ns()
-        known = self._known.get(name) or self._of(name)
+        known = self._of(name)
         sent_ns = (now_ns if heard_ns is None else heard_ns) - latency_ns
         orders = operation in _ORDERS
         if heard_ns is None:

@@ -32,7 +32,7 @@ class Recent:
         self.last_ns = 0
 
     def add(self, now_ns: int) -> None:
-        self._count = self._count * math.exp((self.last_ns - now_ns) / self.tau_ns) + 1.0
+        self._count = self.at(now_ns) + 1.0
         self.last_ns = now_ns
 
     def at(self, now_ns: int) -> float:

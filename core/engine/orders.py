@@ -183,7 +183,7 @@ class OrderBook:
         self._by_tag.pop(live.tag, None)
 
     def reindex(self, live: LiveOrder) -> None:
-        """After every step: tag and openness may have changed."""
+        """After a step that may have changed its tag or its openness."""
         if live.tag:
             self._by_tag[live.tag] = live
         if live.status in OPEN:

@@ -187,7 +187,7 @@ class EnhancedRateLimiter:
         self._backend.refresh(now_ns)
         in_flight, opens_ns = 0, now_ns
         for windows in self._backend.windows:
-            its_in_flight = windows.taken - windows.head
+            its_in_flight = windows.in_flight
             if its_in_flight > in_flight:  # noqa: PLR1730 - one of these per broker and choice; max() costs double
                 in_flight = its_in_flight
             if windows.opens_ns > opens_ns:  # noqa: PLR1730 - as above
@@ -230,7 +230,7 @@ class EnhancedRateLimiter:
         self._backend.refresh(now_ns)
         in_flight, opens_ns = 0, now_ns
         for windows in self._backend.windows:
-            its_in_flight = windows.taken - windows.head
+            its_in_flight = windows.in_flight
             if its_in_flight > in_flight:  # noqa: PLR1730 - asked of every broker for each picture; max() costs double
                 in_flight = its_in_flight
             if windows.opens_ns > opens_ns:  # noqa: PLR1730 - as above

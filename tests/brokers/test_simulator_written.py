@@ -110,22 +110,14 @@ def test_what_passes_stands_beside_what_lasts(book: list[SimOrder], clock: Virtu
     ]
 
 
-def test_others_are_served_while_a_long_book_is_written(book: list[SimOrder], clock: VirtualClock) -> None:
+@pytest.mark.parametrize(("which", "times"), [(3, 500), (0, 10_000)], ids=["written each time", "kept"])
+def test_others_are_served_while_a_long_book_is_gathered(
+    book: list[SimOrder], clock: VirtualClock, which: int, times: int
+) -> None:
     async def turns() -> int:
-        writing = asyncio.create_task(rows_text(book[3:] * 500, call_at(clock), clock, upstox_row))
-        served = 0
-        while not writing.done():
-            await asyncio.sleep(0)
-            served += 1
-        return served
-
-    assert asyncio.run(turns()) >= 10
-
-
-def test_others_are_served_while_kept_rows_are_gathered(book: list[SimOrder], clock: VirtualClock) -> None:
-    async def turns() -> int:
-        await rows_text(book[:1], call_at(clock), clock, upstox_row)
-        gathering = asyncio.create_task(rows_text(book[:1] * 10_000, call_at(clock), clock, upstox_row))
+        order, call = book[which], call_at(clock)
+        await rows_text([order], call, clock, upstox_row)
+        gathering = asyncio.create_task(rows_text([order] * times, call, clock, upstox_row))
         served = 0
         while not gathering.done():
             await asyncio.sleep(0)
