@@ -53,7 +53,7 @@ def test_the_story_of_an_order_has_every_entry_with_its_times_and_the_terms_in_f
         await router.send(ModifyOrder("mine", quantity=20, price=Decimal("781.5")))
         told = await router.ask(AskStory("mine"))
         kinds = [step.kind for step in told.steps]
-        assert kinds[:3] == ["Claimed", "Intent", "Step"]
+        assert kinds[:2] == ["Intent", "Step"]
         assert "ModifyIntended" in kinds
         assert "quantity=20" in next(step.text for step in told.steps if step.kind == "ModifyIntended")
         assert [step.serial for step in told.steps] == sorted(step.serial for step in told.steps)

@@ -43,7 +43,7 @@ VERSION: Final = 1
 @quick
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An order id is taken, with this content. Made by `Journal.claim`."""
+    """An order id is taken, with this content, by an order that waits. Made by `Journal.claim`."""
 
     order: Order
     epoch_ns: int = 0
@@ -57,7 +57,7 @@ class Claimed:
 @quick
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """This order is about to leave, for this broker, marked with this tag.
+    """This order is about to leave, for this broker, marked with this tag. Takes the order's id where it is free.
 
     The order must be NEW, and `attempt`, which counts from 1, above every earlier one of the order; that is what keeps
     two processes from sending one order twice. Moves the order to SUBMITTING.

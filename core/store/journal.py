@@ -96,8 +96,9 @@ class Journal:
     ) -> JournaledOrder | None:
         """Take the order's client_order_id: None when it is ours now, the order that has it otherwise.
 
-        `entries` are appended in the same transaction when the id was free. Of any number of tasks and processes that
-        claim one id, exactly one gets None. Raises OrderConflict where the id has other content.
+        `entries` are appended in the same transaction when the id was free; the order's Intent as the first of them
+        takes the id itself, without a Claimed. Of any number of tasks and processes that claim one id, exactly one gets
+        None. Raises OrderConflict where the id has other content.
         """
         if not order.client_order_id:
             message = "an order needs a client_order_id before it can be claimed"

@@ -216,21 +216,21 @@ class Ledger:
         Raises OrderConflict where the id is taken by other content.
         """
         self.head()
-        claimed, text = Claimed(order, now_ns, simulated), order_json(order)
+        text = order_json(order)
         first = entries[0] if entries else None
+        # An intent takes the id with it; only an order that is to wait is claimed by an entry of its own.
         intent = first if isinstance(first, Intent) and first.order is order and first.attempt > 0 else None
-        if not self._halt and self._insert(claimed, _time_of(claimed, now_ns), text, intent):
-            self._link(claimed, now_ns, text)
-            if intent is not None:
-                self._link(intent, _time_of(intent, now_ns), text)
-            else:
+        taking = intent or Claimed(order, now_ns, simulated)
+        if not self._halt and self._insert(taking, _time_of(taking, now_ns), text):
+            self._link(taking, _time_of(taking, now_ns), text)
+            if intent is None:
                 self._claimed = order
             if rest := entries[0 if intent is None else 1 :]:
                 self.append(rest, now_ns)
             return None
         existing = self.order(order.client_order_id)
         if existing is None:  # its row was stored by hand, or nothing may leave
-            self.append((claimed, *entries), now_ns)
+            self.append((taking, *entries) if intent is None else entries, now_ns)
         elif existing.fingerprint != fingerprint(order):
             raise _conflict(order)
         return existing
@@ -304,14 +304,14 @@ class Ledger:
         order, text = claimed.order, order_json(claimed.order)
         if not self._insert(claimed, epoch_ns, text):
             # The id has a row that was stored by hand: the journal takes it over.
-            self.put_trade(_claimed_row(claimed, epoch_ns))
+            self.put_trade(_first_row(claimed, epoch_ns))
             self._run(_CLAIM, (text, fingerprint(order), clean(order.client_order_id)))
 
-    def _insert(self, claimed: Claimed, epoch_ns: int, text: str, intent: Intent | None = None) -> bool:
-        """Make the row of a claimed order, moved on by `intent` where that follows at once; False if the id has one."""
-        row = _claimed_row(claimed, epoch_ns, intent)
-        attempt = 0 if intent is None else intent.attempt
-        cursor = self._run(_INSERT_CLAIMED, (*row, attempt, text, fingerprint(claimed.order)))
+    def _insert(self, taking: Claimed | Intent, epoch_ns: int, text: str) -> bool:
+        """Make the row of an order whose id is taken, by an intent if it leaves at once; False if the id has a row."""
+        attempt = taking.attempt if isinstance(taking, Intent) else 0
+        row = _first_row(taking, epoch_ns)
+        cursor = self._run(_INSERT_CLAIMED, (*row, attempt, text, fingerprint(taking.order)))
         if cursor.rowcount != 1 or cursor.lastrowid is None:
             return False
         self._widen(cursor.lastrowid, epoch_ns)
@@ -323,6 +323,8 @@ class Ledger:
         if run(_SEND, sent).rowcount == 1:
             return True
         if run(_REOPEN, (order_id,)).rowcount == 0:
+            if self._insert(entry, epoch_ns, order_json(entry.order)):
+                return True
             self._claim(Claimed(entry.order, epoch_ns, entry.simulated), epoch_ns)
         return run(_SEND, sent).rowcount == 1
 
@@ -362,9 +364,9 @@ class Ledger:
         self._extents[block] = block, first_ns, last_ns
 
 
-def _claimed_row(claimed: Claimed, epoch_ns: int, intent: Intent | None = None) -> TradeRow:
-    order = claimed.order
-    sent = claimed if intent is None else intent
+def _first_row(taking: Claimed | Intent, epoch_ns: int) -> TradeRow:
+    order = taking.order
+    intent = taking if isinstance(taking, Intent) else None
     return (
         clean(order.client_order_id),
         clean(order.symbol),
@@ -376,10 +378,10 @@ def _claimed_row(claimed: Claimed, epoch_ns: int, intent: Intent | None = None) 
         "",
         "" if intent is None else clean(intent.tag),
         0,
-        int(sent.simulated),
+        int(taking.simulated),
         "",
         epoch_ns,
-        sent.epoch_ns or epoch_ns,
+        epoch_ns,
     )
 
 

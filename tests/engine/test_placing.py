@@ -24,13 +24,13 @@ MARKET = Order(symbol="NSE:SBIN-EQ", quantity=10, client_order_id="one")
 
 
 @story
-async def test_an_order_is_claimed_intended_sent_and_known_in_this_order(clock: VirtualClock, opened: Opener) -> None:
+async def test_an_order_is_intended_sent_and_known_in_this_order(clock: VirtualClock, opened: Opener) -> None:
     async with opened() as bench:
         outcome = await bench.engine.place_order(MARKET)
         assert outcome.status is S.ACCEPTED
         story = await bench.store.journal.story("one")
-        assert [type(row.entry).__name__ for row in story] == ["Claimed", "Intent", "Step"]
-        intent, step = story[1].entry, story[2].entry
+        assert [type(row.entry).__name__ for row in story] == ["Intent", "Step"]
+        intent, step = story[0].entry, story[1].entry
         assert isinstance(intent, Intent)
         assert isinstance(step, Step)
         assert (intent.provider, intent.tag, intent.attempt) == (outcome.provider, outcome.tag, 1)
@@ -45,7 +45,7 @@ async def test_an_order_waits_for_the_disk_twice_and_once_more_where_it_waits_fo
         await bench.engine.start()
         synced = bench.store.disk_syncs
         await bench.engine.place_order(MARKET)
-        assert bench.store.disk_syncs == synced + 2  # claim and intent; outcome
+        assert bench.store.disk_syncs == synced + 2  # intent, which takes the id; outcome
         await bench.wait(2 * SECOND)
         held = [bench.manager.limiter(name).try_acquire("orders", 50) for name in bench.brokers]
         assert None not in held

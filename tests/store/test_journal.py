@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.clock import SECOND, VirtualClock
-from core.errors import EngineHalted, OrderConflict, OrderError, StoreCorrupt, UnknownOrder
+from core.errors import EngineHalted, OrderConflict, OrderError, StoreCorrupt, StoreError, UnknownOrder
 from core.models import FINAL, Order, OrderStatus, OrderType, Product, Side, Trade, Validity
 from core.store import (
     CancelIntended,
@@ -208,6 +208,12 @@ async def test_a_claim_and_its_entries_are_one(store: TradeStore) -> None:
     assert await store.journal.claim(one, denied) is None
     assert await store.journal.claim(one, denied) is not None
     assert [type(row.entry) for row in await store.journal.story("a")] == [Claimed, Step]
+    intent = Intent(two := order("c"), tag="t", provider="fyers")
+    assert await store.journal.claim(two, intent) is None
+    found = await store.journal.claim(two, intent)
+    assert found is not None
+    assert (found.status, found.provider, found.tag, found.attempt) == (S.SUBMITTING, "fyers", "t", 1)
+    assert [row.entry for row in await store.journal.story("c")] == [intent]
     with pytest.raises(UnknownOrder):
         await store.journal.claim(order("b"), Step("nobody", S.NEW, S.DENIED))
     assert await store.journal.order("b") is None
@@ -539,13 +545,15 @@ async def test_a_rebuild_keeps_what_shares_its_transaction(store: TradeStore) ->
 
 
 names = st.sampled_from(["a", "b", "c", "d"])
+hand_names = names.map(lambda name: f"hand-{name}")
 moves: st.SearchStrategy[Any] = st.one_of(
     st.builds(lambda name, attempt: Intent(order(name), "t", "fyers", attempt), names, st.integers(1, 4)),
     st.builds(Step, names, statuses, statuses, text, text, text, st.integers(0, 4), st.integers(0, 10), prices, text),
     st.builds(Halted, text),
     st.builds(Lifted, text),
-    st.builds(lambda name: Trade(order_id=f"hand-{name}", symbol="S", quantity=1, price=Decimal(1)), names),
+    st.builds(lambda name: Trade(order_id=name, symbol="S", quantity=1, price=Decimal(1)), names | hand_names),
     names,  # a claim
+    st.builds(lambda name: (Intent(order(name), "t", "fyers"),), names),  # a claim by an intent
 )
 
 
@@ -567,9 +575,11 @@ def test_a_rebuild_makes_the_same_projection_to_the_byte(tmp_path: Path) -> None
                             await store.store_trade(move)
                         elif isinstance(move, str):
                             await store.journal.claim(order(move))
+                        elif isinstance(move, tuple):
+                            await store.journal.claim(move[0].order, *move)
                         else:
                             await store.journal.append(move)
-                    except OrderError:
+                    except (OrderError, StoreError):
                         pass  # refused, and so not journaled
                 before, found = dump(path), await store.get_trades(symbol="NSE:SBIN-EQ", since_ns=1)
                 assert (await store.journal.verify()).ok
