@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from ..models import ALLOWED_STEPS, FINAL, BrokerOrder, Order, OrderStatus, Side, quick
+from ..models import ALLOWED_STEPS, FINAL, BrokerOrder, Order, OrderStatus, quick
 
 __all__ = ["Folded", "fold", "has_terms", "rows_by_tag", "terms_of"]
 
@@ -48,7 +48,7 @@ def fold(status: OrderStatus, filled_quantity: int, average_price: Decimal, orde
         filled, average = row.filled_quantity, row.average_price
     elif row.filled_quantity == filled and row.average_price > 0:
         average = row.average_price
-    if row.symbol != order.symbol or Side(row.side) is not order.side:
+    if row.symbol != order.symbol or row.side != order.side:
         incident = f"our tag stands on another order: {row.side} {row.symbol} instead of {order.side} {order.symbol}"
     after = _status_after(status, row.status, filled)
     if after is not status and after not in ALLOWED_STEPS[status]:

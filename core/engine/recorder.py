@@ -135,7 +135,7 @@ class Recorder:
 
     def knows(self, live: LiveOrder, row: BrokerOrder) -> bool:
         """Whether this row tells nothing new, so that there is nothing to `hear`. Where a step is under way: False."""
-        if live.in_doubt or live.lock.locked():
+        if live.in_doubt or live.lock.locked() or row.filled_quantity > live.filled_quantity:
             return False
         heard = _folded(live, row)
         return not heard.incident and not _is_news(live, row, heard)
@@ -221,12 +221,12 @@ class Recorder:
         now_ns = self._clock.now_ns()
         self._emit(Incident(at_ns=now_ns, kind=kind, provider=provider, message=message, evidence=evidence))
 
-    async def _append(self, live: LiveOrder, *entries: Entry) -> bool:
+    def _append(self, live: LiveOrder, *entries: Entry) -> Awaitable[bool]:
         """Make `entries` durable; False when the journal knows of a step that this process does not.
 
         However else it fails, nobody knows what the file holds: the next step reads it first.
         """
-        return await self._end(live, self._begin(live, *entries))
+        return self._end(live, self._begin(live, *entries))
 
     def _begin(self, live: LiveOrder, *entries: Entry) -> Awaitable[Any]:
         """Hand a write in; it goes with all that are handed in before the next await."""

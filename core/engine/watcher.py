@@ -6,7 +6,7 @@ holds up no other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -40,31 +40,37 @@ class _Pace:
     visiting: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Need:
-    """What one broker has to be visited for, gathered in one pass over its orders: there may be thousands."""
+    """What one broker has to be visited for."""
 
     pace: _Pace
-    calm: bool = False  # its book is being read or was a moment ago: it is not due again, whatever has moved
-    cancel: bool = False  # a wanted cancel has not been sent
-    rests: bool = False  # an order is in its book
-    ask_ns: int = NEVER_NS  # when a lost order is to be asked for
-    first_ns: int = NEVER_NS  # the first step since its book was read
-    newest_ns: int = 0  # and the last of all
+    cancel: bool  # a wanted cancel has not been sent
+    rests: bool  # an order is in its book
+    ask_ns: int  # when a lost order is to be asked for
+    first_ns: int  # the first step since its book was read
+    newest_ns: int  # and the last of all
 
-    def add(self, live: LiveOrder) -> None:
-        status = live.status
-        if status in AT_BROKER:
-            self.rests = True
-            moved_ns = live.moved_ns
-            if moved_ns > self.newest_ns:  # noqa: PLR1730 - of thousands, four times a second; max() costs double
-                self.newest_ns = moved_ns
-            if self.pace.moved_ns < moved_ns < self.first_ns:
-                self.first_ns = moved_ns
-            if live.cancel_wanted and status in _RESTING:
-                self.cancel = True
-        elif status in LOST and live.ask_next_ns < self.ask_ns:
-            self.ask_ns = live.ask_next_ns
+    @classmethod
+    def of(cls, pace: _Pace, orders: Iterable[LiveOrder]) -> _Need:
+        """Gathered in one pass over its orders: there may be thousands, four times a second."""
+        cancel = rests = False
+        ask_ns = first_ns = NEVER_NS
+        newest_ns, known_ns = 0, pace.moved_ns
+        for live in orders:
+            status = live.status
+            if status in AT_BROKER:
+                rests = True
+                moved_ns = live.moved_ns
+                if moved_ns > newest_ns:  # noqa: PLR1730 - max() costs double
+                    newest_ns = moved_ns
+                if known_ns < moved_ns < first_ns:
+                    first_ns = moved_ns
+                if live.cancel_wanted and status in _RESTING:
+                    cancel = True
+            elif status in LOST and live.ask_next_ns < ask_ns:
+                ask_ns = live.ask_next_ns
+        return cls(pace, cancel, rests, ask_ns, first_ns, newest_ns)
 
 
 class Watcher:
@@ -91,30 +97,34 @@ class Watcher:
     async def watch(self, tasks: TaskGroup) -> None:
         """Start what is due now in `tasks`; does not wait for it."""
         now_ns = self._clock.now_ns()
-        for provider, need in self._needs(tasks, now_ns).items():
-            if not need.pace.visiting and self._due_ns(need) <= now_ns:
-                need.pace.visiting = True
+        for provider, orders in self._concerned(tasks, now_ns).items():
+            pace = self._paces[provider]
+            if not pace.visiting and self._due_ns(_Need.of(pace, orders)) <= now_ns:
+                pace.visiting = True
                 tasks.start_soon(self._safely, partial(self.visit, provider))
 
-    def _needs(self, tasks: TaskGroup, now_ns: int) -> dict[str, _Need]:
-        """What each broker has to be visited for; orders that nobody is placing are taken on."""
-        needs: dict[str, _Need] = {}
+    def _concerned(self, tasks: TaskGroup, now_ns: int) -> dict[str, list[LiveOrder]]:
+        """The orders for which each broker may have to be visited; those that nobody is placing are taken on."""
+        concerned: dict[str, list[LiveOrder]] = {}
+        calm: set[str] = set()
         for live in self._book.open():
             provider, status = live.provider, live.status
-            need = needs.get(provider)
             if status in AT_BROKER:
-                if need is not None and need.calm and not live.cancel_wanted:
+                if provider in calm and not live.cancel_wanted:
                     continue  # of thousands, most of the time
             elif live.is_placing:
                 if status in LOST:
                     continue  # its own task asks
             elif status in _UNSENT:
                 tasks.start_soon(self._safely, partial(self.adopt, live))
-            if need is None and provider:
-                need = needs[provider] = self._need_of(provider, now_ns)
-            if need is not None:
-                need.add(live)
-        return needs
+            orders = concerned.get(provider)
+            if orders is not None:
+                orders.append(live)
+            elif provider:
+                concerned[provider] = [live]
+                if self._is_calm(provider, now_ns):
+                    calm.add(provider)
+        return concerned
 
     async def adopt(self, live: LiveOrder) -> None:
         """Take on an order that no task of this process is placing: its process, or its task, has ended."""
@@ -139,12 +149,8 @@ class Watcher:
     async def _ask(self, provider: str, pace: _Pace) -> None:
         now_ns = self._clock.now_ns()
         orders = self._book.open_at(provider)
-        need = _Need(pace)
-        lost = []
-        for live in orders:
-            need.add(live)
-            if live.status in LOST and not live.is_placing:
-                lost.append(live)
+        need = _Need.of(pace, orders)
+        lost = [live for live in orders if live.status in LOST and not live.is_placing]
         if self._book_due_ns(need) <= now_ns:
             newest_ns = need.newest_ns
             await self._asker.ask(provider, since_ns=now_ns, priority=Priority.MODIFY if lost else None)
@@ -190,10 +196,10 @@ class Watcher:
         except OrderError as error:
             self._recorder.tell("illegal_step", "", str(error))
 
-    def _need_of(self, provider: str, now_ns: int) -> _Need:
+    def _is_calm(self, provider: str, now_ns: int) -> bool:
+        """Its book is being read or was a moment ago: it is not due again, whatever has moved."""
         pace = self._paces.setdefault(provider, _Pace())
-        just_read = pace.pause_ns > 0 and now_ns < pace.read_ns + self._settings.poll_least_ns
-        return _Need(pace, calm=pace.visiting or just_read)
+        return pace.visiting or (pace.pause_ns > 0 and now_ns < pace.read_ns + self._settings.poll_least_ns)
 
     def _due_ns(self, need: _Need) -> int:
         """When its broker has to be visited."""

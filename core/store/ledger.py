@@ -112,16 +112,18 @@ def order_from_row(row: Sequence[Any]) -> JournaledOrder:
 class Ledger:
     """What a write may do inside the writer's transaction. Lives as long as that transaction."""
 
+    _serial: int = -1  # of the last entry, once the head was read
+    _checksum: bytes = b""  # and its own
+    _halt: str = ""  # the kill switch inside this transaction, once the head was read
+    _written: int = 0  # how many of `_rows` are in the table
+    _claimed: Order | None = None  # what the last entry claimed: it is NEW, without another look
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         cursor = connection.cursor()  # one for all: the connection's own `execute` makes one for every statement
         self._run, self._run_many = cursor.execute, cursor.executemany
-        self._serial, self._checksum = -1, b""  # of the last entry, once the head was read
         self._rows: list[Any] = []  # of the journal, column after column: they are written together
-        self._written = 0  # how much of it is in the table
         self._extents: dict[int, tuple[int, int, int]] = {}
-        self._halt = ""  # the kill switch inside this transaction, once the head was read
-        self._claimed: Order | None = None  # what the last entry claimed: it is NEW, without another look
 
     def mark(self) -> Mark:
         """Where the journal stands, to go `back` to when one write of several is undone."""
@@ -137,21 +139,23 @@ class Ledger:
         """Write what is written together; called right before the commit, and by whoever reads the journal sooner."""
         if self._extents:
             self._run_many(_EXTENT, self._extents.values())
-        if self._written < len(self._rows):
-            while some := self._rows[self._written : self._written + _AT_ONCE * _COLUMNS]:
+        rows, count = self._rows, len(self._rows)
+        if self._written < count:
+            for first in range(self._written, count, _AT_ONCE * _COLUMNS):
+                some = rows[first : first + _AT_ONCE * _COLUMNS]
                 self._run(_JOURNAL[len(some) // _COLUMNS], some)
-                self._written += len(some)
+            self._written = count
             self._run(_CHAIN, (self._serial, self._checksum))
 
     # Rows that are kept by hand.
 
     def put_trade(self, row: TradeRow) -> None:
         """Insert the row, or replace the one of its order_id."""
-        cursor = self._run(_INSERT, row)
+        cursor = self._write(_INSERT, row)
         if cursor.rowcount == 1 and cursor.lastrowid is not None:
             self._widen(cursor.lastrowid, row[12])
             return
-        replaced = self._run(_REPLACE, (*row, row[0])).fetchall()
+        replaced = self._write(_REPLACE, (*row, row[0])).fetchall()
         if not replaced:
             raise StoreError(f"order {row[0]} is journaled: its row moves by journal entries only")
         self._widen(replaced[0][0], row[12])
@@ -179,7 +183,8 @@ class Ledger:
 
         Raises OrderConflict, EngineHalted or UnknownOrder; what was written before must then be undone.
         """
-        self.head()
+        if self._serial < 0:
+            self.head()
         for entry in entries:
             if isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
@@ -215,14 +220,16 @@ class Ledger:
 
         Raises OrderConflict where the id is taken by other content.
         """
-        self.head()
+        if self._serial < 0:
+            self.head()
         text = order_json(order)
         first = entries[0] if entries else None
         # An intent takes the id with it; only an order that is to wait is claimed by an entry of its own.
         intent = first if isinstance(first, Intent) and first.order is order and first.attempt > 0 else None
         taking = intent or Claimed(order, now_ns, simulated)
-        if not self._halt and self._insert(taking, _time_of(taking, now_ns), text):
-            self._link(taking, _time_of(taking, now_ns), text)
+        epoch_ns = _time_of(taking, now_ns)
+        if not self._halt and self._insert(taking, epoch_ns, text):
+            self._link(taking, epoch_ns, text)
             if intent is None:
                 self._claimed = order
             if rest := entries[0 if intent is None else 1 :]:
@@ -311,49 +318,55 @@ class Ledger:
         """Make the row of an order whose id is taken, by an intent if it leaves at once; False if the id has a row."""
         attempt = taking.attempt if isinstance(taking, Intent) else 0
         row = _first_row(taking, epoch_ns)
-        cursor = self._run(_INSERT_CLAIMED, (*row, attempt, text, fingerprint(taking.order)))
+        cursor = self._write(_INSERT_CLAIMED, (*row, attempt, text, fingerprint(taking.order)))
         if cursor.rowcount != 1 or cursor.lastrowid is None:
             return False
         self._widen(cursor.lastrowid, epoch_ns)
         return True
 
     def _send(self, entry: Intent, epoch_ns: int) -> bool:
-        run, order_id = self.connection.execute, clean(entry.order_id)
-        sent = (clean(entry.provider), clean(entry.tag), entry.attempt, int(entry.simulated), epoch_ns, order_id)
-        if run(_SEND, sent).rowcount == 1:
+        order_id = entry.order_id
+        sent = (entry.provider, entry.tag, entry.attempt, int(entry.simulated), epoch_ns, order_id)
+        if self._write(_SEND, sent).rowcount == 1:
             return True
-        if run(_REOPEN, (order_id,)).rowcount == 0:
+        if self._write(_REOPEN, (order_id,)).rowcount == 0:
             if self._insert(entry, epoch_ns, order_json(entry.order)):
                 return True
             self._claim(Claimed(entry.order, epoch_ns, entry.simulated), epoch_ns)
-        return run(_SEND, sent).rowcount == 1
+        return self._write(_SEND, sent).rowcount == 1
 
     def _step(self, entry: Step, epoch_ns: int, expected: Expected | None) -> bool:
         is_final = entry.after in FINAL
         _, status, attempt = expected or _ANYHOW
         moved = (
             str(entry.after),
-            clean(entry.provider),
-            clean(entry.broker_order_id),
-            clean(entry.tag),
+            entry.provider,
+            entry.broker_order_id,
+            entry.tag,
             entry.attempt,
             entry.filled_quantity,
             units(entry.average_price),
-            clean(entry.message),
+            entry.message,
             epoch_ns,
-            clean(entry.order_id),
+            entry.order_id,
             0 if is_final else 1,
             None if status is None else str(status),
             attempt,
         )
         # Naming is_open has its index written, so only a step that turns it does: which that is, `before` tells.
         likely, other = (_STAY, _TURN) if (entry.before in FINAL) is is_final else (_TURN, _STAY)
-        run = self.connection.execute
-        if run(likely, moved).rowcount == 1 or run(other, moved).rowcount == 1:
+        if self._write(likely, moved).rowcount == 1 or self._write(other, moved).rowcount == 1:
             return True
         if expected is not None:
             self._expect(*expected)
         return False
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+        """Run a statement with text from outside. It is tried as it is: there is next to never anything to clean."""
+        try:
+            return self._run(statement, values)
+        except UnicodeEncodeError:  # raised before the statement began
+            return self._run(statement, [clean(value) if isinstance(value, str) else value for value in values])
 
     def _widen(self, trade_id: int, epoch_ns: int) -> None:
         block = trade_id >> BLOCK_BITS
@@ -366,17 +379,20 @@ class Ledger:
 
 def _first_row(taking: Claimed | Intent, epoch_ns: int) -> TradeRow:
     order = taking.order
-    intent = taking if isinstance(taking, Intent) else None
+    status, provider, tag = "NEW", "", ""
+    if isinstance(taking, Intent):
+        status, provider, tag = "SUBMITTING", taking.provider, taking.tag
+    price = units(order.price or order.trigger_price or _NOTHING)
     return (
-        clean(order.client_order_id),
-        clean(order.symbol),
+        order.client_order_id,
+        order.symbol,
         str(order.side),
         order.quantity,
-        units(order.price or order.trigger_price or _NOTHING),
-        "NEW" if intent is None else "SUBMITTING",
-        "" if intent is None else clean(intent.provider),
+        price,
+        status,
+        provider,
         "",
-        "" if intent is None else clean(intent.tag),
+        tag,
         0,
         int(taking.simulated),
         "",
