@@ -52,6 +52,7 @@ class CircuitBreaker:
 
     __slots__ = (
         "_bucket",
+        "_bucket_ends_ns",
         "_closed_at_ns",
         "_counts",
         "_in_a_row",
@@ -80,6 +81,7 @@ class CircuitBreaker:
         self._tripped_at_ns = 0
         self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]  # requests, failures, slow answers
         self._bucket = -1
+        self._bucket_ends_ns = 0
         self.is_open = False  # open or half open
         self.trusted_at_ns = 0  # when the slow start ends
         self._probe_until_ns = 0
@@ -208,14 +210,20 @@ class CircuitBreaker:
             self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]
 
     def _count(self, now_ns: int) -> list[int]:
-        bucket = now_ns * _BUCKETS // self._settings.window_ns
-        if bucket != self._bucket:
-            for stale in range(max(self._bucket + 1, bucket - _BUCKETS + 1), bucket + 1):
-                self._counts[stale % _BUCKETS] = [0, 0, 0]
-            self._bucket = bucket
-        counts = self._counts[bucket % _BUCKETS]
+        if now_ns >= self._bucket_ends_ns:
+            self._go_on_to(now_ns)
+        counts = self._counts[self._bucket % _BUCKETS]
         counts[0] += 1
         return counts
+
+    def _go_on_to(self, now_ns: int) -> None:
+        """Empty the buckets from the last one on, up to that of `now_ns`."""
+        window_ns = self._settings.window_ns
+        bucket = now_ns * _BUCKETS // window_ns
+        for stale in range(max(self._bucket + 1, bucket - _BUCKETS + 1), bucket + 1):
+            self._counts[stale % _BUCKETS] = [0, 0, 0]
+        self._bucket = bucket
+        self._bucket_ends_ns = -(-(bucket + 1) * window_ns // _BUCKETS)
 
     def _totals(self) -> tuple[int, int, int]:
         requests, failures, slow = (sum(column) for column in zip(*self._counts, strict=True))

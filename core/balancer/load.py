@@ -10,7 +10,7 @@ from itertools import islice
 from ..clock import MILLISECOND, SECOND
 from ..models import LatencySnapshot, Operation
 
-__all__ = ["SILENT_LEAST_NS", "STALL_LEAST_NS", "BrokerLoad", "FailureRate", "LatencyMeter", "PeakEwma"]
+__all__ = ["SILENT_LEAST_NS", "STALL_LEAST_NS", "BrokerLoad", "FailureRate", "LatencyMeter", "Peak", "PeakEwma"]
 
 _TAU_NS = 10 * SECOND
 _RECENT = 256
@@ -25,11 +25,46 @@ SILENT_LEAST_NS = 80 * MILLISECOND
 SUSPECT_FROM = 6.4  # minus the logarithm of a chance of 1 in 600
 
 
-class PeakEwma:
+class Peak:
     """Latency that rises at once and falls slowly, so that a broker which turns slow is left within a few answers.
 
     A plain mean needs dozens of answers to see a step; jumping to each peak lets one late answer of thousands push a
     good broker away for seconds. So a rise is taken by `rise` of the way at each answer, a fall over ten seconds.
+    """
+
+    __slots__ = ("count", "recent_ns", "updated_ns", "value_ns")
+
+    rise = 0.3
+
+    def __init__(self) -> None:
+        self.value_ns = 0.0
+        self.count = 0
+        self.recent_ns: deque[int] = deque(maxlen=_RECENT)
+        self.updated_ns = 0
+
+    def learn(self, latency_ns: int, now_ns: int) -> None:
+        """Learn one answer that took `latency_ns`."""
+        self.recent_ns.append(latency_ns)
+        value_ns = self.value_ns
+        if not self.count:
+            self.value_ns = float(latency_ns)
+        elif latency_ns < value_ns:
+            # Each answer counts, and so does the time since the last: many quick answers bring it down quickly.
+            share = max(0.1, 1.0 - math.exp((self.updated_ns - now_ns) / _TAU_NS))
+            self.value_ns = value_ns + share * (latency_ns - value_ns)
+        else:
+            self.value_ns = value_ns + self.rise * (latency_ns - value_ns)
+        self.count += 1
+        self.updated_ns = now_ns
+
+    def quantile_ns(self, share: float, *, last: int = _RECENT) -> int:
+        """The latency that `share` (0..1) of the recent answers stayed within, of the `last` ones; 0 before any."""
+        recent = sorted(self.recent_ns if last >= len(self.recent_ns) else islice(reversed(self.recent_ns), last))
+        return recent[min(len(recent) - 1, int(share * len(recent)))] if recent else 0
+
+
+class PeakEwma(Peak):
+    """The peak of one operation, and how it grows with what is under way.
 
     `expected_s` also asks how much is under way. Whether that matters is learned: the answers that came with more in
     flight than usual are kept apart from the others, and their ratio tells how latency grows with load. A fifth of that
@@ -48,28 +83,19 @@ class PeakEwma:
         "_patience_ns",
         "_slope",
         "alone_s",
-        "count",
         "each_s",
         "load",
         "look_ns",
         "paces_ns",
-        "recent_ns",
-        "updated_ns",
-        "value_ns",
     )
 
-    rise = 0.3
-
     def __init__(self) -> None:
-        self.value_ns = 0.0
+        super().__init__()
         self.alone_s = self.each_s = 0.0  # expected with none under way, and for each that is
         self.load = 1.0  # in flight, with the request itself, when the samples were taken
-        self.count = 0
-        self.recent_ns: deque[int] = deque(maxlen=_RECENT)
         self._calm = self._busy = 0.0
         self._calm_load = self._busy_load = 0.0
         self._slope = 0.5
-        self.updated_ns = 0
         self.look_ns = 0
         self._patience_ns = _PATIENCE_NS
         self._faded_ns = 0.0
@@ -78,16 +104,10 @@ class PeakEwma:
     def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
         """Learn one answer that took `latency_ns` while `in_flight` others were under way."""
         load = in_flight + 1.0
-        self.recent_ns.append(latency_ns)
         if not self.count:
-            self.value_ns = self._calm = self._busy = float(latency_ns)
+            self._calm = self._busy = float(latency_ns)
             self.load = self._calm_load = self._busy_load = load
         else:
-            share = self.rise
-            if latency_ns < self.value_ns:
-                # Each answer counts, and so does the time since the last: many quick answers bring it down quickly.
-                share = max(0.1, 1.0 - math.exp((self.updated_ns - now_ns) / _TAU_NS))
-            self.value_ns += share * (latency_ns - self.value_ns)
             if load > self.load:
                 self._busy += 0.05 * (latency_ns - self._busy)
                 self._busy_load += 0.05 * (load - self._busy_load)
@@ -99,8 +119,7 @@ class PeakEwma:
             if grown > 0.2 and self.count > 20:
                 slope = (self._busy / self._calm - 1.0) / grown if self._calm else 0.0
                 self._slope += 0.05 * (min(1.0, max(0.2, slope)) - self._slope)
-        self.count += 1
-        self.updated_ns = now_ns
+        self.learn(latency_ns, now_ns)
         if self._faded_ns:
             wrong = latency_ns > 2.0 * self._faded_ns
             self._patience_ns = min(2 * self._patience_ns, _PATIENCE_MOST_NS) if wrong else _PATIENCE_NS
@@ -130,11 +149,6 @@ class PeakEwma:
         """Seconds that one more request would take with `in_flight` under way."""
         return self.alone_s + self.each_s * in_flight
 
-    def quantile_ns(self, share: float, *, last: int = _RECENT) -> int:
-        """The latency that `share` (0..1) of the recent answers stayed within, of the `last` ones; 0 before any."""
-        recent = sorted(self.recent_ns if last >= len(self.recent_ns) else islice(reversed(self.recent_ns), last))
-        return recent[min(len(recent) - 1, int(share * len(recent)))] if recent else 0
-
 
 class LatencyMeter:
     """The last 256 latencies, and one mean a second for a minute."""
@@ -148,38 +162,41 @@ class LatencyMeter:
         "_since",
         "_sorted_at",
         "_sum_ns",
-        "_summed",
-        "count",
+        "_summed_from",
         "ewma",
         "tail_ns",
     )
 
     def __init__(self) -> None:
-        self.count = 0
-        self.ewma = PeakEwma()
+        self.ewma = Peak()
         self._max_ns = 0
         self._history: deque[int] = deque(maxlen=_HISTORY_S)
         self._second = -1
         self._sum_ns = 0
-        self._summed = 0
+        self._summed_from = 0  # how many of the answers came before this second
         self._p50_ns = self._p99_ns = self._sorted_at = 0  # of the first so many answers
         self.tail_ns = 0  # the p99 of the recent answers, looked up anew after every sixteen
         self._since = 0  # how many of the answers came before the last gap
 
-    def record(self, latency_ns: int, in_flight: int, now_ns: int) -> None:
+    @property
+    def count(self) -> int:
+        """The answers since the start."""
+        return self.ewma.count
+
+    def record(self, latency_ns: int, now_ns: int) -> None:
+        """Learn one answer."""
         second = now_ns // SECOND
         if second != self._second:
             self._roll(second)
-        if now_ns - self.ewma.updated_ns > _GAP_NS:
-            self._since, self.tail_ns = self.count, self.tail_ns // 2
-        self.count += 1
-        self.ewma.record(latency_ns, in_flight, now_ns)
+        ewma = self.ewma
+        if now_ns - ewma.updated_ns > _GAP_NS:
+            self._since, self.tail_ns = ewma.count, self.tail_ns // 2
+        ewma.learn(latency_ns, now_ns)
         if latency_ns > self._max_ns:  # noqa: PLR1730 - for every answer; max() costs double
             self._max_ns = latency_ns
         self._sum_ns += latency_ns
-        self._summed += 1
-        if not self.count % 16 and self.count - self._since >= 16:
-            self.tail_ns = self.ewma.quantile_ns(0.99, last=self.count - self._since)
+        if not ewma.count % 16 and ewma.count - self._since >= 16:
+            self.tail_ns = ewma.quantile_ns(0.99, last=ewma.count - self._since)
 
     def usual_ns(self) -> int:
         """The middle of the recent answers; 0 before the first."""
@@ -206,10 +223,11 @@ class LatencyMeter:
         if second == self._second:
             return
         if self._second >= 0:
-            self._history.append(self._sum_ns // self._summed if self._summed else 0)
+            summed = self.count - self._summed_from
+            self._history.append(self._sum_ns // summed if summed else 0)
             if second > self._second + 1:
                 self._history.extend([0] * min(second - self._second - 1, _HISTORY_S))
-        self._second, self._sum_ns, self._summed = second, 0, 0
+        self._second, self._sum_ns, self._summed_from = second, 0, self.count
 
 
 class FailureRate:
@@ -320,7 +338,7 @@ class BrokerLoad:
 
     def answered(self, operation: str, latency_ns: int, now_ns: int) -> None:
         """Learn the latency of an answer."""
-        self.latency.record(latency_ns, self.unanswered, now_ns)
+        self.latency.record(latency_ns, now_ns)
         ewma = self.latency_of.get(operation)
         if ewma is None:
             ewma = self.latency_of[operation] = PeakEwma()
@@ -355,8 +373,10 @@ class BrokerLoad:
         self.lost.record(now_ns, failed=lost)
 
     def worked(self, now_ns: int) -> None:
-        self.failures.record(now_ns, failed=False)
-        self.lost.record(now_ns, failed=False)
+        """Learn that an answer was no failure."""
+        if self.failures.level:  # else nothing was lost either, and there is nothing to make good
+            self.failures.record(now_ns, failed=False)
+            self.lost.record(now_ns, failed=False)
 
     def recovered(self) -> None:
         """Forget the failures: the breaker has closed again, and a slow start takes care of the doubt."""
@@ -370,11 +390,14 @@ class BrokerLoad:
         others is not silence.
         """
         oldest_ns = now_ns
-        for sent_ns, heard_ns in zip(self.sent_ns, self._heard_ns, strict=True):
-            if sent_ns and sent_ns[-1] > heard_ns:
+        for orders, sent_ns in enumerate(self.sent_ns):
+            if sent_ns and sent_ns[-1] > self._heard_ns[orders]:
                 # Asked at every choice: not even the end of the list is copied to look at its first.
-                first_ns = sent_ns[0] if sent_ns[0] > heard_ns else sent_ns[bisect_right(sent_ns, heard_ns)]
-                oldest_ns = min(oldest_ns, first_ns)
+                heard_ns, first_ns = self._heard_ns[orders], sent_ns[0]
+                if first_ns <= heard_ns:
+                    first_ns = sent_ns[bisect_right(sent_ns, heard_ns)]
+                if first_ns < oldest_ns:  # noqa: PLR1730 - as said; min() costs double
+                    oldest_ns = first_ns
         return now_ns - oldest_ns
 
     def _unheard(self) -> list[list[int]]:

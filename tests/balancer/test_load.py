@@ -60,8 +60,8 @@ def test_the_snapshot_holds_quantiles_and_one_mean_a_second() -> None:
     meter = LatencyMeter()
     for second, latency_ms in enumerate([100, 200, 300]):
         for _ in range(10):
-            meter.record(latency_ms * MILLISECOND, 0, second * SECOND)
-    meter.record(900 * MILLISECOND, 0, 5 * SECOND)
+            meter.record(latency_ms * MILLISECOND, second * SECOND)
+    meter.record(900 * MILLISECOND, 5 * SECOND)
     snapshot = meter.snapshot(6 * SECOND)
     assert snapshot.count == 31
     assert snapshot.p50_ns == 200 * MILLISECOND
@@ -71,7 +71,7 @@ def test_the_snapshot_holds_quantiles_and_one_mean_a_second() -> None:
 
 def test_the_history_is_bounded_however_long_nothing_came() -> None:
     meter = LatencyMeter()
-    meter.record(MILLISECOND, 0, 0)
+    meter.record(MILLISECOND, 0)
     assert meter.snapshot(10_000 * SECOND).history_ns == (0,) * 60
 
 
