@@ -42,11 +42,20 @@ class _Latencies:
     count: int = 0
     max_ns: int = 0
 
-    def add(self, latency_ns: int, bucket: int) -> None:
-        """Count one answer; `bucket` is where `_bucket_of` puts it, reckoned once for all who count it."""
+    def add(self, latency_ns: int) -> None:
+        """Count one answer."""
+        bucket = 0 if latency_ns <= _FLOOR_NS else 1 + int(math.log(latency_ns / _FLOOR_NS) / _STEP)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
         self.count += 1
-        self.max_ns = max(self.max_ns, latency_ns)
+        if latency_ns > self.max_ns:  # noqa: PLR1730 - for every request; max() costs double
+            self.max_ns = latency_ns
+
+    def join(self, other: _Latencies) -> None:
+        """Count what `other` has counted too."""
+        for bucket, number in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + number
+        self.count += other.count
+        self.max_ns = max(self.max_ns, other.max_ns)
 
     def quantile_ns(self, share: float) -> int:
         """The upper edge of the bucket that `share` (0..1) of the answers stayed within; 0 before the first."""
@@ -65,10 +74,6 @@ class _Latencies:
         for bucket, number in self.buckets.items():
             bars[bucket // _BAR] = bars.get(bucket // _BAR, 0) + number
         return tuple((_edge_ns(bar * _BAR + _BAR - 1), bars.get(bar, 0)) for bar in range(min(bars), max(bars) + 1))
-
-
-def _bucket_of(latency_ns: int) -> int:
-    return 0 if latency_ns <= _FLOOR_NS else 1 + int(math.log(latency_ns / _FLOOR_NS) / _STEP)
 
 
 def _edge_ns(bucket: int) -> int:
@@ -90,7 +95,6 @@ class BrokerChronicle:
     """One broker's."""
 
     operations: dict[str, _Operation] = field(default_factory=dict)
-    latencies: _Latencies = field(default_factory=_Latencies)
     courses: dict[tuple[str, int], deque[float]] = field(default_factory=dict)
     rates: dict[tuple[str, int], Rate] = field(default_factory=dict)
     breaker: BreakerState = BreakerState.CLOSED
@@ -106,13 +110,19 @@ class BrokerChronicle:
         row.wait_ns += event.wait_ns
         row.ended_epoch_ns = epoch_ns
         if event.outcome == "ok":
-            bucket = _bucket_of(event.latency_ns)
-            row.latencies.add(event.latency_ns, bucket)
-            self.latencies.add(event.latency_ns, bucket)
+            row.latencies.add(event.latency_ns)
         elif event.outcome in _REFUSED:
             row.refusals += 1
         else:
             row.failures += 1
+
+    @property
+    def latencies(self) -> _Latencies:
+        """Those of all operations: put together when somebody looks, for requests are far more than looks."""
+        together = _Latencies()
+        for row in self.operations.values():
+            together.join(row.latencies)
+        return together
 
     def stands(self, broker: BrokerSnapshot, epoch_ns: int) -> None:
         """How the broker stands at the end of this second."""

@@ -37,17 +37,18 @@ class Seconds:
         # The bus tells by the monotonic clock, people read the wall's.
         epoch_at_zero_ns = self._clock.epoch_ns() - self._clock.now_ns()
         counts: dict[str, int] = {}
-        latency_ns = requests = 0
+        latency_ns = 0
         for event in self._news.drain():
             if isinstance(event, RequestDone):
-                counts[event.provider] = counts.get(event.provider, 0) + 1
+                name = event.provider
+                counts[name] = counts.get(name, 0) + 1
                 latency_ns += event.wait_ns + event.latency_ns
-                requests += 1
                 self.chronicle.done(event, epoch_at_zero_ns + event.at_ns)
             elif isinstance(event, Incident):
                 self._note(event)
                 if event.kind == "rate_limited":
                     self.chronicle.refused(event, epoch_at_zero_ns + event.at_ns)
+        requests = sum(counts.values())
         self._requests_by_second.append(counts)
         self.throughput.append(float(requests))
         self.latency_ns.append(latency_ns // requests if requests else 0)
