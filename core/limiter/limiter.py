@@ -185,21 +185,18 @@ class EnhancedRateLimiter:
             entry = self._checked(category, cost)
         now_ns = self._now_ns()
         self._backend.refresh(now_ns)
-        in_flight, opens_ns = 0, now_ns
+        in_flight, limited = 0, False
         for windows in self._backend.windows:
-            its_in_flight = windows.in_flight
+            its_in_flight = windows.taken - windows.head
             if its_in_flight > in_flight:  # noqa: PLR1730 - one of these per broker and choice; max() costs double
                 in_flight = its_in_flight
-            if windows.opens_ns > opens_ns:  # noqa: PLR1730 - as above
-                opens_ns = windows.opens_ns
+            if windows.opens_ns > now_ns:
+                limited = True
         rooms = rooms_of(entry.plan, now_ns)
-        waiting, limited = self._room.waiting, opens_ns > now_ns
-        now = not waiting and not limited
-        ahead = self._room.ahead(category, priority) if waiting else 0
-        for free, _, _ in rooms:
-            if free < cost:
-                now = False
-        wait_ns = 0 if now else self.time_to_available_ns(category, cost, priority)
+        ahead = self._room.ahead(category, priority) if self._room.waiting else 0
+        wait_ns = 0
+        if limited or self._room.waiting or min(rooms)[0] < cost:  # the least of rooms has the least free
+            wait_ns = self.time_to_available_ns(category, cost, priority)
         return _new(Look, (wait_ns, ahead, in_flight, limited, rooms))
 
     # How it stands ----------------------------------------------------------------------------------------------------

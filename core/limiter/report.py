@@ -41,7 +41,7 @@ def rooms_of(plan: Plan, now_ns: int) -> tuple[WindowRoom, ...]:
     """What every window of the plan has left; a third of the cost of `headroom_of`."""
     rooms = []
     for windows in plan:
-        in_flight, newest_ns = windows.in_flight, windows.newest_ns
+        in_flight, newest_ns = windows.taken - windows.head, windows.newest_ns  # by a property it costs double
         for limit, span_ns, window_ns in windows.bounds:
             free = limit - in_flight
             if free <= 0:

@@ -158,9 +158,11 @@ class SlidingWindows:
         ring = self.ring
         for span_ns, limit_plus_1 in self._shorter:
             if ring[known - limit_plus_1] > now_ns - span_ns:
-                known = place
                 if ring[place - limit_plus_1] > now_ns - span_ns:
                     return False
+                # In heavy use: how far it lets them is counted, or every request would have to look.
+                limit = limit_plus_1 - 1
+                known = self.head + limit - self.younger(now_ns - span_ns, limit)
         self._known = known
         return True
 
