@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.brokers.simulator.accounts import Account, PositionBook, Refusal, RefusalReason, SimOrder, Stage
+from core.brokers.simulator.accounts import (
+    MARGIN_PERCENT,
+    Account,
+    PositionBook,
+    Refusal,
+    RefusalReason,
+    SimOrder,
+    Stage,
+)
 from core.brokers.simulator.exchange import Exchange, ExchangeSettings
 from core.brokers.simulator.listings import LISTINGS
 from core.brokers.simulator.walk import Walk
@@ -73,6 +81,14 @@ def assert_adds_up(exchange: Exchange) -> None:
         cost = sum(position.cost_paise for position in positions)
         realised = sum(position.realised_paise for position in positions)
         assert account.cash_paise + cost - realised + account.fees_paise == account.opening_paise
+        # What is kept as it changes is what a sum over all positions gives; sold holdings bind nothing.
+        bound = sum(
+            abs(position.cost_paise) * MARGIN_PERCENT[position.product] // 100
+            for position in positions
+            if position.product is not Product.DELIVERY or position.quantity > 0
+        )
+        assert account.used_paise == account.reserved_paise + bound
+        assert account.available_paise == account.cash_paise + cost - account.used_paise
         moved += account.cash_paise - account.opening_paise + account.fees_paise
         traded: dict[str, int] = {}
         for placed in account.orders.values():

@@ -136,7 +136,7 @@ class SimOrder:
     def move(self, stage: Stage, epoch_ns: int, message: str = "") -> None:
         if stage is not self.stage:
             self.stage = stage
-            self.note(stage.value, epoch_ns)
+            self.history.append((str(stage), epoch_ns))
         self.updated_ns = epoch_ns
         if message:
             self.message = message
@@ -148,12 +148,16 @@ class SimOrder:
 
 @dataclass(slots=True)
 class PositionBook:
-    """The day's trading in one symbol under one product. `cost_paise` is signed like `quantity`."""
+    """The day's trading in one symbol under one product. `cost_paise` is signed like `quantity`.
+
+    `margin_paise` is what it binds; shares sold out of the holdings bind nothing.
+    """
 
     listing: Listing
     product: Product
     quantity: int = 0
     cost_paise: int = 0
+    margin_paise: int = 0
     realised_paise: int = 0
     buy_quantity: int = 0
     buy_paise: int = 0
@@ -162,39 +166,34 @@ class PositionBook:
 
     def book(self, side: Side, quantity: int, price_paise: int) -> None:
         """Apply one execution: it closes what stands against it first, and opens with the rest."""
-        value, sign = quantity * price_paise, side.sign
-        if side is Side.BUY:
+        value, sign, cost = quantity * price_paise, side.sign, self.cost_paise
+        if sign > 0:
             self.buy_quantity += quantity
             self.buy_paise += value
         else:
             self.sell_quantity += quantity
             self.sell_paise += value
-        closing = min(quantity, max(0, -sign * self.quantity))
-        if closing:
+        if sign * self.quantity < 0:
+            standing = abs(self.quantity)
+            closing = min(quantity, standing)
             # A share of the cost that is no whole paise leaves its rest in the position: nothing is lost.
-            released = self.cost_paise * closing // abs(self.quantity)
-            self.cost_paise -= released
+            released = cost * closing // standing
+            cost -= released
+            value -= closing * price_paise
             self.realised_paise -= sign * closing * price_paise + released
-            self.quantity += sign * closing
-        opening = quantity - closing
-        self.quantity += sign * opening
-        self.cost_paise += sign * opening * price_paise
+        self.quantity += sign * quantity
+        self.cost_paise = cost = cost + sign * value
+        sold_out_of_holdings = self.product is Product.DELIVERY and self.quantity < 0
+        self.margin_paise = 0 if sold_out_of_holdings else abs(cost) * MARGIN_PERCENT[self.product] // 100
 
     def closing_order(self) -> Order:
         """The market order that would close it. Raises ValueError when it is closed."""
         side = Side.SELL if self.quantity > 0 else Side.BUY
         return Order(symbol=self.listing.symbol, quantity=abs(self.quantity), side=side, product=self.product)
 
-    @property
-    def margin_paise(self) -> int:
-        """What it binds. Shares sold out of the holdings bind nothing."""
-        if self.product is Product.DELIVERY and self.quantity < 0:
-            return 0
-        return abs(self.cost_paise) * MARGIN_PERCENT[self.product] // 100
-
 
 class Account:
-    """One client of the exchange."""
+    """One client of the exchange. `cost_paise` and `margin_paise` are those of all positions together."""
 
     def __init__(self, name: str, *, opening_paise: int, serial_digits: int = 8) -> None:
         self.name = name
@@ -203,6 +202,8 @@ class Account:
         self.cash_paise = opening_paise
         self.fees_paise = 0
         self.reserved_paise = 0
+        self.cost_paise = 0  # asked for with each order: not summed anew over all positions
+        self.margin_paise = 0
         self.trades_made = 0
         self.orders: dict[str, SimOrder] = {}
         self.by_tag: dict[str, list[SimOrder]] = {}
@@ -214,15 +215,12 @@ class Account:
     @property
     def used_paise(self) -> int:
         """Bound by positions and open orders."""
-        return self.reserved_paise + sum(position.margin_paise for position in self.positions.values())
+        return self.reserved_paise + self.margin_paise
 
     @property
     def available_paise(self) -> int:
         """Free for new orders: all that the account is worth at cost, less what is bound."""
-        free = self.cash_paise - self.reserved_paise
-        for position in self.positions.values():  # asked for each order: a sum of its own for each term costs twice
-            free += position.cost_paise - position.margin_paise
-        return free
+        return self.cash_paise + self.cost_paise - self.used_paise
 
     def add(self, order: SimOrder) -> None:
         self.orders[order.order_id] = order
@@ -242,9 +240,10 @@ class Account:
             self.by_tag.pop(order.tag, None)
         return gone
 
-    def need_for(self, order: SimOrder, market_paise: int) -> int:
-        """What a new order would bind; closing a position binds nothing."""
-        return self._each(order, order.price_paise or market_paise) * self._opening(order, order.quantity)
+    def need_for(self, order: SimOrder, market_paise: int) -> tuple[int, int]:
+        """What the order's unfilled part binds, for each share and in all; closing a position binds nothing."""
+        each = self._each(order, order.price_paise or market_paise)
+        return each, each * self._opening(order, order.quantity - order.filled)
 
     def missing_for_change(self, order: SimOrder, quantity: int, price_paise: int) -> int:
         """By how much the change would overdraw the account; 0 or less when it fits."""
@@ -262,35 +261,35 @@ class Account:
         )
         return held + (position.quantity if position else 0) - promised
 
-    def reserve(self, order: SimOrder, market_paise: int) -> None:
-        """Bind what the order's unfilled part needs."""
-        order.reserved_each_paise = self._each(order, order.price_paise or market_paise)
-        order.reserved_paise = order.reserved_each_paise * self._opening(order, order.quantity - order.filled)
-        self.reserved_paise += order.reserved_paise
+    def reserve(self, order: SimOrder, each_paise: int, need_paise: int) -> None:
+        """Bind what the order needs."""
+        order.reserved_each_paise, order.reserved_paise = each_paise, need_paise
+        self.reserved_paise += need_paise
         self.open_orders[order.order_id] = order
 
     def release(self, order: SimOrder) -> None:
+        """Bind nothing more for it: it has come to its end, or is to change."""
         self.reserved_paise -= order.reserved_paise
         order.reserved_paise = 0
         self.open_orders.pop(order.order_id, None)
 
-    def close(self, order: SimOrder) -> None:
-        """The order has come to its end: nothing more is bound for it."""
-        self.release(order)
-
     def settle(self, order: SimOrder, execution: Execution) -> None:
         """Book one execution: money, fee, position, order."""
-        value = execution.quantity * execution.price_paise
+        side, quantity, price_paise = order.side, execution.quantity, execution.price_paise
+        value = quantity * price_paise
         fee = min(value * FEE_PER_10_000 // 10_000, FEE_MAX_PAISE)
-        self.cash_paise -= order.side.sign * value + fee
+        self.cash_paise -= side.sign * value + fee
         self.fees_paise += fee
         key = (order.listing.symbol, order.product)
         position = self.positions.get(key)
         if position is None:
             position = self.positions[key] = PositionBook(order.listing, order.product)
-        position.book(order.side, execution.quantity, execution.price_paise)
+        cost, margin = position.cost_paise, position.margin_paise
+        position.book(side, quantity, price_paise)
+        self.cost_paise += position.cost_paise - cost
+        self.margin_paise += position.margin_paise - margin
         order.executions.append(execution)
-        order.filled += execution.quantity
+        order.filled += quantity
         order.value_paise += value
         still_bound = min(order.reserved_paise, order.reserved_each_paise * (order.quantity - order.filled))
         self.reserved_paise -= order.reserved_paise - still_bound
@@ -304,5 +303,5 @@ class Account:
     def _opening(self, order: SimOrder, quantity: int) -> int:
         """How many of `quantity` would open or widen a position."""
         position = self.positions.get((order.listing.symbol, order.product))
-        against = max(0, -order.side.sign * position.quantity) if position else 0
-        return max(0, quantity - against)
+        against = -order.side.sign * position.quantity if position else 0
+        return max(0, quantity - against) if against > 0 else quantity

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Final
 
 from ...clock import DAY, MILLISECOND, SECOND, Clock
-from ...models import Order, OrderType, Quote, Side, Validity
+from ...models import Order, OrderType, Quote, Validity
 from .accounts import Account, Execution, Refusal, RefusalReason, SimOrder, Stage
 from .listings import LISTINGS, Listing
 from .referee import IST_OFFSET_NS
@@ -64,6 +65,10 @@ class Exchange:
         self._now_ns = self._start_ns
         self._walks = {listing.symbol: Walk(listing, settings.seed) for listing in settings.listings}
         self._resting: dict[str, dict[str, SimOrder]] = {}
+        # Drawn from with `choice`, which draws what `randint` would in two thirds of its time.
+        self._transits_ns = _from_to(*settings.transit_ns)
+        self._refills_ns = _from_to(*settings.refill_ns)
+        self._slips = _from_to(0, settings.slippage_ticks)
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._serial = 0
         self._orders = 0
@@ -130,13 +135,14 @@ class Exchange:
         )
         account.add(placed)
         walk = self._walk_to_now(listing.symbol)
-        reason = risk_refusal(account, placed, walk.price_paise, is_open=self.is_open)
+        each_paise, need_paise = account.need_for(placed, walk.price_paise)
+        reason = risk_refusal(account, placed, need_paise, is_open=self.is_open)
         if reason is not None:
             placed.move(Stage.REJECTED, epoch_ns, str(reason))
             placed.reason = reason.reason
             return placed
-        account.reserve(placed, walk.price_paise)
-        self._send(placed, lambda: self._arrive(placed))
+        account.reserve(placed, each_paise, need_paise)
+        self._send(placed, partial(self._arrive, placed))
         return placed
 
     def modify(
@@ -250,11 +256,8 @@ class Exchange:
 
     def _send(self, order: SimOrder, act: Callable[[], None]) -> None:
         """Let a message about the order get to the exchange; one line carries them all, so none overtakes another."""
-        order.due_ns = max(order.due_ns + 1, self._now_ns + self._between(self.settings.transit_ns))
+        order.due_ns = max(order.due_ns + 1, self._now_ns + self._rng.choice(self._transits_ns))
         self._at(order.due_ns, act)
-
-    def _between(self, bounds: tuple[int, int]) -> int:
-        return self._rng.randint(*bounds)
 
     def _epoch_at(self, now_ns: int) -> int:
         """The wall clock at a monotonic instant that may lie a little back."""
@@ -284,7 +287,7 @@ class Exchange:
         for symbol in list(self._resting):
             self._walk_to_now(symbol)
             for order in list(self._resting[symbol].values()):
-                self._try(order)
+                self._try(order, self._epoch_at(self._now_ns))
             if not self._resting[symbol]:
                 del self._resting[symbol]
         if self._resting:
@@ -308,7 +311,7 @@ class Exchange:
         account.release(order)
         order.quantity, order.order_type = change.quantity, change.order_type
         order.price_paise, order.trigger_paise = change.price_paise, change.trigger_paise
-        account.reserve(order, market_paise)
+        account.reserve(order, *account.need_for(order, market_paise))
         order.note("modified", epoch_ns)
         if order.stage is not Stage.TRANSIT:
             self._unrest(order)
@@ -316,12 +319,13 @@ class Exchange:
 
     def _enter(self, order: SimOrder) -> None:
         waits = bool(order.trigger_paise) and not order.triggered
-        order.move(Stage.TRIGGER_PENDING if waits else Stage.OPEN, self._epoch_at(self._now_ns))
-        self._try(order)
+        epoch_ns = self._epoch_at(self._now_ns)
+        order.move(Stage.TRIGGER_PENDING if waits else Stage.OPEN, epoch_ns)
+        self._try(order, epoch_ns)
         if order.validity is Validity.IOC and order.is_open:
             self._finish(order, Stage.CANCELLED, "IOC: the rest found no counterparty")
 
-    def _try(self, order: SimOrder) -> None:
+    def _try(self, order: SimOrder, epoch_ns: int) -> None:
         """Trigger, fill a part, or rest."""
         market_paise = self._walk_to_now(order.listing.symbol).price_paise
         sign = order.side.sign
@@ -331,33 +335,31 @@ class Exchange:
                 return
             order.triggered = True
             self._unrest(order)
-            order.move(Stage.OPEN, self._epoch_at(self._now_ns))
+            order.move(Stage.OPEN, epoch_ns)
         if order.stage is not Stage.OPEN:
             return
         if order.price_paise and sign * (order.price_paise - market_paise) < 0:
             self._rest(order)
             return
         self._unrest(order)
-        self._fill(order, market_paise)
+        self._fill(order, market_paise, epoch_ns)
         if order.is_open and order.validity is not Validity.IOC:
-            self._at(self._now_ns + self._between(self.settings.refill_ns), lambda: self._again(order))
+            self._at(self._now_ns + self._rng.choice(self._refills_ns), partial(self._again, order))
 
     def _again(self, order: SimOrder) -> None:
         if order.is_open and order.order_id not in self._resting.get(order.listing.symbol, {}):
-            self._try(order)
+            self._try(order, self._epoch_at(self._now_ns))
 
-    def _fill(self, order: SimOrder, market_paise: int) -> None:
-        rng, listing = self._rng, order.listing
+    def _fill(self, order: SimOrder, market_paise: int, epoch_ns: int) -> None:
+        rng, listing, sign, limit_paise = self._rng, order.listing, order.side.sign, order.price_paise
         lots = (order.quantity - order.filled) // listing.lot
         if lots > 1 and rng.random() >= self.settings.whole_fill:
             lots = rng.randint(1, lots - 1)
-        slip_paise = rng.randint(0, self.settings.slippage_ticks) * listing.tick_paise
-        price_paise = market_paise + order.side.sign * slip_paise
-        if order.price_paise:  # a limit is kept: at the limit or better
-            pick = min if order.side is Side.BUY else max
-            price_paise = pick(price_paise, order.price_paise)
+        slip_paise = rng.choice(self._slips) * listing.tick_paise
+        price_paise = market_paise + sign * slip_paise
+        if limit_paise and sign * (limit_paise - price_paise) < 0:  # a limit is kept: at the limit or better
+            price_paise = limit_paise
         price_paise = min(max(price_paise, listing.low_paise), listing.high_paise)
-        epoch_ns = self._epoch_at(self._now_ns)
         account = self.accounts[order.account]
         account.trades_made += 1
         execution = Execution(
@@ -367,10 +369,10 @@ class Exchange:
             epoch_ns=epoch_ns,
         )
         account.settle(order, execution)
-        self.street_paise += order.side.sign * execution.quantity * price_paise
+        self.street_paise += sign * execution.quantity * price_paise
         if order.filled == order.quantity:
             order.move(Stage.COMPLETE, epoch_ns)
-            account.close(order)
+            account.release(order)
 
     def _rest(self, order: SimOrder) -> None:
         self._resting.setdefault(order.listing.symbol, {})[order.order_id] = order
@@ -382,7 +384,7 @@ class Exchange:
     def _finish(self, order: SimOrder, stage: Stage, message: str) -> None:
         self._unrest(order)
         order.move(stage, self._epoch_at(self._now_ns), message)
-        self.accounts[order.account].close(order)
+        self.accounts[order.account].release(order)
 
     # -- checks --------------------------------------------------------------------------------------------------
 
@@ -398,6 +400,10 @@ class Exchange:
             raise Refusal(RefusalReason.FINISHED, f"order {order.order_id} is {order.stage.value} already")
         if order.pending == "cancel":
             raise Refusal(RefusalReason.PENDING, f"order {order.order_id} has a cancel under way")
+
+
+def _from_to(least: int, most: int) -> range:
+    return range(least, most + 1)
 
 
 def _paise(price: Decimal | None) -> int:

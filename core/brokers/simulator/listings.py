@@ -6,7 +6,7 @@ are round figures near those of late 2025, the future's token is made up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 __all__ = ["LISTINGS", "Listing"]
@@ -14,7 +14,10 @@ __all__ = ["LISTINGS", "Listing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """One instrument. Money is in whole paise; `band_bp` is the daily price band, in 1/10 000 of the last close."""
+    """One instrument. Money is in whole paise; `band_bp` is the daily price band, in 1/10 000 of the last close.
+
+    `low_paise` and `high_paise` are the circuit limits that follow from it, on the tick.
+    """
 
     symbol: str
     name: str
@@ -27,6 +30,14 @@ class Listing:
     segment: str = "NSE_EQ"
     expiry: str = "000000"
     tradable: bool = True
+    low_paise: int = field(init=False)
+    high_paise: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        low = -(-self.close_paise * (10_000 - self.band_bp) // 10_000 // self.tick_paise) * self.tick_paise
+        high = self.close_paise * (10_000 + self.band_bp) // 10_000 // self.tick_paise * self.tick_paise
+        object.__setattr__(self, "low_paise", low)
+        object.__setattr__(self, "high_paise", high)
 
     @property
     def trading_symbol(self) -> str:
@@ -54,16 +65,6 @@ class Listing:
     def fy_token(self) -> str:
         """Exchange 10 (NSE), segment 10 (cash) or 11 (derivatives), expiry YYMMDD, exchange token."""
         return f"10{'11' if self.segment == 'NSE_FO' else '10'}{self.expiry}{self.token}"
-
-    @property
-    def low_paise(self) -> int:
-        """The lower circuit limit, on the tick."""
-        return -(-self.close_paise * (10_000 - self.band_bp) // 10_000 // self.tick_paise) * self.tick_paise
-
-    @property
-    def high_paise(self) -> int:
-        """The upper circuit limit, on the tick."""
-        return self.close_paise * (10_000 + self.band_bp) // 10_000 // self.tick_paise * self.tick_paise
 
 
 def _share(name: str, isin: str, token: int, close_paise: int, company: str) -> Listing:

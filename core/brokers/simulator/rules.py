@@ -43,8 +43,8 @@ def check_input(
     return listing
 
 
-def risk_refusal(account: Account, order: SimOrder, market_paise: int, *, is_open: bool) -> Refusal | None:
-    """Why the broker's risk check refuses a new order, None when it does not."""
+def risk_refusal(account: Account, order: SimOrder, need_paise: int, *, is_open: bool) -> Refusal | None:
+    """Why the broker's risk check refuses a new order that would bind so much, None when it does not."""
     if not is_open:
         return Refusal(RefusalReason.MARKET_CLOSED, "the market is closed")
     outside = _outside_band(order.listing, order.price_paise, order.trigger_paise)
@@ -54,9 +54,9 @@ def risk_refusal(account: Account, order: SimOrder, market_paise: int, *, is_ope
         free = account.deliverable(order.listing.symbol)
         if free < order.quantity:
             return Refusal(RefusalReason.HOLDINGS, f"{free} free in holdings, {order.quantity} wanted")
-    need, available = account.need_for(order, market_paise), account.available_paise
-    if need > available:
-        text = f"Margin Shortfall:INR {(need - available) / 100:.2f} Available:INR {available / 100:.2f}"
+    available = account.available_paise
+    if need_paise > available:
+        text = f"Margin Shortfall:INR {(need_paise - available) / 100:.2f} Available:INR {available / 100:.2f}"
         return Refusal(RefusalReason.FUNDS, text)
     return None
 
