@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Final, TypeVar
 
@@ -59,6 +60,9 @@ T = TypeVar("T")
 
 # A share of the latency that no luck takes away: light in the fibre, the broker's fastest answer.
 _FLOOR_SHARE: Final = 0.4
+# The part of its way on which a request can arrive.
+_EARLIEST_SHARE: Final = 0.3
+_ARRIVAL_SPAN: Final = 0.7 - _EARLIEST_SHARE
 # Symbols that fit one request for quotes; 50, as at Fyers, for whoever else is played.
 _SYMBOLS_PER_CALL: Final = {APIProvider.UPSTOX: 500}
 _SYMBOLS_ELSEWHERE: Final = 50
@@ -256,22 +260,19 @@ class MockTradingAPI:
     # -- one call ------------------------------------------------------------------------------------------------
 
     async def _call(self, operation: Operation, do: Callable[[], T], *, cost: int = 1) -> T:
-        clock, sent_ns = self._clock, self._clock.now_ns()
+        clock = self._clock
+        sent_ns = clock.now_ns()
         self.request_count += 1
         fault = self.faults.draw(operation, sent_ns)
-        latency_ns = self._latency_ns()
-        refused_connection = fault is not None and fault.kind is FaultKind.DOWN
         kind = None if fault is None else fault.kind
-        if refused_connection or (self.failure_rate and self._rng.random() < self.failure_rate):
+        latency_ns = self._latency_ns()
+        if kind is FaultKind.DOWN or (self.failure_rate and self._rng.random() < self.failure_rate):
             await clock.sleep_until_ns(sent_ns + min(latency_ns, MILLISECOND))
             self._feel(kind, _DOWN)
             raise OrderNotSent(f"{self._name}: connection refused", provider=self._name)
         give_up_ns = sent_ns + self._config.timeout_ms * MILLISECOND
         arrival_ns, answer_ns = self._instants(sent_ns, latency_ns, give_up_ns, fault)
-
-        def arrive(now_ns: int) -> T:
-            return self._arrive(operation, do, cost, kind, now_ns)
-
+        arrive = partial(self._arrive, operation, do, cost, kind)
         try:
             await clock.sleep_until_ns(min(arrival_ns, give_up_ns))
         except asyncio.CancelledError:
@@ -291,7 +292,8 @@ class MockTradingAPI:
             outcome = error
         answered_by = self._answered_by
         await clock.sleep_until_ns(min(answer_ns, give_up_ns))
-        self._feel(answered_by or kind, _ANSWERS if answered_by else _SLOW)
+        if kind is not None:
+            self._feel(answered_by or kind, _ANSWERS if answered_by else _SLOW)
         if answer_ns > give_up_ns:
             raise self._timed_out()
         if isinstance(outcome, BrokerError):
@@ -301,13 +303,13 @@ class MockTradingAPI:
     def _instants(self, sent_ns: int, latency_ns: int, give_up_ns: int, fault: Fault | None) -> tuple[int, int]:
         """When the request arrives and when its answer is back; none arrives after its absence counts as proven."""
         latest_ns = give_up_ns + self._absence_ns - 1
-        arrival_ns = min(sent_ns + int(latency_ns * self._rng.uniform(0.3, 0.7)), latest_ns)
-        kind = None if fault is None else fault.kind
-        if fault is None or kind not in _SLOW:
+        on_its_way = _EARLIEST_SHARE + _ARRIVAL_SPAN * self._rng.random()
+        arrival_ns = min(sent_ns + int(latency_ns * on_its_way), latest_ns)
+        if fault is None or fault.kind not in _SLOW:
             return arrival_ns, sent_ns + latency_ns
-        if kind is FaultKind.HANG:
+        if fault.kind is FaultKind.HANG:
             return arrival_ns, give_up_ns + 1
-        if kind is FaultKind.LATE:
+        if fault.kind is FaultKind.LATE:
             # It hangs somewhere on the way and gets through after we have stopped waiting.
             late_ns = min(give_up_ns + fault.delay_ns, latest_ns)
             return late_ns, late_ns
