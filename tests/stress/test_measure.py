@@ -69,6 +69,18 @@ def test_a_record_lies_where_the_package_itself_would_put_it(durations: list[int
     assert ours.encode() == theirs.encode()
 
 
+def test_every_record_is_in_the_figures_at_once_however_many_came_before_it() -> None:
+    histogram, theirs = Histogram(), HdrHistogram(1, DAY // MICROSECOND, 3)
+    for number in range(1, 1000):
+        histogram.record(number * 77 * MICROSECOND)
+        theirs.record_value(number * 77)
+        if number % 9 == 0:  # now and then somebody looks, and most often nobody
+            assert histogram.count == number
+            assert histogram.max_ns == number * 77 * MICROSECOND
+    assert histogram.total_ns == sum(range(1, 1000)) * 77 * MICROSECOND
+    assert list(histogram.hdr.counts) == list(theirs.counts)
+
+
 def test_what_no_histogram_can_hold_is_held_at_its_edges() -> None:
     histogram = filled([-5, 0, 3 * DAY])
     assert histogram.count == 3
