@@ -21,9 +21,16 @@ def earliest_ns(budget: Budget, count: int) -> list[int]:
     n - permits is a whole window old. To go earlier never helps a later one, so the greedy schedule is the best one.
     """
     times = [0] * count
-    rates = [(rate.permits, rate.window_ns) for rate in budget.rates]
-    for number in range(min((permits for permits, _ in rates), default=count), count):
-        times[number] = max(times[number - permits] + window_ns for permits, window_ns in rates if number >= permits)
+    step = min((rate.permits for rate in budget.rates), default=count)
+    # As many at once as the fewest permits: of those, none waits for another.
+    for start in range(step, count, step):
+        stop = min(start + step, count)
+        for rate in budget.rates:
+            if rate.permits < stop:
+                first = max(start, rate.permits)
+                window_ns = rate.window_ns
+                free_ns = [time + window_ns for time in times[first - rate.permits : stop - rate.permits]]
+                times[first:stop] = map(max, times[first:stop], free_ns)
     return times
 
 
