@@ -45,9 +45,9 @@ class Session:
 
 
 class Actor(Protocol):
-    """Does one step; returns when it is done, raises HeadroomError when it failed."""
+    """Does one step; its answer comes when it is done, and is HeadroomError when it failed."""
 
-    async def act(self, step: Step, session: Session, deadline_ns: int) -> None: ...
+    def act(self, step: Step, session: Session, deadline_ns: int) -> Awaitable[object]: ...
 
 
 class RouterActor:
@@ -72,8 +72,8 @@ class RouterActor:
             "cancel_order": self._cancel,
         }
 
-    async def act(self, step: Step, session: Session, deadline_ns: int) -> None:
-        await self._steps[step.operation](session, deadline_ns)
+    def act(self, step: Step, session: Session, deadline_ns: int) -> Awaitable[object]:
+        return self._steps[step.operation](session, deadline_ns)
 
     def _read(self, operation: Operation) -> Callable[[Session, int], Awaitable[object]]:
         async def read(_session: Session, deadline_ns: int) -> object:

@@ -26,6 +26,10 @@ _EXAMPLES: Final = 10
 _BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED, _WIDTH = 103, 95, 91, 93, 2
 
 
+# 64 bits that stand for a broker's name and its own id of an order, good for this process.
+_mark: Final = hash
+
+
 class Told(IntEnum):
     """What the caller was told of an order, as one byte each: a soak run gives out millions."""
 
@@ -190,11 +194,11 @@ class Ledger:
         lost: list[str] = []
         ghosts: list[str] = []
         doubled: list[str] = []
-        for number, told in enumerate(self._told):
-            order_id, times = self.order_id(number), seen.times[number]
+        for number, (told, times, mark) in enumerate(zip(self._told, seen.times, seen.marks, strict=True)):
+            order_id = self.order_id(number)
             if told == Told.LIVE and not times:
                 lost.append(f"{order_id}: acknowledged, at no broker")
-            elif told == Told.LIVE and _mark(*stored.get(order_id, ("", ""))) != seen.marks[number]:
+            elif told == Told.LIVE and _mark(stored.get(order_id, ("", ""))) != mark:
                 found = stored.get(order_id, "absent")
                 lost.append(f"{order_id}: at {seen.names[seen.places[number]]}, in the store {found}")
             elif told == Told.NOT_LIVE and times:
@@ -225,7 +229,7 @@ class Ledger:
                 elif row.status is not OrderStatus.REJECTED:
                     seen.times[number] = min(255, seen.times[number] + 1)
                     seen.places[number] = place
-                    seen.marks[number] = _mark(name, row.broker_order_id)
+                    seen.marks[number] = _mark((name, row.broker_order_id))
 
 
 @dataclass(slots=True)
@@ -257,8 +261,3 @@ class _Seen:
         if name not in self.names:
             self.names.append(name)
         return self.names.index(name)
-
-
-def _mark(name: str, broker_order_id: str) -> int:
-    """64 bits that stand for a broker's own id of an order, good for this process."""
-    return hash((name, broker_order_id))

@@ -190,7 +190,7 @@ class Timeline:
     def __init__(self, start_ns: int) -> None:
         self.start_ns = start_ns
         self._columns = tuple(array("q") for _ in range(7))
-        self._second = 0
+        self._ends_ns = start_ns + SECOND
         self._offered = 0
         self._failed = 0
         self._latencies: list[int] = []
@@ -207,8 +207,7 @@ class Timeline:
 
     def close_until(self, now_ns: int) -> None:
         """Fold every second that has passed."""
-        second = (now_ns - self.start_ns) // SECOND
-        while self._second < second:
+        while now_ns >= self._ends_ns:
             self._fold()
 
     def finish(self) -> None:
@@ -230,7 +229,7 @@ class Timeline:
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
-        self._second += 1
+        self._ends_ns += SECOND
         self._offered = self._failed = 0
         self._latencies.clear()
 

@@ -258,7 +258,7 @@ class Run:
         rng = Random(f"{self.seed} arrivals")
         if isinstance(arrivals, ClosedUsers):
             for number, offset_ns in enumerate(arrivals.starts_ns()):
-                if not await self._until_due(offset_ns):
+                if await self._until_due(offset_ns) is None:
                     return
                 tasks.create_task(self._user(number, arrivals, Random(f"{self.seed} user {number}")))
             return
@@ -266,21 +266,22 @@ class Run:
             if number % _AT_ONCE == 0:
                 # Of many that are due at one instant the first must be on their way while the last are handed in.
                 await asyncio.sleep(0)
-            if not await self._until_due(offset_ns):
+            due_ns = await self._until_due(offset_ns)
+            if due_ns is None:
                 return
-            self._arrive(tasks, number, self._due_ns(offset_ns))
+            self._arrive(tasks, number, due_ns)
 
-    async def _until_due(self, offset_ns: int) -> bool:
-        """Wait for the instant of an arrival; False when the run is to end instead."""
+    async def _until_due(self, offset_ns: int) -> int | None:
+        """Wait for the instant of an arrival and return it; None when the run is to end instead."""
         clock = self._clock
         while not self._ending:
             now_ns, due_ns = clock.now_ns(), self._due_ns(offset_ns)
             if now_ns >= due_ns and not self._paused:
-                return True
+                return due_ns
             # In slices, so that a pause, a stop or another rate is heard of between two arrivals that are far apart.
             wake_ns = now_ns + _SLICE_NS
             await clock.sleep_until_ns(wake_ns if self._paused else min(wake_ns, due_ns))
-        return False
+        return None
 
     @property
     def _ending(self) -> bool:
@@ -318,7 +319,7 @@ class Run:
             if users.duration_s is not None and self._clock.now_ns() - self.start_ns >= users.duration_s * SECOND:
                 return
             for step in self._session_steps(rng):
-                if not await self._until_due(0):
+                if await self._until_due(0) is None:
                     return
                 self.timeline.offered(self._clock.now_ns())
                 await self._step(step, session, self._clock.now_ns())
