@@ -6,7 +6,7 @@ way may still arrive, and a book may still be catching up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -154,27 +154,28 @@ class Asker:
     # -- our open orders against the answer ---------------------------------------------------------------------------
 
     async def _compare(
-        self, provider: str, concerned: Iterable[LiveOrder], rows: Sequence[BrokerOrder], asked_ns: int
+        self, provider: str, concerned: Sequence[LiveOrder], rows: Sequence[BrokerOrder], asked_ns: int
     ) -> None:
         slices = Slices(self._clock)
         by_tag = rows_by_tag(rows)
         news: list[tuple[LiveOrder, BrokerOrder]] = []
-        for number, live in enumerate(concerned, 1):
-            if number % _LOOKED_AT_AT_ONCE == 0:
+        for first in range(0, len(concerned), _LOOKED_AT_AT_ONCE):
+            if first:
                 await slices.pause()
-            # It may have moved on to another attempt, elsewhere, while we asked.
-            if live.provider != provider or not live.tag:
-                continue
-            found = by_tag.get(live.tag)
-            if not found:
-                await self._not_found(live, asked_ns)
-                continue
-            row = found[0] if len(found) == 1 else await self._one_of(live, found)
-            live.asked_ns = asked_ns
-            if self._recorder.knows(live, row):
-                await self._judge(live, row, asked_ns)
-            else:
-                news.append((live, row))
+            for live in concerned[first : first + _LOOKED_AT_AT_ONCE]:
+                # It may have moved on to another attempt, elsewhere, while we asked.
+                if live.provider != provider or not live.tag:
+                    continue
+                found = by_tag.get(live.tag)
+                if not found:
+                    await self._not_found(live, asked_ns)
+                    continue
+                row = found[0] if len(found) == 1 else await self._one_of(live, found)
+                live.asked_ns = asked_ns
+                if self._recorder.knows(live, row):
+                    await self._judge(live, row, asked_ns)
+                else:
+                    news.append((live, row))
         for first in range(0, len(news), _HEARD_AT_ONCE):
             if first:
                 await slices.pause()
@@ -253,21 +254,25 @@ class Asker:
     async def _look_at_strays(self, provider: str, rows: Sequence[BrokerOrder]) -> None:
         """Late news of orders that have ended, tags of earlier attempts, and orders that are not ours."""
         slices = Slices(self._clock)
-        for number, row in enumerate(rows, 1):
-            if number % _LOOKED_AT_AT_ONCE == 0:
+        for first in range(0, len(rows), _LOOKED_AT_AT_ONCE):
+            if first:
                 await slices.pause()
-            live = self._book.by_tag(row.tag) if row.tag else None
-            if live is None:
-                if not _looks_ours(row.tag):
-                    await self._remember_foreign(provider, row)
-            elif live.tag != row.tag or live.provider != provider:
-                if _is_live(row):
-                    message = (
-                        f"an earlier attempt is live after all: tag {row.tag}, {row.broker_order_id} at {provider}"
-                    )
-                    await self._recorder.incident("earlier_attempt_live", provider, message, live=live)
-            elif live.status in FINAL and (row.status, row.filled_quantity) != (live.status, live.filled_quantity):
-                await self._recorder.hear([(live, row)])
+            for row in rows[first : first + _LOOKED_AT_AT_ONCE]:
+                live = self._book.by_tag(row.tag)
+                if live is None:
+                    if not _looks_ours(row.tag):
+                        await self._remember_foreign(provider, row)
+                elif live.tag != row.tag or live.provider != provider:
+                    await self._earlier_attempt(live, provider, row)
+                elif live.status in FINAL and (
+                    row.status != live.status or row.filled_quantity != live.filled_quantity
+                ):
+                    await self._recorder.hear([(live, row)])
+
+    async def _earlier_attempt(self, live: LiveOrder, provider: str, row: BrokerOrder) -> None:
+        if _is_live(row):
+            message = f"an earlier attempt is live after all: tag {row.tag}, {row.broker_order_id} at {provider}"
+            await self._recorder.incident("earlier_attempt_live", provider, message, live=live)
 
     async def _remember_foreign(self, provider: str, row: BrokerOrder) -> None:
         key = (provider, row.broker_order_id)

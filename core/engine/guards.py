@@ -189,14 +189,15 @@ class Guards:
         self._alike[alike] = (now_ns, order.client_order_id)
 
     def _check_rate(self, now_ns: int) -> None:
-        while self._admitted_ns and self._admitted_ns[0] <= now_ns - SECOND:
-            self._admitted_ns.popleft()
+        admitted_ns, before_ns = self._admitted_ns, now_ns - SECOND
+        while admitted_ns and admitted_ns[0] <= before_ns:
+            admitted_ns.popleft()
         most = self.settings.orders_per_second
-        if most is not None and len(self._admitted_ns) >= most:
-            free_in_ms = (self._admitted_ns[-most] + SECOND - now_ns) // MILLISECOND
+        if most is not None and len(admitted_ns) >= most:
+            free_in_ms = (admitted_ns[-most] + SECOND - now_ns) // MILLISECOND
             _deny(
                 "orders_per_second",
-                f"{len(self._admitted_ns)} orders within the last second, the most is {most} over all brokers; "
+                f"{len(admitted_ns)} orders within the last second, the most is {most} over all brokers; "
                 f"the next may go in {free_in_ms} ms",
             )
 

@@ -48,10 +48,10 @@ class LiveOrder:
     updated_epoch_ns: int = 0
     # ------------------------------------------------------------------------------------------------------------------
     # Held from reading the state to journaling a step. asyncio's own: a free one costs a fifth of anyio's.
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock, repr=False)
     is_claimed: bool = True  # the journal has it; a new order comes to be with its first entry
     in_doubt: bool = False  # a write ended without an answer: the journal may hold more than we know
-    told: dict[str, str] = field(default_factory=dict)  # the last incident of each kind
+    told: dict[str, str] = field(init=False, default_factory=dict)  # the last incident of each kind
     settled: asyncio.Event | None = None  # a placement is under way in this process; set when it has ended
     only: str = ""  # the one broker that the caller wants; empty: whichever is best
     give_up: anyio.CancelScope | None = None  # cancels the wait for a permit; None once something may have left
@@ -173,7 +173,7 @@ class OrderBook:
     def add(self, live: LiveOrder) -> None:
         self._orders[live.id] = live
         self.reindex(live)
-        if not live.is_open:
+        if live.status not in OPEN:
             self._ended.append(live)
 
     def drop(self, live: LiveOrder) -> None:
@@ -205,8 +205,9 @@ class OrderBook:
         """Every open order, as of now: steps may be taken while the caller goes through them."""
         return iter(tuple(self._open.values()))
 
-    def open_at(self, provider: str) -> tuple[LiveOrder, ...]:
-        return tuple(live for live in self._open.values() if live.provider == provider)
+    def open_at(self, provider: str) -> list[LiveOrder]:
+        """Those at one broker; a list of the caller's own."""
+        return [live for live in self._open.values() if live.provider == provider]
 
     def count_open(self) -> int:
         return len(self._open)

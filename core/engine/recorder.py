@@ -67,7 +67,8 @@ class Recorder:
         raises, for an order that was not claimed: the claim is then part of this very write.
         """
         attempt = live.attempt + 1
-        async with live.lock:
+        await live.lock.acquire()  # as a block it would be two coroutines more on the way of every order
+        try:
             if live.in_doubt:
                 await self.reload(live)
             if live.status is not OrderStatus.NEW or live.attempt + 1 != attempt:
@@ -82,6 +83,8 @@ class Recorder:
             now_ns = self._clock.now_ns()
             live.updated_epoch_ns, live.moved_ns = epoch_ns, now_ns
             self._book.reindex(live)
+        finally:
+            live.lock.release()
         if self._hears(OrderIntended):
             self._emit(OrderIntended(at_ns=now_ns, order=live.order, provider=provider, tag=tag, attempt=attempt))
         return True
@@ -118,7 +121,8 @@ class Recorder:
         first: Entry | None = None,
     ) -> bool:
         """`move` for a caller whom no cancellation reaches anyway: a scope less on the way of every order."""
-        async with live.lock:
+        await live.lock.acquire()  # as in `intend`
+        try:
             if live.in_doubt:
                 await self.reload(live)
             if live.status not in from_statuses:
@@ -132,6 +136,8 @@ class Recorder:
                 return False
             self.follow(live, step)
             return True
+        finally:
+            live.lock.release()
 
     def knows(self, live: LiveOrder, row: BrokerOrder) -> bool:
         """Whether this row tells nothing new, so that there is nothing to `hear`. Where a step is under way: False."""

@@ -72,6 +72,7 @@ _COLUMNS: Final = 7
 # So many rows go with one statement. A row by itself costs a third more; and at each one the interpreter is given up
 # four times, which a busy loop gives back late. OR FAIL: the copies with which to take half a statement back are saved.
 _AT_ONCE: Final = 16
+_PORTION: Final = _AT_ONCE * _COLUMNS
 _JOURNAL: Final = tuple(
     "INSERT OR FAIL INTO journal VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)
     for count in range(_AT_ONCE + 1)
@@ -141,8 +142,8 @@ class Ledger:
             self._run_many(_EXTENT, self._extents.values())
         rows, count = self._rows, len(self._rows)
         if self._written < count:
-            for first in range(self._written, count, _AT_ONCE * _COLUMNS):
-                some = rows[first : first + _AT_ONCE * _COLUMNS]
+            for first in range(self._written, count, _PORTION):
+                some = rows[first : first + _PORTION]
                 self._run(_JOURNAL[len(some) // _COLUMNS], some)
             self._written = count
             self._run(_CHAIN, (self._serial, self._checksum))
@@ -184,17 +185,20 @@ class Ledger:
         Raises OrderConflict, EngineHalted or UnknownOrder; what was written before must then be undone.
         """
         if self._serial < 0:
-            self.head()
+            self._read_head()
         for entry in entries:
-            if isinstance(entry, LimiterSaved):
+            if isinstance(entry, Step) and (expected is None or entry.order_id == expected[0]):
+                pass  # the statement that takes it asks for what is expected
+            elif isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
                 self._run("INSERT OR REPLACE INTO limiter_states VALUES (?, ?)", saved)
                 continue
-            if expected is not None and not (isinstance(entry, Step) and entry.order_id == expected[0]):
-                self._expect(*expected)
-                expected = None
-            if isinstance(entry, Intent):
-                self._check(entry)
+            else:
+                if expected is not None:
+                    self._expect(*expected)
+                    expected = None
+                if isinstance(entry, Intent):
+                    self._check(entry)
             epoch_ns = _time_of(entry, now_ns)
             if not self.apply(entry, epoch_ns, expected):
                 raise UnknownOrder(f"order {entry.order_id} is not in the journal; claim it first")
@@ -205,9 +209,12 @@ class Ledger:
     def head(self) -> tuple[int, bytes]:
         """Serial and checksum of the last entry."""
         if self._serial < 0:
-            # Read inside the write lock, so that another process cannot append in between.
-            self._serial, self._checksum, self._halt = self._run(_HEAD).fetchone()
+            self._read_head()
         return self._serial, self._checksum
+
+    def _read_head(self) -> None:
+        # Inside the write lock, so that another process cannot append in between.
+        self._serial, self._checksum, self._halt = self._run(_HEAD).fetchone()
 
     def order(self, order_id: str) -> JournaledOrder | None:
         row = self._run(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),)).fetchone()
@@ -221,7 +228,7 @@ class Ledger:
         Raises OrderConflict where the id is taken by other content.
         """
         if self._serial < 0:
-            self.head()
+            self._read_head()
         text = order_json(order)
         first = entries[0] if entries else None
         # An intent takes the id with it; only an order that is to wait is claimed by an entry of its own.
@@ -354,8 +361,10 @@ class Ledger:
             attempt,
         )
         # Naming is_open has its index written, so only a step that turns it does: which that is, `before` tells.
-        likely, other = (_STAY, _TURN) if (entry.before in FINAL) is is_final else (_TURN, _STAY)
-        if self._write(likely, moved).rowcount == 1 or self._write(other, moved).rowcount == 1:
+        turns = (entry.before in FINAL) is not is_final
+        if self._write(_TURN if turns else _STAY, moved).rowcount == 1:
+            return True
+        if self._write(_STAY if turns else _TURN, moved).rowcount == 1:
             return True
         if expected is not None:
             self._expect(*expected)
