@@ -136,11 +136,15 @@ class Router(Protocol):
 
 @asynccontextmanager
 async def open_router(
-    settings: Settings | None = None, *, clock: Clock | None = None, store_path: Path | None = None
+    settings: Settings | None = None,
+    *,
+    clock: Clock | None = None,
+    store_path: Path | None = None,
+    scratch: bool = False,
 ) -> AsyncIterator[LocalRouter]:
     """Connect the accounts, recover the orders, then route until the block ends: tasks end first, then brokers close.
 
-    Without settings: two embedded brokers and a store that goes away with the block.
+    Without settings: two embedded brokers and a store that goes away with the block. `scratch`: as of a `TradeStore`.
     """
     settings = settings or simulated_settings(brokers.published_limits)
     clock = clock or SystemClock()
@@ -151,7 +155,7 @@ async def open_router(
             path = default_store_path()  # orders that are live somewhere must be known at the next start
         if path is None:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headroom-"))) / "headroom.db"
-        store = await stack.enter_async_context(TradeStore(path, clock=clock))
+        store = await stack.enter_async_context(TradeStore(path, clock=clock, scratch=scratch))
         bus = EventBus()
         feed = MarketDataFeed(clock=clock)
         manager = MultiAPIManager(settings.routing, clock=clock, rng=random.Random(rng.random()), bus=bus, feed=feed)

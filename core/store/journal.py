@@ -64,15 +64,17 @@ class Journal:
         self._glance: sqlite3.Connection | None = None
 
     async def open(self) -> None:
-        # Used by the loop's own thread alone, whichever thread opened it.
-        opening = partial(connect_reader, self._path, busy_ms=0, thread_bound=False)
-        with self._clock.outside():
-            self._glance = await anyio.to_thread.run_sync(opening)
+        self._glance = self._writer.lane.connection_in_place
+        if self._glance is None:
+            # Used by the loop's own thread alone, whichever thread opened it.
+            opening = partial(connect_reader, self._path, busy_ms=0, thread_bound=False)
+            with self._clock.outside():
+                self._glance = await anyio.to_thread.run_sync(opening)
 
     async def close(self) -> None:
-        if self._glance is not None:
+        if self._glance is not None and self._glance is not self._writer.lane.connection_in_place:
             self._glance.close()
-            self._glance = None
+        self._glance = None
 
     # Writing.
 
@@ -222,11 +224,15 @@ def _rebuild(ledger: Ledger) -> int:
         for epoch_ns, entry in _Chain(connection).entries():
             ledger.apply(entry, epoch_ns)
             count += 1
-        # The old ids, so that the newest rows stay the newest beside those that are kept by hand.
+        # The old ids, so that the newest rows stay the newest beside those that are kept by hand. Out of each other's
+        # way first: one row's old id may be another's new one. Rows that were lost come last.
+        connection.execute("UPDATE trades SET id = -id WHERE request IS NOT NULL")
         connection.execute(
             "UPDATE trades SET id = (SELECT kept.id FROM kept WHERE kept.order_id = trades.order_id) "
             "WHERE order_id IN (SELECT order_id FROM kept)"
         )
+        (last,) = connection.execute("SELECT max(0, coalesce(max(id), 0)) FROM trades").fetchone()
+        connection.execute("UPDATE trades SET id = ? - id WHERE id < 0", (last,))
     finally:
         connection.execute("DROP TABLE kept")
     connection.execute("DELETE FROM blocks")

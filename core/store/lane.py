@@ -83,10 +83,13 @@ class Lane(Generic[W]):
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_place = False
+        self._shares = False  # the connection of another lane, which closes it
         self._under_way = False  # a trip in place is about to begin, or held up by a slow disk
         self._ended: asyncio.Future[None] | None = None  # of a lane in place that is closing
 
-    async def open(self) -> None:
+    async def open(self, beside: Lane[Any] | None = None) -> None:
+        """`beside`: a lane that is open already and closes later. In place its connection is enough for both."""
+
         def connector() -> sqlite3.Connection:
             self._raw = self._connect()
             return self._raw
@@ -94,7 +97,8 @@ class Lane(Generic[W]):
         self._loop = asyncio.get_running_loop()
         self._in_place = self._clock.stands_still
         if self._in_place:
-            connector()
+            self._shares = beside is not None
+            self._raw = beside.connection_in_place if beside is not None else self._connect()
         else:
             self._db = await aiosqlite.Connection(connector, iter_chunk_size=64)
             self._task = asyncio.create_task(self._work(), name="store lane")
@@ -111,8 +115,13 @@ class Lane(Generic[W]):
             await self._ended
         if self._db is not None:
             await self._db.close()
-        elif self._raw is not None:
+        elif self._raw is not None and not self._shares:
             self._raw.close()
+
+    @property
+    def connection_in_place(self) -> LaneConnection | None:
+        """The connection where the loop's own thread works with it; None where a thread of its own does."""
+        return self._raw if self._in_place else None
 
     @property
     def syncs(self) -> int:

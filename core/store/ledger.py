@@ -230,9 +230,10 @@ class Ledger:
         if self._serial < 0:
             self._read_head()
         text = order_json(order)
-        first = entries[0] if entries else None
+        first, intent = entries[0] if entries else None, None
         # An intent takes the id with it; only an order that is to wait is claimed by an entry of its own.
-        intent = first if isinstance(first, Intent) and first.order is order and first.attempt > 0 else None
+        if isinstance(first, Intent) and first.attempt > 0 and (first.order is order or first.order == order):
+            intent = first
         taking = intent or Claimed(order, now_ns, simulated)
         epoch_ns = _time_of(taking, now_ns)
         if not self._halt and self._insert(taking, epoch_ns, text):

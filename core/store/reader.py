@@ -43,9 +43,10 @@ class Readers:
         self.quick_lane = Lane[Query](path, clock=clock, connect=connector, carry=carry)
         self.long_lane = Lane[Query](path, clock=clock, connect=connector, carry=carry)
 
-    async def open(self) -> None:
-        await self.quick_lane.open()
-        await self.long_lane.open()
+    async def open(self, writing: Lane[Any]) -> None:
+        """`writing`: the lane that writes the same file, open already."""
+        await self.quick_lane.open(writing)
+        await self.long_lane.open(writing)
 
     async def close(self) -> None:
         try:

@@ -80,7 +80,7 @@ async def _play_router(stage: Stage, scenario: Scenario, path: Path) -> Result:
         store=path,
         embedded="process" if scenario.wire == "http" else "memory",
     )
-    async with open_router(settings, clock=stage.clock) as router:
+    async with open_router(settings, clock=stage.clock, scratch=stage.virtual) as router:
         refuse_anything_live(router)
         for spec in scenario.brokers:
             await router.set_latency(spec.name, spec.response_ms)
@@ -145,7 +145,7 @@ async def _play_feed(stage: Stage, scenario: Scenario, _path: Path) -> Result:
 
 
 async def _play_store(stage: Stage, scenario: Scenario, path: Path) -> Result:
-    async with TradeStore(path, clock=stage.clock) as store:
+    async with TradeStore(path, clock=stage.clock, scratch=stage.virtual) as store:
         actor = StoreActor(store, scenario.symbols, _prefix(stage, scenario))
         before = store.disk_syncs
 

@@ -603,6 +603,23 @@ async def test_a_rebuild_brings_back_what_was_lost(path: Path) -> None:
         assert await store.journal.rebuild() == 10
         assert dump(path) == before
         assert len(await store.get_trades(since_ns=1)) == 6
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("DELETE FROM trades WHERE order_id = 'b'")
+        await store.journal.rebuild()
+        assert [row[1:] for row in dump(path)["trades"] if row[1] == "b"] == [
+            row[1:] for row in before["trades"] if row[1] == "b"
+        ]
+        assert (await store.get_recent_trades(limit=1))[0].order_id == "b"  # its old place is forgotten
+        assert (await store.journal.verify()).ok
+
+
+async def test_a_rebuild_after_the_journal_has_taken_over_a_row_kept_by_hand(store: TradeStore) -> None:
+    await store.store_trade(Trade(order_id="a", symbol="S", quantity=1, price=Decimal(1)))
+    await store.journal.claim(order("b"))
+    await store.journal.claim(order("a"))  # journaled after b, and its row stands before
+    before = dump(store.path)
+    assert await store.journal.rebuild() == 2
+    assert dump(store.path) == before
 
 
 async def test_the_csv_holds_every_entry(store: TradeStore, tmp_path: Path) -> None:
