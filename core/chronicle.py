@@ -82,12 +82,15 @@ def _edge_ns(bucket: int) -> int:
 
 @dataclass(slots=True)
 class _Operation:
-    requests: int = 0
     failures: int = 0
     refusals: int = 0
     wait_ns: int = 0
     ended_epoch_ns: int = 0
     latencies: _Latencies = field(default_factory=_Latencies)
+
+    @property
+    def requests(self) -> int:
+        return self.latencies.count + self.failures + self.refusals
 
 
 @dataclass(slots=True)
@@ -106,7 +109,6 @@ class BrokerChronicle:
         row = self.operations.get(event.operation)
         if row is None:
             row = self.operations[event.operation] = _Operation()
-        row.requests += 1
         row.wait_ns += event.wait_ns
         row.ended_epoch_ns = epoch_ns
         if event.outcome == "ok":
