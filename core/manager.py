@@ -340,13 +340,7 @@ class MultiAPIManager:
         if deadline_ns is None:
             deadline_ns = began_ns + self.config.deadline_ms * MILLISECOND
         category = CATEGORY_OF[operation]
-        meter = self.balancer.efficiency
-        meter.asked(category)
-        try:
-            decision = self._decide(operation, began_ns, deadline_ns, symbols, only, exclude)
-        except NoBrokerAvailable:
-            meter.gave_up(category)
-            raise
+        decision = self._decide(operation, began_ns, deadline_ns, symbols, only, exclude)
         account = self._accounts[decision.chosen]
         place = Reservation(
             self._sender,
@@ -363,8 +357,10 @@ class MultiAPIManager:
         if began_ns <= deadline_ns:
             cost = account.costs[operation] if symbols == 1 else account.api.cost(operation, symbols=place.carried)
             place.permit = account.limiter.try_acquire(category, cost)
-            if place.permit is not None:
-                meter.routed(category, account.name)
+        if place.permit is None:
+            self.balancer.efficiency.asked(category)
+        else:
+            self.balancer.efficiency.routed_at_once(category, account.name)
         return place
 
     async def wait(self, place: Reservation, *, anew: bool = False) -> None:

@@ -101,8 +101,8 @@ _NO_ROOM: Final = Room({}, 0)
 class EfficiencyMeter:
     """Efficiency over the last `span_ns`, learned request by request.
 
-    A request is told of three times at most: `asked` when it comes, then `routed` when it leaves for a broker or
-    `gave_up` when it never will. `tick` closes a slice when one is due.
+    A request is told of twice at most: `asked` when it comes, then `routed` when it leaves for a broker or `gave_up`
+    when it never will; or once, `routed_at_once`. `tick` closes a slice when one is due.
 
     >>> meter = EfficiencyMeter()
     >>> def reads(n):
@@ -152,6 +152,10 @@ class EfficiencyMeter:
     def routed(self, category: str, name: str, cost: int = 1) -> None:
         """It has left for the broker `name`."""
         self._waiting[category] = max(0, self._waiting.get(category, 0) - cost)
+        self.routed_at_once(category, name, cost)
+
+    def routed_at_once(self, category: str, name: str, cost: int = 1) -> None:
+        """It came and has left for the broker `name` without a wait: it need not have been `asked`."""
         done = self._done.setdefault(name, {})
         done[category] = done.get(category, 0) + cost
 
