@@ -490,7 +490,10 @@ class LocalRouter:
         return self._stand(shown=True)
 
     def _stand(self, *, shown: bool) -> RouterSnapshot:
-        """A snapshot; where it is not shown, only orders in doubt are asked for, and without one it bears none."""
+        """A snapshot; where it is not shown, it bears less.
+
+        Only orders in doubt are asked for, and without one it bears none; of a decision, what the chosen broker costs.
+        """
         base, unknown_orders = self.manager.snapshot(), self.engine.unknown_orders
         return replace(
             base,
@@ -499,7 +502,7 @@ class LocalRouter:
             efficiency_history=tuple(self._seconds.efficiency),
             throughput_history=tuple(self._seconds.throughput),
             latency_history_ns=tuple(self._seconds.latency_ns),
-            decisions=self.manager.balancer.decisions(DECISIONS_SHOWN),
+            decisions=self.manager.balancer.decisions(DECISIONS_SHOWN, whole=shown),
             suggestions=self.manager.advisor.suggestions,
             alerts=self.alerts.rows,
             orders=self.engine.recent_orders(ORDERS_SHOWN) if shown or unknown_orders else (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from itertools import pairwise
+from operator import attrgetter
 from statistics import median
 from typing import NamedTuple
 
@@ -143,13 +144,13 @@ class BrokerHistory:
 
 
 class _Decided(NamedTuple):
-    """What is kept of a decision: `wait_s`, until the permit, and `latency_s` are those of the broker chosen."""
+    """What is kept of a decision: `wait_s` is until the permit, 0 where no broker was chosen."""
 
     at_ns: int
     operation: str
     wait_s: float
-    latency_s: float
     placed: bool
+    held_up: bool
 
 
 class History:
@@ -176,9 +177,11 @@ class History:
         for gone in [name for name in self.brokers if name not in present]:
             del self.brokers[gone]
         fresh = [decision for decision in snapshot.decisions if decision.serial > self._serial]
-        for decision in sorted(fresh, key=lambda decision: decision.serial):
+        for decision in sorted(fresh, key=attrgetter("serial")):
             self._serial = decision.serial
-            self._count(_decided(decision), 1)
+            decided = _decided(decision)
+            self._decisions.append(decided)
+            self._count(decided, 1)
         while self._decisions and (
             len(self._decisions) > _DECISIONS_KEPT or self._decisions[0].at_ns < snapshot.at_ns - MINUTE
         ):
@@ -188,16 +191,14 @@ class History:
 
     def _count(self, decided: _Decided, by: int) -> None:
         """Counted as they come and go: rules ask every second, and there may be thousands."""
-        if by > 0:
-            self._decisions.append(decided)
         self._operations[decided.operation] += by
         self.placed += by * decided.placed
-        self.held_up += by * (decided.placed and decided.wait_s > decided.latency_s)
+        self.held_up += by * decided.held_up
 
     @property
     def mean_wait_s(self) -> float:
         """What those of the last minute that chose a broker wait for the permit; 0 without any."""
-        return sum(decided.wait_s for decided in self._decisions if decided.placed) / max(1, self.placed)
+        return sum(decided.wait_s for decided in self._decisions) / max(1, self.placed)
 
     def operations_per_min(self) -> Counter[str]:
         """How often each operation was decided upon in the last minute, scaled when decisions were missed.
@@ -215,5 +216,5 @@ def _decided(decision: Decision) -> _Decided:
     for terms in decision.candidates:
         if terms.name == decision.chosen:
             wait_s = terms.wait_s + terms.queue_s
-            return _Decided(decision.at_ns, decision.operation, wait_s, terms.latency_s, placed=True)
-    return _Decided(decision.at_ns, decision.operation, 0.0, 0.0, placed=False)
+            return _Decided(decision.at_ns, decision.operation, wait_s, placed=True, held_up=wait_s > terms.latency_s)
+    return _Decided(decision.at_ns, decision.operation, 0.0, placed=False, held_up=False)

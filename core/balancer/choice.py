@@ -18,20 +18,19 @@ __all__ = ["Choice", "cheapest", "fewest", "hurry", "in_time", "nobody", "probe_
 
 
 class Choice:
-    """One decision as it was reckoned. What a screen wants of it is made when it looks, and then kept.
+    """One decision as it was reckoned. What is told of it is made when somebody looks, and then kept.
 
-    `chosen` is empty when no broker could take it; `latency_s` is what its answer is expected to take there.
+    `chosen` is empty when no broker could take it.
     """
 
     __slots__ = (
         "_barred",
         "_candidates",
         "_costs",
-        "_terms",
+        "_index",
         "_told",
         "at_ns",
         "chosen",
-        "latency_s",
         "operation",
         "outcome",
         "reason",
@@ -53,45 +52,58 @@ class Choice:
         self.at_ns = at_ns
         self.operation = operation
         self.reason = reason
-        self.chosen, self.latency_s = (candidates[index].name, costs[index].latency_s) if index >= 0 else ("", 0.0)
+        self.chosen = candidates[index].name if index >= 0 else ""
         self.outcome = "in flight"
+        self._index = index
         self._candidates = candidates
         self._costs = costs
         self._barred = barred
-        self._terms: tuple[CandidateTerms, ...] | None = None
         self._told: Decision | None = None
+
+    @property
+    def latency_s(self) -> float:
+        """What the answer of the broker chosen is expected to take; 0 without one."""
+        return self._costs[self._index].latency_s if self._index >= 0 else 0.0
 
     @property
     def candidates(self) -> tuple[CandidateTerms, ...]:
         """What each broker would have cost, in the order in which they were given."""
-        if self._terms is None:
-            self._terms = tuple(
-                CandidateTerms(
-                    name=candidate.name,
-                    wait_s=cost.wait_s,
-                    queue_s=cost.queue_s,
-                    latency_s=cost.latency_s,
-                    failure_s=cost.failure_s,
-                    headroom_s=cost.headroom_s,
-                    barred=why,
-                )
-                for candidate, cost, why in zip(self._candidates, self._costs, self._barred, strict=True)
-            )
-        return self._terms
+        return self.decision().candidates
 
-    def decision(self) -> Decision:
-        """It as a value, with what came of it so far."""
-        if self._told is None or self._told.outcome != self.outcome:
-            self._told = Decision(
-                serial=self.serial,
-                at_ns=self.at_ns,
-                operation=self.operation,
-                chosen=self.chosen,
-                reason=self.reason,
-                candidates=self.candidates,
-                outcome=self.outcome,
-            )
-        return self._told
+    def decision(self, *, whole: bool = True) -> Decision:
+        """It as a value, with what came of it so far; not `whole`, only the terms of the broker chosen are sure."""
+        told = self._told
+        if told is None or (whole and len(told.candidates) < len(self._candidates)):
+            if whole:
+                terms = tuple(self._terms(place) for place in range(len(self._candidates)))
+            else:
+                terms = (self._terms(self._index),) if self._index >= 0 else ()
+        elif told.outcome == self.outcome:
+            return told
+        else:
+            terms = told.candidates
+        self._told = told = Decision(
+            serial=self.serial,
+            at_ns=self.at_ns,
+            operation=self.operation,
+            chosen=self.chosen,
+            reason=self.reason,
+            candidates=terms,
+            outcome=self.outcome,
+        )
+        return told
+
+    def _terms(self, place: int) -> CandidateTerms:
+        wait_s, queue_s, latency_s, failure_s, headroom_s, *_ = self._costs[place]
+        return CandidateTerms(
+            name=self._candidates[place].name,
+            wait_s=wait_s,
+            queue_s=queue_s,
+            latency_s=latency_s,
+            failure_s=failure_s,
+            headroom_s=headroom_s,
+            barred=self._barred[place],
+        )
 
 
 def ruled_out(candidate: Candidate, rules: RoutingRules, pin: str, exclude: Collection[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -511,6 +512,21 @@ def test_every_decision_keeps_every_term_and_its_outcome_in_a_bounded_ring() -> 
     assert kept[0].candidates[1].barred == "drained"
     assert kept[0].candidates[1].total_s == float("inf")
     assert len(desk.balancer.decisions(2)) == 2
+
+
+def test_a_decision_that_is_not_told_whole_still_tells_of_the_broker_chosen_and_becomes_whole_when_asked() -> None:
+    desk = Desk("a", "b")
+    nobody = desk.balancer.choose(READ, [Candidate("a", barred="drained"), Candidate("b", barred="drained")])
+    choice = desk.balancer.choose(READ, [Candidate("a", barred="drained"), Candidate("b")])
+    briefly, denied = desk.balancer.decisions(2, whole=False)
+    assert [terms.name for terms in briefly.candidates] == ["b"]
+    assert denied.candidates == ()
+    choice.outcome = "ok"
+    whole = choice.decision()
+    assert whole == replace(briefly, outcome="ok", candidates=whole.candidates)
+    assert whole.candidates[1:] == briefly.candidates
+    assert len(nobody.candidates) == len(whole.candidates) == 2
+    assert desk.balancer.decisions(1, whole=False) == (whole,)
 
 
 async def test_without_a_limiter_it_selects_among_its_own() -> None:
