@@ -246,26 +246,28 @@ class IntelligentLoadBalancer:
         known = self._of(name)
         sent_ns = (now_ns if heard_ns is None else heard_ns) - latency_ns
         orders = operation in _ORDERS
+        load = known.load
         if heard_ns is None:
-            if outcome == "abandoned" and known.load.suspicion(now_ns) >= 1.0:
+            if outcome == "abandoned" and load.suspicion(now_ns) >= 1.0:
                 outcome = "unknown"  # it owed the answer for longer than its answers ever take
-            known.load.ended(latency_ns, now_ns, orders=orders, heard=outcome not in _UNHEARD)
+            load.ended(latency_ns, now_ns, orders=orders, heard=outcome not in _UNHEARD)
         breaker = known.breakers[orders]
         if outcome in _WORKS:
             known.auth_failed = ""
-            known.load.answered(operation, latency_ns, now_ns)
-            known.load.worked(now_ns)
-            known.suspect = known.suspect and max(known.load.failures.at(now_ns), known.load.lost.at(now_ns)) > DOUBT
+            load.answered(operation, latency_ns, now_ns)
+            load.worked(now_ns)
+            if known.suspect:
+                known.suspect = max(load.failures.at(now_ns), load.lost.at(now_ns)) > DOUBT
             was_open = breaker.is_open
             slow = latency_ns > self._settings.slow_s * SECOND and self._slow(name, operation, latency_ns)
             breaker.succeeded(now_ns, sent_ns, slow=slow)
             if not orders:
                 known.breakers[True].proved(now_ns, sent_ns)
             if was_open and not breaker.is_open:
-                known.load.recovered()
+                load.recovered()
         elif outcome in _FAILS:
             known.suspect = True
-            known.load.failed(now_ns, lost=outcome == "unknown")
+            load.failed(now_ns, lost=outcome == "unknown")
             breaker.failed(now_ns, sent_ns, _WHY[outcome])
         else:
             breaker.probe_ended()
@@ -481,13 +483,13 @@ class IntelligentLoadBalancer:
             index, reason = cheapest(
                 among, candidates, costs, rules.weights, settings.near_s, settings.near_share, self._random
             )
-        chosen = costs[index]
-        if not chosen.silent:
-            for i in able:
-                if costs[i].silent and candidates[i].wait_ns <= 0:
-                    barred[i] = "silent: longer without an answer than any of its answers took"
-        if chosen.wait_s > 0 and not last_resort:
-            reason = f"no permit anywhere for {chosen.wait_s:.3g} s: {reason}"
+            if among is not able and not costs[index].silent:  # where `ready` gives all of them back, none is silent
+                for i in able:
+                    if costs[i].silent and candidates[i].wait_ns <= 0:
+                        barred[i] = "silent: longer without an answer than any of its answers took"
+        wait_s = costs[index].wait_s
+        if wait_s > 0 and not last_resort:
+            reason = f"no permit anywhere for {wait_s:.3g} s: {reason}"
         return index, last_resort + reason
 
 

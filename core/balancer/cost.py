@@ -31,6 +31,7 @@ from .load import SILENT_LEAST_NS, BrokerLoad
 __all__ = ["NO_SCARCITY", "Cost", "Prices", "Scarcity", "next_minute", "scarcities", "weigh"]
 
 _HOUR_NS: Final = 60 * MINUTE
+_SOFT_FROM: Final = 0.8  # the share gone from where a permit costs something in any case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +79,16 @@ class Cost(NamedTuple):
 
 
 class Scarcity(NamedTuple):
-    """What the other brokers could not carry of the demand, 0..1, within a minute and within an hour."""
+    """What the other brokers could not carry of the demand, as the price of a broker's last permit.
 
-    minute: float
-    hour: float
+    `minute_s`, `hour_s`: seconds for each second of its window, for windows up to a minute and for longer ones.
+    `priced_from`: the share gone from where a window has a price at all.
+    """
+
+    minute_s: float
+    hour_s: float
     demand_per_s: float
+    priced_from: float
 
 
 _cost: Final = tuple.__new__
@@ -120,8 +126,7 @@ def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window woul
         doubt = 0.2 * (1.0 - breaker.slow_start_share(now_ns)) * in_flight
         failure_s += doubt * (prices.failure_order_s if orders else prices.failure_read_s)
 
-    scarce, scarce_long, demand_per_s = scarcity
-    priced_from = 0.1 if scarce or scarce_long else 0.8
+    scarce_s, scarce_long_s, demand_per_s, priced_from = scarcity
     queue_s = headroom_s = fullest = 0.0
     for free, permits, window_ns in rooms:
         gone = 1.0 - (free - queued) / permits
@@ -133,14 +138,14 @@ def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window woul
                 queue_s = max(queue_s, (gone - 1.0) * window_s)
                 gone = 1.0
             if window_s <= 60.0:
-                price_s = prices.headroom_s * scarce * gone * gone * window_s
+                price_s = scarce_s * gone * gone * window_s
             else:
                 pace = demand_per_s * window_s / permits
-                price_s = prices.headroom_s * scarce_long * gone * gone * min(window_s, prices.window_s_max)
+                price_s = scarce_long_s * gone * gone * min(window_s, prices.window_s_max)
                 if pace < 1.0:
                     price_s *= pace
-            if gone > 0.8:
-                price_s += prices.soft_s * (gone - 0.8) * 5.0 * min(window_s, 5.0)
+            if gone > _SOFT_FROM:
+                price_s += prices.soft_s * (gone - _SOFT_FROM) * 5.0 * min(window_s, 5.0)
             if price_s > headroom_s:
                 headroom_s = price_s
 
@@ -155,21 +160,19 @@ def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window woul
 
 
 def scarcities(prices: Prices, able: Sequence[Candidate], demand_per_s: float) -> dict[str, Scarcity]:
-    """Per broker that may be chosen, what the others among them could not carry without it."""
+    """Per broker that may be chosen, what its permits are worth for what the others among them could not carry."""
     if demand_per_s <= 0.0:
         return {}
     minute = {candidate.name: _carries(candidate.rooms, MINUTE) for candidate in able}
     hour = {candidate.name: _carries(candidate.rooms, _HOUR_NS) for candidate in able}
     minutes, hours = sum(minute.values()), sum(hour.values())
     counted_on = prices.reserve / demand_per_s
-    return {
-        name: Scarcity(
-            max(0.0, 1.0 - counted_on * (minutes - minute[name])),
-            max(0.0, 1.0 - counted_on * (hours - hour[name])),
-            demand_per_s,
-        )
-        for name in minute
-    }
+    scarce: dict[str, Scarcity] = {}
+    for name, carries in minute.items():
+        minute_s = prices.headroom_s * max(0.0, 1.0 - counted_on * (minutes - carries))
+        hour_s = prices.headroom_s * max(0.0, 1.0 - counted_on * (hours - hour[name]))
+        scarce[name] = Scarcity(minute_s, hour_s, demand_per_s, 0.1 if minute_s or hour_s else _SOFT_FROM)
+    return scarce
 
 
 def _carries(rooms: Sequence[WindowRoom], span_ns: int) -> float:
@@ -190,4 +193,4 @@ def next_minute(rooms: Sequence[WindowRoom]) -> float:
     return _carries(rooms, MINUTE) * 60.0 if rooms else 0.0
 
 
-NO_SCARCITY: Final = Scarcity(0.0, 0.0, 0.0)
+NO_SCARCITY: Final = Scarcity(0.0, 0.0, 0.0, _SOFT_FROM)

@@ -36,7 +36,7 @@ class Recent:
         self.last_ns = now_ns
 
     def at(self, now_ns: int) -> float:
-        return self._count * math.exp((self.last_ns - now_ns) / self.tau_ns) if self._count else 0.0
+        return self._count * math.exp((self.last_ns - now_ns) / self.tau_ns)
 
 
 class Known:
