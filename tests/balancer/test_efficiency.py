@@ -79,6 +79,19 @@ def test_it_is_what_was_done_by_what_could_have_been(
     assert meter.value == pytest.approx(efficiency)
 
 
+def test_who_left_without_a_wait_counts_as_one_who_was_asked_and_left() -> None:
+    told_twice, told_once = EfficiencyMeter(), EfficiencyMeter()
+    for meter in (told_twice, told_once):
+        one_slice(meter, 0, {})
+        meter.asked(READS)
+    told_twice.asked(READS)
+    told_twice.routed(READS, "a")
+    told_once.routed_at_once(READS, "a")
+    for meter in (told_twice, told_once):
+        one_slice(meter, 1, {"a": everything(0), "b": everything(5)})
+    assert told_once.value == told_twice.value == 0.5
+
+
 def test_it_is_none_until_something_was_asked() -> None:
     meter = EfficiencyMeter()
     assert meter.value is None
