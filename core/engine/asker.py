@@ -176,6 +176,11 @@ class Asker:
                     await self._judge(live, row, asked_ns)
                 else:
                     news.append((live, row))
+        await self._hear(provider, news, asked_ns, slices)
+
+    async def _hear(
+        self, provider: str, news: Sequence[tuple[LiveOrder, BrokerOrder]], asked_ns: int, slices: Slices
+    ) -> None:
         for first in range(0, len(news), _HEARD_AT_ONCE):
             if first:
                 await slices.pause()
@@ -183,7 +188,8 @@ class Asker:
             heard = [(live, row) for live, row in news[first : first + _HEARD_AT_ONCE] if live.provider == provider]
             await self._recorder.hear(heard)
             for live, row in heard:
-                await self._judge(live, row, asked_ns)
+                if live.status in AT_BROKER:  # most have just ended
+                    await self._judge(live, row, asked_ns)
 
     async def _one_of(self, live: LiveOrder, found: Sequence[BrokerOrder]) -> BrokerOrder:
         """The row that is the order's, where its tag stands on several; which must not be."""
@@ -194,7 +200,7 @@ class Asker:
         return next((row for row in found if row.broker_order_id == live.broker_order_id), found[0])
 
     async def _judge(self, live: LiveOrder, row: BrokerOrder, asked_ns: int) -> None:
-        """What follows for a change or a cancel from a row that was heard."""
+        """What follows for a change or a cancel, and for the terms in force, from a row that was heard."""
         if live.status is _S.MODIFY_REQUESTED:
             await self._judge_change(live, row, asked_ns)
         elif live.status is _S.CANCEL_REQUESTED:

@@ -118,8 +118,8 @@ class Guards:
         compares = settings.on_duplicate is not OnDuplicate.ALLOW
         if compares:
             self._check_duplicate(order, now_ns)
-        self._check_rate(now_ns)
-        self._admitted_ns.append(now_ns)
+        if settings.orders_per_second is not None:
+            self._count_in(now_ns, settings.orders_per_second)
         if compares:
             self._remember(order, now_ns)
 
@@ -188,18 +188,19 @@ class Guards:
         self._alike.pop(alike, None)  # to the end: the dict stays in the order of time
         self._alike[alike] = (now_ns, order.client_order_id)
 
-    def _check_rate(self, now_ns: int) -> None:
+    def _count_in(self, now_ns: int, most: int) -> None:
+        """The last rule to be asked: whom it lets through has been admitted."""
         admitted_ns, before_ns = self._admitted_ns, now_ns - SECOND
         while admitted_ns and admitted_ns[0] <= before_ns:
             admitted_ns.popleft()
-        most = self.settings.orders_per_second
-        if most is not None and len(admitted_ns) >= most:
+        if len(admitted_ns) >= most:
             free_in_ms = (admitted_ns[-most] + SECOND - now_ns) // MILLISECOND
             _deny(
                 "orders_per_second",
                 f"{len(admitted_ns)} orders within the last second, the most is {most} over all brokers; "
                 f"the next may go in {free_in_ms} ms",
             )
+        admitted_ns.append(now_ns)
 
 
 def _likeness(order: Order) -> tuple[object, ...]:

@@ -75,7 +75,7 @@ class Recorder:
                 return False
             epoch_ns = self._clock.epoch_ns()
             intent = Intent(live.order, tag, provider, attempt, epoch_ns, simulated=simulated)
-            if not await self._append(live, intent):
+            if not await self._append(live, (intent,)):
                 return False
             live.status = OrderStatus.SUBMITTING
             live.provider, live.tag, live.attempt, live.simulated = provider, tag, attempt, simulated
@@ -132,7 +132,7 @@ class Recorder:
             except IllegalStep as error:
                 await self.incident("illegal_step", live.provider, str(error), live=live)
                 raise
-            if not await self._append(live, *((step,) if first is None else (first, step))):
+            if not await self._append(live, (step,) if first is None else (first, step)):
                 return False
             self.follow(live, step)
             return True
@@ -185,7 +185,7 @@ class Recorder:
                             row.message,
                             row.broker_order_id,
                         )
-                        steps.append((live, step, self._begin(live, step)))
+                        steps.append((live, step, self._begin(live, (step,))))
                 except HeadroomError as error:
                     faults.append(error)
             for live, step, write in steps:
@@ -227,14 +227,14 @@ class Recorder:
         now_ns = self._clock.now_ns()
         self._emit(Incident(at_ns=now_ns, kind=kind, provider=provider, message=message, evidence=evidence))
 
-    def _append(self, live: LiveOrder, *entries: Entry) -> Awaitable[bool]:
+    def _append(self, live: LiveOrder, entries: tuple[Entry, ...] = ()) -> Awaitable[bool]:
         """Make `entries` durable; False when the journal knows of a step that this process does not.
 
         However else it fails, nobody knows what the file holds: the next step reads it first.
         """
-        return self._end(live, self._begin(live, *entries))
+        return self._end(live, self._begin(live, entries))
 
-    def _begin(self, live: LiveOrder, *entries: Entry) -> Awaitable[Any]:
+    def _begin(self, live: LiveOrder, entries: tuple[Entry, ...]) -> Awaitable[Any]:
         """Hand a write in; it goes with all that are handed in before the next await."""
         live.in_doubt = True
         if live.is_claimed:

@@ -188,7 +188,8 @@ class Ledger:
             self._read_head()
         for entry in entries:
             if isinstance(entry, Step) and (expected is None or entry.order_id == expected[0]):
-                pass  # the statement that takes it asks for what is expected
+                epoch_ns = _time_of(entry, now_ns)
+                is_known = self._step(entry, epoch_ns, expected)
             elif isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
                 self._run("INSERT OR REPLACE INTO limiter_states VALUES (?, ?)", saved)
@@ -196,11 +197,11 @@ class Ledger:
             else:
                 if expected is not None:
                     self._expect(*expected)
-                    expected = None
                 if isinstance(entry, Intent):
                     self._check(entry)
-            epoch_ns = _time_of(entry, now_ns)
-            if not self.apply(entry, epoch_ns, expected):
+                epoch_ns = _time_of(entry, now_ns)
+                is_known = self.apply(entry, epoch_ns)
+            if not is_known:
                 raise UnknownOrder(f"order {entry.order_id} is not in the journal; claim it first")
             expected = None
             self._link(entry, epoch_ns)
@@ -291,15 +292,12 @@ class Ledger:
                 f"order {entry.order_id} is {status}, by another process; only an order that is NEW may be sent"
             )
 
-    def apply(self, entry: Entry, epoch_ns: int, expected: Expected | None = None) -> bool:
-        """Move the projection by one entry; False where it names an order that nothing is known of.
-
-        `expected` holds a step to the state that its caller knows. Raises OrderConflict where that is not so.
-        """
+    def apply(self, entry: Entry, epoch_ns: int) -> bool:
+        """Move the projection by one entry; False where it names an order that nothing is known of."""
         self._claimed = None
         match entry:
             case Step():
-                return self._step(entry, epoch_ns, expected)
+                return self._step(entry, epoch_ns)
             case Claimed():
                 self._claim(entry, epoch_ns)
                 self._claimed = entry.order
@@ -343,7 +341,9 @@ class Ledger:
             self._claim(Claimed(entry.order, epoch_ns, entry.simulated), epoch_ns)
         return self._write(_SEND, sent).rowcount == 1
 
-    def _step(self, entry: Step, epoch_ns: int, expected: Expected | None) -> bool:
+    def _step(self, entry: Step, epoch_ns: int, expected: Expected | None = None) -> bool:
+        """`expected` holds the step to the state that its caller knows. Raises OrderConflict where that is not so."""
+        self._claimed = None
         is_final = entry.after in FINAL
         _, status, attempt = expected or _ANYHOW
         moved = (
