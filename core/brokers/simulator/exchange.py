@@ -63,7 +63,7 @@ class Exchange:
         self._rng = Random(f"exchange/{settings.seed}")
         self._start_ns = clock.now_ns()
         self._now_ns = self._start_ns
-        self._walks = {listing.symbol: Walk(listing, settings.seed) for listing in settings.listings}
+        self._walks: dict[str, Walk] = {}  # of the symbols that somebody has looked at
         self._resting: dict[str, dict[str, SimOrder]] = {}
         # Drawn from with `choice`, which draws what `randint` would in two thirds of its time.
         self._transits_ns = _from_to(*settings.transit_ns)
@@ -206,7 +206,7 @@ class Exchange:
     def walk(self, symbol: str) -> Walk | None:
         """The market of a symbol as it is now, None for a symbol that is not listed."""
         self.advance()
-        return self._walk_to_now(symbol) if symbol in self._walks else None
+        return self._walk_to_now(symbol) if symbol in self.listings else None
 
     def candles(self, symbol: str, bar_s: int) -> list[tuple[int, int, int, int, int, int]]:
         """(epoch seconds, open, high, low, close in paise, volume) of each bar since the exchange started.
@@ -224,7 +224,7 @@ class Exchange:
         """The last prices, in the order asked; symbols that are not listed are left out."""
         self.advance()
         epoch_ns = self.clock.epoch_ns()
-        walks = [self._walk_to_now(symbol) for symbol in symbols if symbol in self._walks]
+        walks = [self._walk_to_now(symbol) for symbol in symbols if symbol in self.listings]
         return tuple(
             Quote(symbol=w.listing.symbol, price=rupees(w.price_paise), volume=w.volume, epoch_ns=epoch_ns)
             for w in walks
@@ -271,7 +271,9 @@ class Exchange:
         return self._day_text
 
     def _walk_to_now(self, symbol: str) -> Walk:
-        walk = self._walks[symbol]
+        walk = self._walks.get(symbol)
+        if walk is None:
+            walk = self._walks[symbol] = Walk(self.listings[symbol], self.settings.seed)
         walk.step_to((self._now_ns - self._start_ns) // self.settings.step_ns)
         return walk
 
