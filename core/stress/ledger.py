@@ -74,6 +74,7 @@ class _Prices:
             hundredths: listing.close_paise * hundredths // 100 // tick * tick
             for hundredths in (_BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED)
         }
+        self.buys_now_from = self._first[_BUY_NOW]
 
     def at(self, hundredths: int, place: int) -> int:
         return self._first[hundredths] + place * self._tick
@@ -153,7 +154,7 @@ class Ledger:
         if place is None or place >= self._places:
             return None
         quantity, side = row.quantity, row.side
-        if side is Side.BUY and price_paise < prices.at(_BUY_NOW, 0):
+        if side is Side.BUY and price_paise < prices.buys_now_from:
             side = Side.BUY if quantity % 2 else Side.SELL
             quantity = (quantity + 1) // 2
         number = ((quantity - 1) * self._places + place) * 2 + (side is Side.SELL)
@@ -218,6 +219,7 @@ class Ledger:
 
     def _note(self, seen: _Seen, books: Mapping[str, Iterable[BrokerOrder]]) -> None:
         seen.grow(len(self._told))
+        times, places, marks = seen.times, seen.places, seen.marks
         for name, rows in books.items():
             place = seen.place_of(name)
             for row in rows:
@@ -227,9 +229,9 @@ class Ledger:
                     if len(seen.strange) < _EXAMPLES:
                         seen.strange.append(f"{name}: {row.side.value} {row.quantity} {row.symbol} is nobody's")
                 elif row.status is not OrderStatus.REJECTED:
-                    seen.times[number] = min(255, seen.times[number] + 1)
-                    seen.places[number] = place
-                    seen.marks[number] = _mark((name, row.broker_order_id))
+                    times[number] = min(255, times[number] + 1)
+                    places[number] = place
+                    marks[number] = _mark((name, row.broker_order_id))
 
 
 @dataclass(slots=True)

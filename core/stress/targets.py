@@ -97,7 +97,7 @@ async def _play_router(stage: Stage, scenario: Scenario, path: Path) -> Result:
         syncs = router.store.disk_syncs - syncs_before
         referees = await router.referee_reports()
         books = await router.broker_books()
-        final = router.snapshot()
+        final = router.manager.snapshot()  # what the report is made of; the latest orders are not
         taken = machine.figures()  # before the audit, which reads every order of the run at once
     # Opened anew: what counts is what a later start would find, not what this process still remembers.
     async with TradeStore(path, clock=stage.clock) as store:
@@ -218,7 +218,7 @@ def _strike_router(router: LocalRouter, scenario: Scenario) -> Strike:
 async def _settle(stage: Stage, router: LocalRouter) -> None:
     """Wait until every order's fate is known: a lost answer is looked up, and that takes its time."""
     until_ns = stage.clock.now_ns() + _SETTLE_NS
-    while router.snapshot().unknown_orders and stage.clock.now_ns() < until_ns and not stage.stopped:
+    while router.engine.unknown_orders and stage.clock.now_ns() < until_ns and not stage.stopped:
         await stage.clock.sleep_until_ns(stage.clock.now_ns() + SECOND // 4)
 
 
