@@ -19,6 +19,7 @@ from .scenarios import Step
 __all__ = ["Actor", "FeedActor", "NotPlaced", "RouterActor", "Session", "StoreActor", "TickSink"]
 
 _RESTING_KEPT: Final = 1000
+_NOT_LIVE: Final = frozenset({OrderStatus.DENIED, OrderStatus.REJECTED, OrderStatus.UNKNOWN, OrderStatus.QUARANTINED})
 
 
 class NotPlaced(HeadroomError):
@@ -138,7 +139,7 @@ class RouterActor:
 
 
 def _must_be_live(outcome: OrderOutcome) -> None:
-    if outcome.status in {OrderStatus.DENIED, OrderStatus.REJECTED, OrderStatus.UNKNOWN, OrderStatus.QUARANTINED}:
+    if outcome.status in _NOT_LIVE:
         raise NotPlaced(outcome.status, f"{outcome.order_id}: {outcome.status.value} {outcome.message}".rstrip())
 
 

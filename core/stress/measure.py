@@ -40,12 +40,12 @@ class Histogram:
         self._count = 0
         self._total_ns = 0
         self._max_ns = 0
-        self._fresh_ns: list[int] = []  # recorded and not yet counted: never more than a sheaf
+        self._fresh_ns: list[int] = []  # recorded and not yet counted: less than a sheaf
 
-    def record(self, duration_ns: int) -> None:
+    def record(self, *durations_ns: int) -> None:
         fresh = self._fresh_ns
-        fresh.append(duration_ns)
-        if len(fresh) == _SHEAF:
+        fresh.extend(durations_ns)
+        if len(fresh) >= _SHEAF:
             self._count_fresh()
 
     def _count_fresh(self) -> None:

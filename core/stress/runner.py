@@ -375,10 +375,9 @@ class Run:
     async def _observe(self) -> None:
         now_ns = self._clock.now_ns()
         if self._news is not None:
-            for event in self._news.drain():
-                if isinstance(event, RequestDone):
-                    self.service.record(event.latency_ns)
-                    self.queueing.record(event.wait_ns)
+            done = [event for event in self._news.drain() if isinstance(event, RequestDone)]
+            self.service.record(*[event.latency_ns for event in done])
+            self.queueing.record(*[event.wait_ns for event in done])
         if self._watch is not None:
             self.observed = await self._watch()
             self.timeline.queued = max(self.timeline.queued, self.observed.queued)
