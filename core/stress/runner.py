@@ -274,7 +274,7 @@ class Run:
     async def _until_due(self, offset_ns: int) -> int | None:
         """Wait for the instant of an arrival and return it; None when the run is to end instead."""
         clock = self._clock
-        while not self._ending:
+        while not self._enough and self._stop_ns is None:
             now_ns, due_ns = clock.now_ns(), self._due_ns(offset_ns)
             if now_ns >= due_ns and not self._paused:
                 return due_ns
@@ -282,10 +282,6 @@ class Run:
             wake_ns = now_ns + _SLICE_NS
             await clock.sleep_until_ns(wake_ns if self._paused else min(wake_ns, due_ns))
         return None
-
-    @property
-    def _ending(self) -> bool:
-        return self._enough or self._stop_ns is not None
 
     def _arrive(self, tasks: asyncio.TaskGroup, number: int, intended_ns: int) -> None:
         self.timeline.offered(self._clock.now_ns())

@@ -291,9 +291,10 @@ class Account:
         order.executions.append(execution)
         order.filled += quantity
         order.value_paise += value
-        still_bound = min(order.reserved_paise, order.reserved_each_paise * (order.quantity - order.filled))
-        self.reserved_paise -= order.reserved_paise - still_bound
-        order.reserved_paise = still_bound
+        still_bound = order.reserved_each_paise * (order.quantity - order.filled)
+        if still_bound < order.reserved_paise:
+            self.reserved_paise -= order.reserved_paise - still_bound
+            order.reserved_paise = still_bound
 
     def _each(self, order: SimOrder, price_paise: int) -> int:
         if order.product is Product.DELIVERY and order.side is Side.SELL:
