@@ -140,7 +140,8 @@ class Ledger:
         """Write what is written together; called right before the commit, and by whoever reads the journal sooner."""
         if self._extents:
             self._run_many(_EXTENT, self._extents.values())
-        rows, count = self._rows, len(self._rows)
+        rows = self._rows
+        count = len(rows)
         if self._written < count:
             for first in range(self._written, count, _PORTION):
                 some = rows[first : first + _PORTION]
@@ -413,10 +414,10 @@ def _first_row(taking: Claimed | Intent, epoch_ns: int) -> TradeRow:
 
 def _time_of(entry: Entry, now_ns: int) -> int:
     epoch_ns = entry.epoch_ns or now_ns
-    if not -_FARTHEST_NS <= epoch_ns <= _FARTHEST_NS:
-        message = f"epoch_ns is {epoch_ns}; give nanoseconds since 1970 that fit 63 bits"
-        raise ValueError(message)
-    return epoch_ns
+    if abs(epoch_ns) <= _FARTHEST_NS:
+        return epoch_ns
+    message = f"epoch_ns is {epoch_ns}; give nanoseconds since 1970 that fit 63 bits"
+    raise ValueError(message)
 
 
 def _conflict(order: Order) -> OrderConflict:

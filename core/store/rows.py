@@ -35,7 +35,7 @@ def units(price: Decimal) -> int:
         return 0
     if price.is_finite():
         scaled = int(price.scaleb(_PLACES, _EXACT).to_integral_value(ROUND_HALF_EVEN))
-        if -_LARGEST <= scaled <= _LARGEST:
+        if abs(scaled) <= _LARGEST:
             return scaled
     message = f"price is {price}; give a finite number below 92 billion"
     raise ValueError(message)
