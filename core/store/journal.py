@@ -36,6 +36,11 @@ _ROWS: Final = (
     "SELECT serial, epoch_ns, version, kind, coalesce(order_id, ''), body, checksum FROM journal "
     "WHERE serial > ? AND serial <= ? ORDER BY serial LIMIT 5000"
 )
+_STORY: Final = (
+    "SELECT serial, journal.epoch_ns, version, kind, body FROM trades CROSS JOIN journal "
+    "ON serial BETWEEN first_serial AND last_serial AND journal.order_id = trades.order_id "
+    "WHERE trades.order_id = ? ORDER BY serial"
+)
 _Raw = tuple[int, int, int, str, str, str, bytes]
 
 
@@ -120,11 +125,11 @@ class Journal:
         return tuple(order_from_row(row) for row in await self._readers.long(_OPEN))
 
     async def story(self, order_id: str) -> tuple[JournalRow, ...]:
-        """All that was journaled about one order, oldest first."""
-        rows = await self._readers.long(
-            "SELECT serial, epoch_ns, version, kind, body FROM journal WHERE order_id = ? ORDER BY serial",
-            (clean(order_id),),
-        )
+        """All that was journaled about one order since its id was taken, oldest first.
+
+        Goes through what was journaled of any order in that time.
+        """
+        rows = await self._readers.long(_STORY, (clean(order_id),))
         return tuple(JournalRow(row[0], row[1], entry_from_json(row[3], row[2], row[4])) for row in rows)
 
     async def halted(self) -> str:
@@ -176,15 +181,16 @@ class _Chain:
         self._beginning = self._retired()
         self.serial, self._checksum = self._beginning
 
-    def entries(self) -> Iterator[tuple[int, Entry]]:
-        """Each entry with its time, from where we are to the present end; StoreCorrupt at the first that does not fit.
+    def entries(self) -> Iterator[tuple[Entry, int, int]]:
+        """Each entry with its time and serial, from where we are to the end; StoreCorrupt at the first that is amiss.
 
         In portions of a few thousand, so that no long read keeps the write-ahead log from being reset.
         """
         serial, checksum = self._connection.execute("SELECT serial, checksum FROM chain").fetchone()
         while self.serial < serial and (rows := self._connection.execute(_ROWS, (self.serial, serial)).fetchall()):
             for row in rows:
-                yield self._follow(row)
+                entry, epoch_ns = self._follow(row)
+                yield entry, epoch_ns, self.serial
         if (self.serial, self._checksum) != (serial, checksum):
             raise StoreCorrupt(f"journal: ends at entry {self.serial}, its chain at {serial}; restore a backup")
 
@@ -198,7 +204,7 @@ class _Chain:
         ).fetchone()
         return found
 
-    def _follow(self, row: _Raw) -> tuple[int, Entry]:
+    def _follow(self, row: _Raw) -> tuple[Entry, int]:
         serial, epoch_ns, version, kind, order_id, body, checksum = row
         if serial != self.serial + 1:
             raise StoreCorrupt(f"journal: entry {self.serial + 1} is missing; restore a backup")
@@ -208,7 +214,7 @@ class _Chain:
         if expected != checksum:
             raise StoreCorrupt(f"journal: entry {serial} fails its checksum; restore a backup")
         self.serial, self._checksum = serial, expected
-        return epoch_ns, entry_from_json(kind, version, body)
+        return entry_from_json(kind, version, body), epoch_ns
 
 
 def _rebuild(ledger: Ledger) -> int:
@@ -221,8 +227,8 @@ def _rebuild(ledger: Ledger) -> int:
         connection.execute("DELETE FROM trades WHERE order_id IN (SELECT order_id FROM kept) OR request IS NOT NULL")
         connection.execute("DELETE FROM halts")
         count = 0
-        for epoch_ns, entry in _Chain(connection).entries():
-            ledger.apply(entry, epoch_ns)
+        for entry, epoch_ns, serial in _Chain(connection).entries():
+            ledger.apply(entry, epoch_ns, serial)
             count += 1
         # The old ids, so that the newest rows stay the newest beside those that are kept by hand. Out of each other's
         # way first: one row's old id may be another's new one. Rows that were lost come last.
@@ -269,8 +275,8 @@ def _compare(ours: sqlite3.Connection, replayed: sqlite3.Connection, path: Path)
             ours.execute(snapshot)
             if chain.was_cut():
                 return None
-            for epoch_ns, entry in chain.entries():
-                ledger.apply(entry, epoch_ns)
+            for entry, epoch_ns, serial in chain.entries():
+                ledger.apply(entry, epoch_ns, serial)
                 entries += 1
         problems += _differences(ours, replayed)
     except StoreCorrupt as error:
@@ -282,7 +288,7 @@ def _compare(ours: sqlite3.Connection, replayed: sqlite3.Connection, path: Path)
 
 
 def _differences(ours: sqlite3.Connection, replayed: sqlite3.Connection) -> Iterator[str]:
-    columns = f"{TRADE_COLUMNS}, attempt, request, fingerprint, is_open"
+    columns = f"{TRADE_COLUMNS}, attempt, request, fingerprint, is_open, first_serial, last_serial"
     tables = {
         "trades": f"SELECT {columns} FROM trades WHERE request IS NOT NULL ORDER BY order_id",
         "halts": "SELECT * FROM halts",

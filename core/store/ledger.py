@@ -12,13 +12,16 @@ from ..errors import EngineHalted, OrderConflict, StoreError, UnknownOrder
 from ..models import FINAL, Order, OrderStatus
 from .entries import (
     VERSION,
+    CancelIntended,
     Claimed,
     Entry,
     Halted,
+    IncidentSeen,
     Intent,
     JournaledOrder,
     Lifted,
     LimiterSaved,
+    ModifyIntended,
     Step,
     fingerprint,
     json_of,
@@ -40,14 +43,18 @@ _REPLACE: Final = (
 )
 _STATUS: Final = "UPDATE trades SET status = ?, updated_ns = ? WHERE order_id = ? AND request IS NULL"
 _INSERT_CLAIMED: Final = (
-    f"INSERT INTO trades ({TRADE_COLUMNS}, attempt, request, fingerprint, is_open) VALUES ({_MARKS}, ?, ?, ?, 1) "
-    "ON CONFLICT (order_id) DO NOTHING"
+    f"INSERT INTO trades ({TRADE_COLUMNS}, attempt, request, fingerprint, first_serial, last_serial, is_open) "
+    f"VALUES ({_MARKS}, ?, ?, ?, ?, ?, 1) ON CONFLICT (order_id) DO NOTHING"
 )
-_CLAIM: Final = "UPDATE trades SET request = ?, fingerprint = ?, attempt = 0, is_open = 1 WHERE order_id = ?"
+_CLAIM: Final = (
+    "UPDATE trades SET request = ?1, fingerprint = ?2, attempt = 0, first_serial = ?3, last_serial = ?3, is_open = 1 "
+    "WHERE order_id = ?4"
+)
 # Each as long as the order's openness stays what it is: naming is_open would have its index written at every step.
 _SEND: Final = (
     "UPDATE trades SET status = 'SUBMITTING', provider = ?1, tag = ?2, broker_order_id = '', attempt = ?3, "
-    "message = '', simulated = ?4, updated_ns = ?5 WHERE order_id = ?6 AND request IS NOT NULL AND is_open = 1"
+    "message = '', simulated = ?4, updated_ns = ?5, last_serial = ?7 "
+    "WHERE order_id = ?6 AND request IS NOT NULL AND is_open = 1"
 )
 _STANDS: Final = "SELECT fingerprint, attempt, status FROM trades WHERE order_id = ? AND request IS NOT NULL"
 _STEP: Final = (
@@ -55,13 +62,14 @@ _STEP: Final = (
     "broker_order_id = coalesce(nullif(?3, ''), broker_order_id), tag = coalesce(nullif(?4, ''), tag), "
     "attempt = coalesce(nullif(?5, 0), attempt), "
     "price = CASE WHEN ?6 >= filled_quantity AND ?7 > 0 THEN ?7 ELSE price END, "
-    "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9{turn} "
+    "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9, last_serial = ?14{turn} "
     "WHERE order_id = ?10 AND request IS NOT NULL AND is_open = {was} "
     "AND status = coalesce(?12, status) AND attempt = coalesce(?13, attempt)"
 )
 _STAY: Final = _STEP.format(turn="", was="?11")
 _TURN: Final = _STEP.format(turn=", is_open = ?11", was="1 - ?11")
 _REOPEN: Final = "UPDATE trades SET is_open = 1 WHERE order_id = ? AND request IS NOT NULL"
+_MENTION: Final = "UPDATE trades SET last_serial = ? WHERE order_id = ? AND request IS NOT NULL"
 _EXTENT: Final = (
     "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE SET "
     "first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns) "
@@ -190,7 +198,7 @@ class Ledger:
         for entry in entries:
             if isinstance(entry, Step) and (expected is None or entry.order_id == expected[0]):
                 epoch_ns = _time_of(entry, now_ns)
-                is_known = self._step(entry, epoch_ns, expected)
+                is_known = self._step(entry, epoch_ns, self._serial + 1, expected)
             elif isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
                 self._run("INSERT OR REPLACE INTO limiter_states VALUES (?, ?)", saved)
@@ -201,7 +209,7 @@ class Ledger:
                 if isinstance(entry, Intent):
                     self._check(entry)
                 epoch_ns = _time_of(entry, now_ns)
-                is_known = self.apply(entry, epoch_ns)
+                is_known = self.apply(entry, epoch_ns, self._serial + 1)
             if not is_known:
                 raise UnknownOrder(f"order {entry.order_id} is not in the journal; claim it first")
             expected = None
@@ -238,7 +246,7 @@ class Ledger:
             intent = first
         taking = intent or Claimed(order, now_ns, simulated)
         epoch_ns = _time_of(taking, now_ns)
-        if not self._halt and self._insert(taking, epoch_ns, text):
+        if not self._halt and self._insert(taking, epoch_ns, self._serial + 1, text):
             self._link(taking, epoch_ns, text)
             if intent is None:
                 self._claimed = order
@@ -293,56 +301,57 @@ class Ledger:
                 f"order {entry.order_id} is {status}, by another process; only an order that is NEW may be sent"
             )
 
-    def apply(self, entry: Entry, epoch_ns: int) -> bool:
-        """Move the projection by one entry; False where it names an order that nothing is known of."""
+    def apply(self, entry: Entry, epoch_ns: int, serial: int) -> bool:
+        """Move the projection by the entry of that serial; False where it names an order that nothing is known of."""
         self._claimed = None
         match entry:
             case Step():
-                return self._step(entry, epoch_ns)
+                return self._step(entry, epoch_ns, serial)
             case Claimed():
-                self._claim(entry, epoch_ns)
+                self._claim(entry, epoch_ns, serial)
                 self._claimed = entry.order
             case Intent():
-                return self._send(entry, epoch_ns)
+                return self._send(entry, epoch_ns, serial)
             case Halted():
                 self._halt = clean(entry.reason) or "no reason given"
                 self._run("INSERT OR REPLACE INTO halts VALUES (1, ?)", (self._halt,))
             case Lifted():
                 self._halt = ""
                 self._run("DELETE FROM halts")
-            case _:
-                pass  # CancelIntended, ModifyIntended and IncidentSeen are history: no state follows from them alone
+            case CancelIntended() | ModifyIntended() | IncidentSeen():
+                if entry.order_id:  # history: no state follows from them alone, but they are of its story
+                    self._write(_MENTION, (serial, entry.order_id))
         return True
 
-    def _claim(self, claimed: Claimed, epoch_ns: int) -> None:
+    def _claim(self, claimed: Claimed, epoch_ns: int, serial: int) -> None:
         order, text = claimed.order, order_json(claimed.order)
-        if not self._insert(claimed, epoch_ns, text):
+        if not self._insert(claimed, epoch_ns, serial, text):
             # The id has a row that was stored by hand: the journal takes it over.
             self.put_trade(_first_row(claimed, epoch_ns))
-            self._run(_CLAIM, (text, fingerprint(order), clean(order.client_order_id)))
+            self._run(_CLAIM, (text, fingerprint(order), serial, clean(order.client_order_id)))
 
-    def _insert(self, taking: Claimed | Intent, epoch_ns: int, text: str) -> bool:
+    def _insert(self, taking: Claimed | Intent, epoch_ns: int, serial: int, text: str) -> bool:
         """Make the row of an order whose id is taken, by an intent if it leaves at once; False if the id has a row."""
         attempt = taking.attempt if isinstance(taking, Intent) else 0
         row = _first_row(taking, epoch_ns)
-        cursor = self._write(_INSERT_CLAIMED, (*row, attempt, text, fingerprint(taking.order)))
+        cursor = self._write(_INSERT_CLAIMED, (*row, attempt, text, fingerprint(taking.order), serial, serial))
         if cursor.rowcount != 1 or cursor.lastrowid is None:
             return False
         self._widen(cursor.lastrowid, epoch_ns)
         return True
 
-    def _send(self, entry: Intent, epoch_ns: int) -> bool:
+    def _send(self, entry: Intent, epoch_ns: int, serial: int) -> bool:
         order_id = entry.order_id
-        sent = (entry.provider, entry.tag, entry.attempt, int(entry.simulated), epoch_ns, order_id)
+        sent = (entry.provider, entry.tag, entry.attempt, int(entry.simulated), epoch_ns, order_id, serial)
         if self._write(_SEND, sent).rowcount == 1:
             return True
         if self._write(_REOPEN, (order_id,)).rowcount == 0:
-            if self._insert(entry, epoch_ns, order_json(entry.order)):
+            if self._insert(entry, epoch_ns, serial, order_json(entry.order)):
                 return True
-            self._claim(Claimed(entry.order, epoch_ns, entry.simulated), epoch_ns)
+            self._claim(Claimed(entry.order, epoch_ns, entry.simulated), epoch_ns, serial)
         return self._write(_SEND, sent).rowcount == 1
 
-    def _step(self, entry: Step, epoch_ns: int, expected: Expected | None = None) -> bool:
+    def _step(self, entry: Step, epoch_ns: int, serial: int, expected: Expected | None = None) -> bool:
         """`expected` holds the step to the state that its caller knows. Raises OrderConflict where that is not so."""
         self._claimed = None
         is_final = entry.after in FINAL
@@ -361,6 +370,7 @@ class Ledger:
             0 if is_final else 1,
             None if status is None else str(status),
             attempt,
+            serial,
         )
         # Naming is_open has its index written, so only a step that turns it does: which that is, `before` tells.
         turns = (entry.before in FINAL) is not is_final

@@ -112,6 +112,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     DROP INDEX trades_open;
     CREATE INDEX trades_open ON trades (id) WHERE is_open = 1;
     """,
+    # An index of the journal by order was a tenth of what an order wrote, for a question that is asked now and then.
+    # Where an order's entries begin and end stands in its row, which every one of them writes anyway.
+    """
+    ALTER TABLE trades ADD COLUMN first_serial INTEGER NOT NULL DEFAULT 0;  -- 0 for a row that is not journaled
+    ALTER TABLE trades ADD COLUMN last_serial INTEGER NOT NULL DEFAULT 0;
+    UPDATE trades SET
+        first_serial = coalesce((SELECT min(serial) FROM journal WHERE journal.order_id = trades.order_id
+            AND kind IN ('Claimed', 'Intent')), 0),
+        last_serial = coalesce((SELECT max(serial) FROM journal WHERE journal.order_id = trades.order_id), 0)
+        WHERE request IS NOT NULL;
+    DROP INDEX journal_by_order;
+    """,
 )
 
 _BUSY_MS: Final = 5_000

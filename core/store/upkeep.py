@@ -96,28 +96,27 @@ def retire(ledger: Ledger, before_ns: int, *, now_ns: int) -> int:
     ledger.settle()  # what this transaction has appended is looked at too
     gone = run("DELETE FROM trades WHERE request IS NULL AND epoch_ns < ?", (before_ns,)).rowcount
     (upto,) = run(
-        "SELECT min(serial) - 1 FROM journal WHERE epoch_ns >= ?1 OR order_id IN (SELECT order_id FROM trades "
-        "WHERE request IS NOT NULL AND (updated_ns >= ?1 OR is_open = 1))",
+        "SELECT min(serial) - 1 FROM (SELECT min(serial) AS serial FROM journal WHERE epoch_ns >= ?1 UNION ALL "
+        "SELECT min(first_serial) FROM trades WHERE request IS NOT NULL AND (updated_ns >= ?1 OR is_open = 1))",
         (before_ns,),
     ).fetchone()
     upto = ledger.head()[0] - len(kept) if upto is None else min(upto, ledger.head()[0] - len(kept))
     # An order whose entries lie on both sides of the cut stays whole: the cut moves before its first.
-    while (
-        first := run(
-            "SELECT min(serial) FROM journal WHERE serial <= ?1 AND order_id IN "
-            "(SELECT order_id FROM journal WHERE serial > ?1)",
-            (upto,),
-        ).fetchone()[0]
-    ) is not None:
-        upto = first - 1
-    last = run(
+    for first, last in run(
+        "SELECT first_serial, last_serial FROM trades WHERE request IS NOT NULL AND first_serial <= ? "
+        "ORDER BY last_serial DESC",
+        (upto,),
+    ):
+        if last <= upto:
+            break
+        upto = min(upto, first - 1)
+    link = run(
         "SELECT serial, checksum FROM journal WHERE serial <= ? ORDER BY serial DESC LIMIT 1", (upto,)
     ).fetchone()
-    if last is not None:
-        old = "SELECT order_id FROM journal WHERE serial <= ? AND order_id IS NOT NULL"
-        gone += run(f"DELETE FROM trades WHERE order_id IN ({old})", (upto,)).rowcount
+    if link is not None:
+        gone += run("DELETE FROM trades WHERE request IS NOT NULL AND last_serial <= ?", (upto,)).rowcount
         run("DELETE FROM journal WHERE serial <= ?", (upto,))
-        run("UPDATE chain SET retired_serial = ?, retired_checksum = ?", last)
+        run("UPDATE chain SET retired_serial = ?, retired_checksum = ?", link)
     run(
         "DELETE FROM blocks WHERE NOT EXISTS "
         "(SELECT 1 FROM trades WHERE id BETWEEN block << 10 AND (block << 10) + 1023)"
