@@ -16,7 +16,7 @@ import anyio
 from core.engine import news
 from core.engine.engine import TradingEngine
 from core.engine.news import Folded
-from core.engine.orders import LiveOrder
+from core.engine.orders import LOST, LiveOrder
 from core.engine.placer import Placer
 from core.engine.recorder import Recorder
 from core.engine.recovery import Recovery
@@ -43,7 +43,9 @@ def _journal_after_send() -> AbstractContextManager[Any]:
         except Exception:  # noqa: BLE001
             tried.add(place.name)
         if ack is not None and await intend(self._recorder, live, provider=place.name, tag=tag, simulated=True):
-            await self._answered(live, ack)
+            await self._recorder.move_shielded(
+                live, LOST, OrderStatus.ACCEPTED, message=ack.message, broker_order_id=ack.broker_order_id
+            )
 
     return patch.object(Placer, "_send", send)
 
