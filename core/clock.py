@@ -224,7 +224,7 @@ class _IdleSelector(selectors.DefaultSelector):
         self.when_idle: Callable[[], bool] | None = None
         self.take_in: Callable[[], bool] | None = None
         self._idle: asyncio.Future[None] | None = None
-        self._passes = 0
+        self._unasked = 0  # passes until the system is asked again
         self._watched = 0
 
     async def until_idle(self) -> None:
@@ -234,6 +234,7 @@ class _IdleSelector(selectors.DefaultSelector):
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = super().register(fileobj, events, data)
         self._watched += 1
+        self._unasked = 0
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
@@ -242,13 +243,16 @@ class _IdleSelector(selectors.DefaultSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self._passes += 1
-        # Only the loop's own pipe is watched, and what it brings waits for an idle moment anyhow: most of the time
-        # there is nothing to ask the system for, and asking costs as much as a pass.
-        if self.when_idle is None or self._watched > 1 or self._passes % _ASK_EVERY == 0:
+        if self._unasked > 0:
+            self._unasked -= 1
+        else:
             ready = super().select(0)
             if ready:
                 return ready
+            # Where only the loop's own pipe is watched, what it brings waits for an idle moment anyhow: most of the
+            # time there is nothing to ask the system for, and asking costs as much as a pass.
+            if self.when_idle is not None and self._watched <= 1:
+                self._unasked = _ASK_EVERY
         if timeout is not None and timeout <= 0:
             return []
         if self._idle is not None and not self._idle.done():
