@@ -39,14 +39,16 @@ class _Latencies:
     """How many answers took how long, to a tenth."""
 
     buckets: dict[int, int] = field(default_factory=dict)
-    count: int = 0
     max_ns: int = 0
+
+    @property
+    def count(self) -> int:
+        return sum(self.buckets.values())
 
     def add(self, latency_ns: int) -> None:
         """Count one answer."""
         bucket = 0 if latency_ns <= _FLOOR_NS else 1 + int(math.log(latency_ns / _FLOOR_NS) / _STEP)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
-        self.count += 1
         if latency_ns > self.max_ns:  # noqa: PLR1730 - for every request; max() costs double
             self.max_ns = latency_ns
 
@@ -54,7 +56,6 @@ class _Latencies:
         """Count what `other` has counted too."""
         for bucket, number in other.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + number
-        self.count += other.count
         self.max_ns = max(self.max_ns, other.max_ns)
 
     def quantile_ns(self, share: float) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -80,9 +80,9 @@ class Reservation:
         most = self.account.carries
         return self.symbols if self.symbols <= most else most  # noqa: FURB136 - asked for every request
 
-    async def call(self, send: Callable[[TradingAPI], Awaitable[T]]) -> T:
+    def call(self, send: Callable[[TradingAPI], Awaitable[T]]) -> Coroutine[Any, Any, T]:
         """Send once, settle the permit by what is known, teach limiter and balancer. Raises what the adapter raises."""
-        return await self.sender.send(self, send)
+        return self.sender.send(self, send)
 
     def __enter__(self) -> Self:
         return self
@@ -183,7 +183,8 @@ class Sender:
             latency_ns = (now_ns if heard_ns is None else heard_ns) - sent_ns
             balancer.finished(name, operation, latency_ns, outcome, heard_ns=heard_ns)
             place.decision.outcome = outcome
-            account.errors += outcome not in _OURS
+            if outcome not in _OURS:
+                account.errors += 1
             self._bus.publish(
                 RequestDone(
                     at_ns=now_ns,
