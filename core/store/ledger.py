@@ -30,11 +30,12 @@ from .entries import (
 )
 from .rows import TRADE_COLUMNS, TradeRow, clean, money, units
 
-__all__ = ["BLOCK_BITS", "ORDER_QUERY", "Expected", "Ledger", "Mark", "link", "order_from_row"]
+__all__ = ["BLOCK_BITS", "ORDER_QUERY", "Expected", "Head", "Ledger", "Mark", "link", "order_from_row"]
 
 BLOCK_BITS: Final = 10
 Expected = tuple[str, OrderStatus, int]
 Mark = tuple[int, bytes, str, int, int]
+Head = tuple[int, bytes, str]  # serial and checksum of the last entry, and the kill switch
 
 _MARKS: Final = ", ".join("?" * 14)
 _INSERT: Final = f"INSERT INTO trades ({TRADE_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT (order_id) DO NOTHING"
@@ -119,7 +120,10 @@ def order_from_row(row: Sequence[Any]) -> JournaledOrder:
 
 
 class Ledger:
-    """What a write may do inside the writer's transaction. Lives as long as that transaction."""
+    """What a write may do inside the writer's transaction. Lives as long as that transaction.
+
+    `head` spares it a look where nobody else can have written since: what `reached` said at the end of the one before.
+    """
 
     _serial: int = -1  # of the last entry, once the head was read
     _checksum: bytes = b""  # and its own
@@ -127,12 +131,19 @@ class Ledger:
     _written: int = 0  # how many of `_rows` are in the table
     _claimed: Order | None = None  # what the last entry claimed: it is NEW, without another look
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, head: Head | None = None) -> None:
         self.connection = connection
         cursor = connection.cursor()  # one for all: the connection's own `execute` makes one for every statement
         self._run, self._run_many = cursor.execute, cursor.executemany
         self._rows: list[Any] = []  # of the journal, column after column: they are written together
         self._extents: dict[int, tuple[int, int, int]] = {}
+        if head is not None:
+            self._serial, self._checksum, self._halt = head
+
+    @property
+    def reached(self) -> Head | None:
+        """The head as it is now; None as long as it was not read."""
+        return None if self._serial < 0 else (self._serial, self._checksum, self._halt)
 
     def mark(self) -> Mark:
         """Where the journal stands, to go `back` to when one write of several is undone."""

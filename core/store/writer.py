@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, Final, TypeVar
 from ..clock import Clock
 from .faults import is_about_the_file, told
 from .lane import Job, Lane, LaneConnection
-from .ledger import Ledger
+from .ledger import Head, Ledger
 from .schema import configure
 
 __all__ = ["Work", "Writer"]
@@ -29,7 +30,7 @@ class Writer:
             path,
             clock=clock,
             connect=partial(_connect, path, busy_ms=busy_ms, max_bytes=max_bytes, scratch=scratch),
-            carry=partial(_commit, path),
+            carry=partial(_commit, path, _Kept() if scratch else None),
         )
         self.open = self.lane.open
         self.close = self.lane.close
@@ -42,6 +43,13 @@ class Writer:
         Raises what `work` raised, or a StoreError; in both cases nothing of this write is in the file.
         """
         return self.lane.do(work)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What one transaction leaves to the next where nobody else can write in between."""
+
+    head: Head | None = None
 
 
 class _ScratchConnection(LaneConnection):
@@ -68,20 +76,25 @@ def _connect(path: Path, *, busy_ms: int, max_bytes: int | None, scratch: bool) 
     return raw
 
 
-def _commit(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
-    if not _attempt(path, connection, jobs, careful=False):
+def _commit(path: Path, kept: _Kept | None, connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
+    if not _attempt(path, kept, connection, jobs, careful=False):
         # One write failed after it had changed something. Once more, each behind a savepoint of its own: savepoints
         # cost too much to have them always.
-        _attempt(path, connection, jobs, careful=True)
+        _attempt(path, kept, connection, jobs, careful=True)
 
 
-def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]], *, careful: bool) -> bool:
+def _attempt(
+    path: Path, kept: _Kept | None, connection: LaneConnection, jobs: Sequence[Job[Work]], *, careful: bool
+) -> bool:
+    head = None
+    if kept is not None:
+        head, kept.head = kept.head, None
     try:
         # IMMEDIATE: a transaction that reads first and locks later is refused at once when another process got in
         # between, whatever the busy timeout says.
         connection.execute("BEGIN IMMEDIATE")
         changes = connection.total_changes
-        ledger = Ledger(connection)
+        ledger = Ledger(connection, head)
         for job in jobs:
             if not _apply(path, job, ledger, careful=careful):
                 return False
@@ -89,6 +102,8 @@ def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]], 
         connection.execute("COMMIT")
         # A commit of nothing writes nothing, and SQLite then asks the disk for nothing.
         connection.syncs += connection.total_changes != changes
+        if kept is not None:
+            kept.head = ledger.reached
     except sqlite3.Error as error:
         for job in jobs:
             job.error = told(error, path)
