@@ -435,9 +435,10 @@ class LocalRouter:
             lag_ns = self.clock.now_ns() - due_ns
             if lag_ns > 10 * SECOND:
                 due_ns = self.clock.now_ns()  # the machine slept: do not race through the seconds it missed
-            self._cost = CostSnapshot(
-                cpu_percent=process.cpu_percent(), rss_bytes=process.memory_info().rss, loop_lag_ns=lag_ns
-            )
+            if not self.clock.stands_still:  # else this second was none of the machine's
+                self._cost = CostSnapshot(
+                    cpu_percent=process.cpu_percent(), rss_bytes=process.memory_info().rss, loop_lag_ns=lag_ns
+                )
             self._seconds.close()
             snapshot = self._stand(shown=False)
             self._seconds.chronicle.stand(snapshot)
