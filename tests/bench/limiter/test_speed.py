@@ -214,13 +214,17 @@ def test_a_permit_costs_a_ninth_of_pyrate_limiter_s_log_and_no_more_when_the_day
 
 
 def test_the_shared_ring_costs_ten_microseconds_at_most(full: bool, tmp_path: Path) -> None:
-    each_ns = 10**9
-    for number in range(1 if full else 5):  # short ones: the best of several, for a neighbour's burst meets some
-        limiter = new_limiter(backend=SharedMemoryBackend(tmp_path / f"ring{number}"))
-        each_ns = min(each_ns, *turns({"shared": headroom_(limiter)}, 200 if full else 20)["shared"])
-        limiter.close()
-    print(f"\nshared by processes: try + sent + done {each_ns / 1000:.1f} us of CPU")
-    assert each_ns <= 10_000
+    limiter = new_limiter(backend=SharedMemoryBackend(tmp_path / "ring"))
+    sides = {"shared": headroom_(limiter), "ours alone": headroom_(new_limiter())}
+    costs = turns(sides, 200 if full else 20)
+    limiter.close()
+    times = times_dearer(costs["shared"], costs["ours alone"])
+    print(
+        f"\nshared by processes: try + sent + done {min(costs['shared']) / 1000:.1f} us of CPU, {times:.1f} times ours"
+    )
+    assert times <= 8  # seven microseconds where ours alone costs 0.9, whatever pace the machine goes at
+    if full:
+        assert min(costs["shared"]) <= 10_000
 
 
 def test_an_acquire_that_need_not_wait_costs_two_microseconds(full: bool) -> None:
