@@ -1,4 +1,7 @@
-"""Connections that only read, each with a thread of its own, so that no reader waits for the writer's disk."""
+"""Connections that only read, each with a thread of its own, so that no reader waits for the writer's disk.
+
+On a clock that stands still there is no disk to wait for: in place both lanes read over the writer's connection.
+"""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def test_a_permit_costs_a_ninth_of_pyrate_limiter_s_log_and_no_more_when_the_day
         assert dearer <= 1.1
 
 
-def test_the_shared_ring_costs_ten_microseconds_at_most(full: bool, tmp_path: Path) -> None:
+def test_the_shared_ring_costs_eight_times_ours_alone_at_most(full: bool, tmp_path: Path) -> None:
     limiter = new_limiter(backend=SharedMemoryBackend(tmp_path / "ring"))
     sides = {"shared": headroom_(limiter), "ours alone": headroom_(new_limiter())}
     costs = turns(sides, 200 if full else 20)
