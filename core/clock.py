@@ -124,6 +124,12 @@ class VirtualClock:
         self._serial = 0
         self._outside = 0
         self.stands_still = False  # by hand, others may live on the loop; inside `run` there is nobody to be held up
+        self._selector: _IdleSelector | None = None  # of the loop inside `run`
+
+    @property
+    def turn(self) -> int:
+        """How many passes the loop has made in `run`: what is done within one pass, nothing came between."""
+        return 0 if self._selector is None else self._selector.passes
 
     def now_ns(self) -> int:
         return self._now_ns
@@ -184,11 +190,11 @@ class VirtualClock:
             selector = getattr(runner.get_loop(), "idle_selector", None)
             assert isinstance(selector, _IdleSelector)  # noqa: S101 - our own factory, one line above
             selector.when_idle = self._jump
-            self.stands_still = True
+            self._selector, self.stands_still = selector, True
             try:
                 return runner.run(main())
             finally:
-                self.stands_still = False
+                self._selector, self.stands_still = None, False
 
     def _sleeper(self, deadline_ns: int) -> asyncio.Future[None]:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -224,7 +230,8 @@ class _IdleSelector(selectors.DefaultSelector):
         self.when_idle: Callable[[], bool] | None = None
         self.take_in: Callable[[], bool] | None = None
         self._idle: asyncio.Future[None] | None = None
-        self._unasked = 0  # passes until the system is asked again
+        self.passes = 0  # of the loop
+        self._ask_at = 0  # the pass in which the system is asked again
         self._watched = 0
 
     async def until_idle(self) -> None:
@@ -234,7 +241,7 @@ class _IdleSelector(selectors.DefaultSelector):
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = super().register(fileobj, events, data)
         self._watched += 1
-        self._unasked = 0
+        self._ask_at = 0
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
@@ -243,16 +250,15 @@ class _IdleSelector(selectors.DefaultSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if self._unasked > 0:
-            self._unasked -= 1
-        else:
+        self.passes += 1
+        if self.passes >= self._ask_at:
             ready = super().select(0)
             if ready:
                 return ready
             # Where only the loop's own pipe is watched, what it brings waits for an idle moment anyhow: most of the
             # time there is nothing to ask the system for, and asking costs as much as a pass.
             if self.when_idle is not None and self._watched <= 1:
-                self._unasked = _ASK_EVERY
+                self._ask_at = self.passes + _ASK_EVERY
         if timeout is not None and timeout <= 0:
             return []
         if self._idle is not None and not self._idle.done():

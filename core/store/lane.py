@@ -1,7 +1,8 @@
 """One connection, its thread, and the one task that feeds it: all that waits goes over in one trip.
 
 On a clock that stands still while the loop works there is neither: nobody is held up by a trip made in place, and two
-hops and a task's two turns for every trip cost such a run as much as the trips.
+hops and a task's two turns for every trip cost such a run as much as the trips. Where no commit is to be shared either,
+there are no trips: what is handed in is done.
 """
 
 from __future__ import annotations
@@ -46,9 +47,13 @@ class LaneConnection(sqlite3.Connection):
 
     trip: Callable[[], None]
     syncs: int = 0
+    at_once: bool = False  # in place, nothing waits for others to share a trip with
 
     def commit(self) -> None:
         self.trip()
+
+    def finish(self) -> None:
+        """Commit what the connection has left open; for whoever reads, or runs a statement of his own."""
 
 
 class Lane(Generic[W]):
@@ -83,6 +88,7 @@ class Lane(Generic[W]):
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_place = False
+        self._at_once = False
         self._shares = False  # the connection of another lane, which closes it
         self._under_way = False  # a trip in place is about to begin, or held up by a slow disk
         self._ended: asyncio.Future[None] | None = None  # of a lane in place that is closing
@@ -99,6 +105,7 @@ class Lane(Generic[W]):
         if self._in_place:
             self._shares = beside is not None
             self._raw = beside.connection_in_place if beside is not None else self._connect()
+            self._at_once = self._raw is not None and self._raw.at_once
         else:
             self._db = await aiosqlite.Connection(connector, iter_chunk_size=64)
             self._task = asyncio.create_task(self._work(), name="store lane")
@@ -132,7 +139,13 @@ class Lane(Generic[W]):
         """Do `work` on the next trip; its result, to be awaited. Raises what it raised."""
         self._check_open()
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._accept(Job(work, done))
+        job = Job(work, done)
+        if self._at_once and not self.slower_ns and not self._under_way:
+            batch = [job]
+            self._carry_in_place(batch)
+            _answer(batch)
+        else:
+            self._accept(job)
         return done
 
     def do_for_thread(self, work: W) -> Any:
@@ -163,6 +176,7 @@ class Lane(Generic[W]):
         async with self._turn:
             try:
                 if self._db is None:
+                    self._raw.finish()
                     self._raw.execute(statement)
                 else:
                     await self._db.execute_fetchall(statement)
@@ -197,17 +211,20 @@ class Lane(Generic[W]):
             asyncio.get_running_loop().call_soon(self._travel_in_place)
 
     def _travel_in_place(self) -> None:
-        raw, batch = self._raw, self._next_batch()
-        assert raw is not None  # noqa: S101 - an open lane has one
-        try:
-            if batch:
-                self._carry(raw, batch)
-        except Exception as error:  # noqa: BLE001 - as in `_travel`
-            _fail(batch, error)
+        batch = self._next_batch()
+        if batch:
+            self._carry_in_place(batch)
         if self.slower_ns and batch:
             self._clock.call_at_ns(self._clock.now_ns() + self.slower_ns, lambda: self._arrive(batch))
         else:
             self._arrive(batch)
+
+    def _carry_in_place(self, batch: list[Job[W]]) -> None:
+        assert self._raw is not None  # noqa: S101 - an open lane has one
+        try:
+            self._carry(self._raw, batch)
+        except Exception as error:  # noqa: BLE001 - as in `_travel`
+            _fail(batch, error)
 
     def _arrive(self, batch: list[Job[W]]) -> None:
         _answer(batch)

@@ -75,8 +75,9 @@ def _connect(path: Path, *, busy_ms: int) -> LaneConnection:
     return raw
 
 
-def _read(path: Path, connection: sqlite3.Connection, jobs: Sequence[Job[Query]]) -> None:
+def _read(path: Path, connection: LaneConnection, jobs: Sequence[Job[Query]]) -> None:
     answers: dict[Query, Any] = {}  # shared, so nothing in it may be changed
+    connection.finish()
     for job in jobs:
         query = job.work
         try:

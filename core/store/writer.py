@@ -1,15 +1,17 @@
-"""Group commit: everything that waits goes into one transaction and one fdatasync."""
+"""Group commit: everything that waits goes into one transaction and one fdatasync.
+
+A scratch store leaves its transaction open from trip to trip instead.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ..clock import Clock
+from ..clock import Clock, VirtualClock
 from .faults import is_about_the_file, told
 from .lane import Job, Lane, LaneConnection
 from .ledger import Head, Ledger
@@ -20,6 +22,7 @@ __all__ = ["Work", "Writer"]
 T = TypeVar("T")
 Work = Callable[[Ledger], Any]
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
+_LEFT_OPEN: Final = 512  # writes: what an open transaction holds in memory stays small
 
 
 class Writer:
@@ -29,8 +32,8 @@ class Writer:
         self.lane = Lane[Work](
             path,
             clock=clock,
-            connect=partial(_connect, path, busy_ms=busy_ms, max_bytes=max_bytes, scratch=scratch),
-            carry=partial(_commit, path, _Kept() if scratch else None),
+            connect=partial(_connect, path, clock=clock, busy_ms=busy_ms, max_bytes=max_bytes, scratch=scratch),
+            carry=_carry_on if scratch else partial(_commit, path),
         )
         self.open = self.lane.open
         self.close = self.lane.close
@@ -45,27 +48,92 @@ class Writer:
         return self.lane.do(work)
 
 
-@dataclass(slots=True)
-class _Kept:
-    """What one transaction leaves to the next where nobody else can write in between."""
-
-    head: Head | None = None
-
-
 class _ScratchConnection(LaneConnection):
-    """Has the file for itself until it is closed."""
+    """Has the file for itself until it is closed: nobody waits for a commit, which costs as much as the write.
+
+    A fault of the file takes back all that the open transaction holds, answered or not.
+    """
+
+    at_once = True
+    path: Path
+    clock: VirtualClock
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._ledger: Ledger | None = None  # of the open transaction
+        self._head: Head | None = None  # where the one before ended
+        self._jobs: list[Job[Work]] = []  # what the open transaction holds
+        self._turn = -1  # of the last write
+
+    def write(self, jobs: Sequence[Job[Work]]) -> None:
+        """Do `jobs`. Those of one pass of the loop would share a commit elsewhere, and count as one sync."""
+        try:
+            ledger = self._ledger or self._begin()
+            for job in jobs:
+                self._jobs.append(job)
+                if not _apply(self.path, job, ledger, careful=False):
+                    ledger = self._again()
+            if len(self._jobs) >= _LEFT_OPEN:
+                self._commit()
+        except sqlite3.Error as error:
+            self._give_up()
+            for job in jobs:
+                job.error = told(error, self.path)
+        if self._turn != self.clock.turn:
+            self._turn = self.clock.turn
+            self.syncs += 1
+
+    def finish(self) -> None:
+        try:
+            if self._ledger is not None:
+                self._commit()
+        except sqlite3.Error as error:
+            self._give_up()
+            raise told(error, self.path) from error
 
     def close(self) -> None:
-        # A statement that the traceback of an error still holds keeps a closed file open, and would keep its lock.
-        self.execute("PRAGMA locking_mode = NORMAL")
-        self.execute("SELECT 1 FROM chain").fetchone()
-        super().close()
+        try:
+            self.finish()
+            # A statement that the traceback of an error still holds keeps a closed file open, and would keep its lock.
+            self.execute("PRAGMA locking_mode = NORMAL")
+            self.execute("SELECT 1 FROM chain").fetchone()
+        finally:
+            super().close()
+
+    def _begin(self) -> Ledger:
+        self.execute("BEGIN IMMEDIATE")
+        ledger = self._ledger = Ledger(self, self._head)
+        return ledger
+
+    def _again(self) -> Ledger:
+        """Begin anew with all that the transaction held: one write of it failed after it had changed something."""
+        self.execute("ROLLBACK")
+        ledger = self._begin()
+        for job in self._jobs:
+            _apply(self.path, job, ledger, careful=True)
+        return ledger
+
+    def _commit(self) -> None:
+        assert self._ledger is not None  # noqa: S101 - as long as a transaction is open
+        self._ledger.settle()
+        self.execute("COMMIT")
+        self._head = self._ledger.reached or self._head
+        self._ledger = None
+        self._jobs.clear()
+
+    def _give_up(self) -> None:
+        if self.in_transaction:
+            self.execute("ROLLBACK")
+        self._ledger = None
+        self._jobs.clear()
 
 
-def _connect(path: Path, *, busy_ms: int, max_bytes: int | None, scratch: bool) -> LaneConnection:
+def _connect(path: Path, *, clock: Clock, busy_ms: int, max_bytes: int | None, scratch: bool) -> LaneConnection:
     raw = sqlite3.connect(path, isolation_level=None, factory=_ScratchConnection if scratch else LaneConnection)
     configure(raw, path, busy_ms=busy_ms)
-    if scratch:
+    if isinstance(raw, _ScratchConnection):
+        assert isinstance(clock, VirtualClock)  # noqa: S101 - `TradeStore` has seen to it
+        raw.path, raw.clock = path, clock
         for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = MEMORY", "synchronous = OFF"):
             raw.execute(f"PRAGMA {pragma}")
     # A limit of 0 would truncate the log at every checkpoint, which costs 28 %.
@@ -76,25 +144,25 @@ def _connect(path: Path, *, busy_ms: int, max_bytes: int | None, scratch: bool) 
     return raw
 
 
-def _commit(path: Path, kept: _Kept | None, connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
-    if not _attempt(path, kept, connection, jobs, careful=False):
+def _carry_on(connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
+    assert isinstance(connection, _ScratchConnection)  # noqa: S101 - `_connect` made it
+    connection.write(jobs)
+
+
+def _commit(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
+    if not _attempt(path, connection, jobs, careful=False):
         # One write failed after it had changed something. Once more, each behind a savepoint of its own: savepoints
         # cost too much to have them always.
-        _attempt(path, kept, connection, jobs, careful=True)
+        _attempt(path, connection, jobs, careful=True)
 
 
-def _attempt(
-    path: Path, kept: _Kept | None, connection: LaneConnection, jobs: Sequence[Job[Work]], *, careful: bool
-) -> bool:
-    head = None
-    if kept is not None:
-        head, kept.head = kept.head, None
+def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]], *, careful: bool) -> bool:
     try:
         # IMMEDIATE: a transaction that reads first and locks later is refused at once when another process got in
         # between, whatever the busy timeout says.
         connection.execute("BEGIN IMMEDIATE")
         changes = connection.total_changes
-        ledger = Ledger(connection, head)
+        ledger = Ledger(connection)
         for job in jobs:
             if not _apply(path, job, ledger, careful=careful):
                 return False
@@ -102,8 +170,6 @@ def _attempt(
         connection.execute("COMMIT")
         # A commit of nothing writes nothing, and SQLite then asks the disk for nothing.
         connection.syncs += connection.total_changes != changes
-        if kept is not None:
-            kept.head = ledger.reached
     except sqlite3.Error as error:
         for job in jobs:
             job.error = told(error, path)

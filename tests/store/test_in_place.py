@@ -12,9 +12,9 @@ import anyio
 import pytest
 
 from core.clock import MILLISECOND, VirtualClock
-from core.errors import StoreError, StoreLocked, UnknownOrder
+from core.errors import StoreError, StoreFull, StoreLocked, UnknownOrder
 from core.models import Order, OrderStatus, Trade
-from core.store import Intent, Step, TradeStore
+from core.store import Intent, Step, TradeStore, Verdict
 
 S = OrderStatus
 TRADE = Trade(order_id="by hand", symbol="S", quantity=1, price=Decimal(1))
@@ -104,6 +104,56 @@ def test_what_waits_for_a_slow_disk_is_written_before_the_end(path: Path, *, scr
 
     async def after(store: TradeStore) -> None:
         assert len(await store.journal.story("a")) == 2
+
+    on_virtual_time(path, after)
+
+
+def test_a_scratch_store_writes_at_once_and_commits_now_and_then(path: Path) -> None:
+    rows = [Trade(order_id=f"t{n}", symbol="S", quantity=1, price=Decimal(1)) for n in range(1500)]
+
+    async def story(store: TradeStore) -> None:
+        writes = [store.journal.append(Intent(order(), tag="t", provider="fyers"))]
+        assert writes[0].done()
+        for row in rows:
+            await store.store_trade(row)
+        assert store.disk_syncs == 1  # nobody else had a turn in between
+        await anyio.lowlevel.checkpoint()
+        await store.store_trade(rows[0])
+        assert store.disk_syncs == 2
+        with pytest.raises(UnknownOrder):  # after it has written: the rows since the last commit are written once more
+            await store.journal.append(ACCEPTED, Step("nobody", S.NEW, S.DENIED))
+        assert len(await store.get_recent_trades(limit=2000)) == 1501
+        assert [type(row.entry) for row in await store.journal.story("a")] == [Intent]
+        await store.journal.append(ACCEPTED)
+        await store.vacuum()
+        await store.store_trade(TRADE)
+
+    on_virtual_time(path, story, scratch=True)
+
+    async def after(store: TradeStore) -> None:
+        assert len(await store.get_recent_trades(limit=2000)) == 1502
+        assert await store.journal.verify() == Verdict(entries=2, orders=1)
+
+    on_virtual_time(path, after)
+
+
+def test_a_full_disk_takes_from_a_scratch_store_what_was_not_committed_and_leaves_it_sound(path: Path) -> None:
+    kept: list[int] = []
+
+    async def story(store: TradeStore) -> None:
+        count = 0
+        with pytest.raises(StoreFull):
+            while True:
+                await store.store_trade(Trade(order_id=f"t{count}", symbol="S" * 64, quantity=1, price=Decimal(1)))
+                count += 1
+        kept.append(len(await store.get_recent_trades(limit=100_000)))
+        assert count - 512 <= kept[0] <= count
+
+    on_virtual_time(path, story, scratch=True, max_bytes=512 * 1024)
+
+    async def after(store: TradeStore) -> None:
+        assert await store.integrity_check() == ()
+        assert len(await store.get_recent_trades(limit=100_000)) == kept[0] > 512
 
     on_virtual_time(path, after)
 
