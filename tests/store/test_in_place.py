@@ -141,13 +141,18 @@ def test_a_full_disk_takes_from_a_scratch_store_what_was_not_committed_and_leave
     kept: list[int] = []
 
     async def story(store: TradeStore) -> None:
-        count = 0
-        with pytest.raises(StoreFull):
+        answered: list[Trade] = []
+
+        async def fill() -> None:
             while True:
-                await store.store_trade(Trade(order_id=f"t{count}", symbol="S" * 64, quantity=1, price=Decimal(1)))
-                count += 1
+                trade = Trade(order_id=f"t{len(answered)}", symbol="S" * 64, quantity=1, price=Decimal(1))
+                await store.store_trade(trade)
+                answered.append(trade)
+
+        with pytest.raises(StoreFull):
+            await fill()
         kept.append(len(await store.get_recent_trades(limit=100_000)))
-        assert count - 512 <= kept[0] <= count
+        assert len(answered) - 512 <= kept[0] <= len(answered)
 
     on_virtual_time(path, story, scratch=True, max_bytes=512 * 1024)
 
