@@ -8,7 +8,7 @@ reason; a read may also be asked again elsewhere after silence, an order never.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -39,6 +39,7 @@ from .models import (
     BrokerSnapshot,
     Category,
     Counters,
+    Decided,
     Decision,
     Operation,
     Priority,
@@ -486,15 +487,18 @@ class MultiAPIManager:
         """What the advisor may propose to move, and how it stands now."""
         return levers_of(self._accounts, self._read_max_age_ns, hedging=bool(self._hedges.operations))
 
-    def advise(self, snapshot: RouterSnapshot | None = None) -> tuple[Suggestion, ...]:
+    def advise(
+        self, snapshot: RouterSnapshot | None = None, decided: Sequence[Decided] | None = None
+    ) -> tuple[Suggestion, ...]:
         """What the advisor makes of the present figures, most urgent first; about once a second is enough.
 
-        A router hands in its own snapshot, which knows of orders and incidents too.
+        A router hands in its own snapshot, which knows of orders and incidents too; and what was `decided` of late,
+        where it does not bear the decisions.
         """
         if snapshot is None and not self.advisor.due(self.clock.now_ns()):
             return self.advisor.suggestions
         self.advisor.levers = self.levers()
-        return self.advisor.observe(snapshot or self.snapshot())
+        return self.advisor.observe(snapshot or self.snapshot(), decided)
 
     # -- figures ------------------------------------------------------------------------------------------------------
 

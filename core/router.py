@@ -442,7 +442,7 @@ class LocalRouter:
             self._seconds.close()
             snapshot = self._stand(shown=False)
             self._seconds.chronicle.stand(snapshot)
-            self.manager.advise(snapshot)
+            self.manager.advise(snapshot, self.manager.balancer.decided(DECISIONS_SHOWN))
             self.alerts.observe(snapshot)
             beat += 1
             if beat % SAVE_LIMITS_EVERY_S == 0:
@@ -493,7 +493,7 @@ class LocalRouter:
     def _stand(self, *, shown: bool) -> RouterSnapshot:
         """A snapshot; where it is not shown, it bears less.
 
-        Only orders in doubt are asked for, and without one it bears none; of a decision, what the chosen broker costs.
+        Only orders in doubt are asked for, and without one it bears none; and no decisions.
         """
         base, unknown_orders = self.manager.snapshot(), self.engine.unknown_orders
         return replace(
@@ -503,7 +503,7 @@ class LocalRouter:
             efficiency_history=tuple(self._seconds.efficiency),
             throughput_history=tuple(self._seconds.throughput),
             latency_history_ns=tuple(self._seconds.latency_ns),
-            decisions=self.manager.balancer.decisions(DECISIONS_SHOWN, whole=shown),
+            decisions=self.manager.balancer.decisions(DECISIONS_SHOWN) if shown else (),
             suggestions=self.manager.advisor.suggestions,
             alerts=self.alerts.rows,
             orders=self.engine.recent_orders(ORDERS_SHOWN) if shown or unknown_orders else (),

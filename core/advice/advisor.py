@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from ..clock import MILLISECOND, MINUTE
-from ..models import Command, RouterSnapshot, Severity, Suggestion
+from ..models import Command, Decided, RouterSnapshot, Severity, Suggestion
 from . import headroom, health
 from .context import AdviceSettings, Context, Finding, Levers
 from .history import History
@@ -107,8 +107,11 @@ class Advisor:
         """Whether a snapshot of `now_ns` would be judged; within half a second of the last one it is not."""
         return self._seen_ns is None or not 0 <= now_ns - self._seen_ns < _SETTLE_NS
 
-    def observe(self, snapshot: RouterSnapshot) -> tuple[Suggestion, ...]:
-        """Learn one snapshot and judge anew. A snapshot older than the last one begins a new history."""
+    def observe(self, snapshot: RouterSnapshot, decided: Sequence[Decided] | None = None) -> tuple[Suggestion, ...]:
+        """Learn one snapshot and judge anew. A snapshot older than the last one begins a new history.
+
+        `decided`: the latest decisions, newest first, of who spares himself to put them into the snapshot.
+        """
         now_ns = snapshot.at_ns
         if not self.due(now_ns):
             return self._suggestions
@@ -119,7 +122,7 @@ class Advisor:
             self._remembered_until_ns = now_ns + _REMEMBERED_NS
         elif now_ns > self._remembered_until_ns:
             self._remembered.clear()
-        self._history.add(snapshot)
+        self._history.add(snapshot, decided)
         shown = frozenset(key for key, entry in self._entries.items() if entry.shown)
         context = Context(snapshot, self._history, self._settings, self.levers, shown)
         for kind in KINDS.values():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, deque
+from collections.abc import Sequence
 from itertools import pairwise
-from operator import attrgetter
 from statistics import median
 from typing import NamedTuple
 
 from ..clock import MINUTE, SECOND
-from ..models import BreakerState, BrokerSnapshot, Decision, RouterSnapshot
+from ..models import BreakerState, BrokerSnapshot, Decided, Decision, RouterSnapshot
 
 __all__ = ["BrokerHistory", "History", "Sample"]
 
@@ -143,16 +143,6 @@ class BrokerHistory:
         return self.gained("trips", span_ns)
 
 
-class _Decided(NamedTuple):
-    """What is kept of a decision: `wait_s` is until the permit, 0 where no broker was chosen."""
-
-    at_ns: int
-    operation: str
-    wait_s: float
-    placed: bool
-    held_up: bool
-
-
 class History:
     """All brokers, and the decisions of the last minute.
 
@@ -166,34 +156,39 @@ class History:
         self.efficiency: deque[tuple[int, float]] = deque(maxlen=120)
         self.placed = 0
         self.held_up = 0
-        self._decisions: deque[_Decided] = deque()
+        self._decisions: deque[Decided] = deque()
         self._operations: Counter[str] = Counter()
         self._serial = 0
 
-    def add(self, snapshot: RouterSnapshot) -> None:
+    def add(self, snapshot: RouterSnapshot, decided: Sequence[Decided] | None = None) -> None:
+        """Learn one snapshot. `decided`: the latest decisions, where they are not to be read from it."""
         for broker in snapshot.brokers:
             self.brokers.setdefault(broker.name, BrokerHistory()).add(snapshot.at_ns, broker)
         present = {broker.name for broker in snapshot.brokers}
         for gone in [name for name in self.brokers if name not in present]:
             del self.brokers[gone]
-        fresh = [decision for decision in snapshot.decisions if decision.serial > self._serial]
-        for decision in sorted(fresh, key=attrgetter("serial")):
-            self._serial = decision.serial
-            decided = _decided(decision)
-            self._decisions.append(decided)
-            self._count(decided, 1)
+        if decided is None:
+            decided = [_decided(decision) for decision in snapshot.decisions]
+        fresh = sorted([one for one in decided if one.serial > self._serial])  # a tuple's first is its serial
+        if fresh:
+            self._serial = fresh[-1].serial
+            self._decisions.extend(fresh)
+            self._count(fresh, 1)
+        aged: list[Decided] = []
         while self._decisions and (
             len(self._decisions) > _DECISIONS_KEPT or self._decisions[0].at_ns < snapshot.at_ns - MINUTE
         ):
-            self._count(self._decisions.popleft(), -1)
+            aged.append(self._decisions.popleft())
+        self._count(aged, -1)
         if snapshot.efficiency is not None:
             self.efficiency.append((snapshot.at_ns, snapshot.efficiency))
 
-    def _count(self, decided: _Decided, by: int) -> None:
+    def _count(self, decided: Sequence[Decided], by: int) -> None:
         """Counted as they come and go: rules ask every second, and there may be thousands."""
-        self._operations[decided.operation] += by
-        self.placed += by * decided.placed
-        self.held_up += by * decided.held_up
+        for operation, number in Counter([one.operation for one in decided]).items():
+            self._operations[operation] += by * number
+        self.placed += by * sum([one.placed for one in decided])
+        self.held_up += by * sum([one.held_up for one in decided])
 
     @property
     def mean_wait_s(self) -> float:
@@ -212,9 +207,10 @@ class History:
         return mix.copy()
 
 
-def _decided(decision: Decision) -> _Decided:
+def _decided(decision: Decision) -> Decided:
     for terms in decision.candidates:
         if terms.name == decision.chosen:
             wait_s = terms.wait_s + terms.queue_s
-            return _Decided(decision.at_ns, decision.operation, wait_s, placed=True, held_up=wait_s > terms.latency_s)
-    return _Decided(decision.at_ns, decision.operation, 0.0, placed=False, held_up=False)
+            held_up = wait_s > terms.latency_s
+            return Decided(decision.serial, decision.at_ns, decision.operation, wait_s, placed=True, held_up=held_up)
+    return Decided(decision.serial, decision.at_ns, decision.operation, 0.0, placed=False, held_up=False)

@@ -31,6 +31,7 @@ from ..models import (
     CATEGORY_OF,
     BreakerState,
     Category,
+    Decided,
     Decision,
     HealthStatus,
     LatencySnapshot,
@@ -293,9 +294,13 @@ class IntelligentLoadBalancer:
 
     # What is known
 
-    def decisions(self, limit: int = 50, *, whole: bool = True) -> tuple[Decision, ...]:
-        """The latest decisions, newest first; not `whole`, they need not tell of any broker but the one chosen."""
-        return tuple(choice.decision(whole=whole) for choice in islice(reversed(self._ring), limit))
+    def decisions(self, limit: int = 50) -> tuple[Decision, ...]:
+        """The latest decisions, newest first."""
+        return tuple(choice.decision() for choice in islice(reversed(self._ring), limit))
+
+    def decided(self, limit: int = 50) -> list[Decided]:
+        """What advice is made of in the latest decisions, newest first."""
+        return [choice.decided() for choice in islice(reversed(self._ring), limit)]
 
     def breaker(self, name: str, category: Category | None = None) -> BreakerView:
         """The breaker of one class, or the worse of all classes."""

@@ -9,7 +9,7 @@ import math
 import random
 from collections.abc import Collection, Mapping, Sequence
 
-from ..models import CandidateTerms, Decision
+from ..models import CandidateTerms, Decided, Decision
 from .candidate import Candidate, RoutingRules
 from .cost import Cost
 from .known import HALF_OPEN, OPEN, Known
@@ -70,14 +70,19 @@ class Choice:
         """What each broker would have cost, in the order in which they were given."""
         return self.decision().candidates
 
-    def decision(self, *, whole: bool = True) -> Decision:
-        """It as a value, with what came of it so far; not `whole`, only the terms of the broker chosen are sure."""
+    def decided(self) -> Decided:
+        """The little of it that advice is made of."""
+        if self._index < 0:
+            return Decided(self.serial, self.at_ns, self.operation, 0.0, placed=False, held_up=False)
+        cost = self._costs[self._index]
+        wait_s = cost.wait_s + cost.queue_s
+        return Decided(self.serial, self.at_ns, self.operation, wait_s, placed=True, held_up=wait_s > cost.latency_s)
+
+    def decision(self) -> Decision:
+        """It as a value, with what came of it so far."""
         told = self._told
-        if told is None or (whole and len(told.candidates) < len(self._candidates)):
-            if whole:
-                terms = tuple(self._terms(place) for place in range(len(self._candidates)))
-            else:
-                terms = (self._terms(self._index),) if self._index >= 0 else ()
+        if told is None:
+            terms = tuple(self._terms(place) for place in range(len(self._candidates)))
         elif told.outcome == self.outcome:
             return told
         else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from .api import APIProvider, HealthStatus, Rate
 from .order import Quote
@@ -23,6 +23,7 @@ __all__ = [
     "CandidateTerms",
     "CostSnapshot",
     "Counters",
+    "Decided",
     "Decision",
     "IncidentRow",
     "LatencySnapshot",
@@ -184,6 +185,20 @@ class Decision:
     reason: str
     candidates: tuple[CandidateTerms, ...]
     outcome: str = "in flight"
+
+
+class Decided(NamedTuple):
+    """What advice is made of in a decision; a tuple, for there is one of every request.
+
+    `wait_s`: until the permit, 0 where no broker was chosen. `held_up`: that is longer than the answer takes.
+    """
+
+    serial: int
+    at_ns: int
+    operation: str
+    wait_s: float
+    placed: bool
+    held_up: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.advice import AdviceSettings, Advisor
 from core.clock import HOUR, MINUTE, SECOND
-from core.models import DrainProvider, HealthStatus, ResumeProvider, Severity
+from core.models import Decided, DrainProvider, HealthStatus, Operation, ResumeProvider, Severity
 from tests.advice.desk import Desk, window
 
 RUNS_OUT = (window(200, MINUTE, 40, runs_out_s=14, chance=0.9),)
@@ -179,3 +179,19 @@ def test_whatever_the_snapshots_say_each_id_is_told_once_and_what_acts_can_be_un
                 desk.advisor.mark_applied(one.id)
                 assert desk.advisor.undo_for(one.id) is not None
                 desk.advisor.mark_undone(one.id)
+
+
+def test_decisions_told_apart_from_the_snapshot_are_judged_as_if_it_bore_them() -> None:
+    borne, apart = Desk("a", "b"), Desk("a", "b")
+    for _ in range(30):
+        for desk in (borne, apart):
+            desk.at_s += 1
+            desk.grow("a", requests=20)
+            desk.decisions.clear()
+            for _ in range(20):
+                desk.decide(Operation.PLACE_ORDER, wait_s=0.2)
+        whole = apart.snapshot()
+        decided = [Decided(one.serial, one.at_ns, one.operation, 0.2, True, True) for one in whole.decisions]
+        told = apart.advisor.observe(replace(whole, decisions=()), decided)
+        assert told == borne.advisor.observe(borne.snapshot())
+    assert "queue_dominates" in [suggestion.kind for suggestion in told]

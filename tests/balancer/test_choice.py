@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -514,19 +513,20 @@ def test_every_decision_keeps_every_term_and_its_outcome_in_a_bounded_ring() -> 
     assert len(desk.balancer.decisions(2)) == 2
 
 
-def test_a_decision_that_is_not_told_whole_still_tells_of_the_broker_chosen_and_becomes_whole_when_asked() -> None:
+def test_what_advice_is_told_of_a_decision_is_what_the_whole_of_it_says() -> None:
     desk = Desk("a", "b")
-    nobody = desk.balancer.choose(READ, [Candidate("a", barred="drained"), Candidate("b", barred="drained")])
-    choice = desk.balancer.choose(READ, [Candidate("a", barred="drained"), Candidate("b")])
-    briefly, denied = desk.balancer.decisions(2, whole=False)
-    assert [terms.name for terms in briefly.candidates] == ["b"]
-    assert denied.candidates == ()
-    choice.outcome = "ok"
-    whole = choice.decision()
-    assert whole == replace(briefly, outcome="ok", candidates=whole.candidates)
-    assert whole.candidates[1:] == briefly.candidates
-    assert len(nobody.candidates) == len(whole.candidates) == 2
-    assert desk.balancer.decisions(1, whole=False) == (whole,)
+    desk.answer("b", 50, times=10)
+    drained = Candidate("a", barred="drained")
+    for b in (Candidate("b", barred="drained"), Candidate("b"), Candidate("b", wait_ns=200 * MILLISECOND)):
+        desk.balancer.choose(READ, [drained, b])
+    late, soon, denied = desk.balancer.decisions(3)
+    terms = late.candidates[1]
+    assert desk.balancer.decided(3) == [
+        (late.serial, late.at_ns, READ, terms.wait_s + terms.queue_s, True, True),
+        (soon.serial, soon.at_ns, READ, 0.0, True, False),
+        (denied.serial, denied.at_ns, READ, 0.0, False, False),
+    ]
+    assert len(desk.balancer.decided(2)) == 2
 
 
 async def test_without_a_limiter_it_selects_among_its_own() -> None:
