@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -104,6 +104,9 @@ class Run:
         self._warm_up_ns = scenario.warm_up_s * SECOND
         self._weights = [step.weight for step in scenario.journey]
         self._in_flight = 0
+        self._schedule: Iterator[tuple[int, int]] = iter(())  # number and offset of the arrivals that no hand has taken
+        self._taken_offset_ns = 0  # of the latest that one has
+        self._ready = 0  # hands that wait for their arrival
         self._queue_ticks = 0
         self._stop_ns: int | None = None
         self._enough = False
@@ -262,14 +265,45 @@ class Run:
                     return
                 tasks.create_task(self._user(number, arrivals, Random(f"{self.seed} user {number}")))
             return
-        for number, offset_ns in enumerate(arrivals.offsets_ns(rng)):
-            if number % _AT_ONCE == 0:
-                # Of many that are due at one instant the first must be on their way while the last are handed in.
-                await asyncio.sleep(0)
-            due_ns = await self._until_due(offset_ns)
-            if due_ns is None:
+        self._schedule = enumerate(arrivals.offsets_ns(rng))
+        self._hand_out(tasks)
+
+    def _hand_out(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin a hand for each arrival that is due now, and one that waits for the next."""
+        now_ns = self._clock.now_ns()
+        # Of many that are due at one instant the first must be on their way while the last are handed out.
+        for _ in range(_AT_ONCE):
+            arrival = next(self._schedule, None)
+            if arrival is None:
                 return
-            self._arrive(tasks, number, due_ns)
+            tasks.create_task(self._hand(tasks, *arrival))
+            self._ready += 1
+            self._taken_offset_ns = arrival[1]
+            if self._due_ns(arrival[1]) > now_ns:
+                return
+
+    async def _hand(self, tasks: asyncio.TaskGroup, number: int, offset_ns: int) -> None:
+        """Wait for this arrival and play it, then for the next that nobody has taken, and so on.
+
+        One hand is always ready for the arrival after, so none waits for the one before. A task for each arrival, and
+        one beside them that starts them, would take the loop two passes more for each.
+        """
+        while (due_ns := await self._until_due(offset_ns)) is not None:
+            self._ready -= 1
+            if not self._ready:
+                self._hand_out(tasks)
+            await self._arrive(number, due_ns)
+            ahead_ns = self._due_ns(self._taken_offset_ns) - self._clock.now_ns()
+            if ahead_ns > _SLICE_NS:
+                return  # the next is far off, and whoever waits for one wakes in every slice
+            if ahead_ns <= 0:
+                await asyncio.sleep(0)  # behind the schedule, with steps that may never wait: let others have the loop
+            arrival = next(self._schedule, None)
+            if arrival is None:
+                return
+            self._ready += 1
+            number, offset_ns = arrival
+            self._taken_offset_ns = offset_ns
 
     async def _until_due(self, offset_ns: int) -> int | None:
         """Wait for the instant of an arrival and return it; None when the run is to end instead."""
@@ -283,25 +317,17 @@ class Run:
             await clock.sleep_until_ns(wake_ns if self._paused else min(wake_ns, due_ns))
         return None
 
-    def _arrive(self, tasks: asyncio.TaskGroup, number: int, intended_ns: int) -> None:
+    async def _arrive(self, number: int, intended_ns: int) -> None:
         self.timeline.offered(self._clock.now_ns())
         if self._in_flight >= self.scenario.in_flight_max:
             # Dropped aloud: an arrival that nobody could take is a failure, not something that never was.
             self.started += 1
             self._ended(intended_ns, f"more than {self.scenario.in_flight_max} in flight", "")
             return
-        journey = self.scenario.journey
-        if self.scenario.pick == "one":
-            journey = (self._draw(),)
+        session = Session(number)
         self._in_flight += 1
-        tasks.create_task(self._journey(Session(number), journey, intended_ns))
-
-    def _draw(self) -> Step:
-        return self._journey_rng.choices(self.scenario.journey, self._weights)[0]
-
-    async def _journey(self, session: Session, journey: tuple[Step, ...], intended_ns: int) -> None:
         try:
-            for step in journey:
+            for step in self._session_steps(self._journey_rng):
                 if self._stop_ns is not None:
                     return
                 await self._step(step, session, intended_ns)
@@ -324,11 +350,9 @@ class Run:
                 elif self._clock.stands_still:
                     await asyncio.sleep(0)  # a step that never waited, at a store in place, lets the others have theirs
 
-    def _session_steps(self, rng: Random) -> Iterator[Step]:
-        if self.scenario.pick == "each":
-            yield from self.scenario.journey
-        else:
-            yield rng.choices(self.scenario.journey, self._weights)[0]
+    def _session_steps(self, rng: Random) -> Sequence[Step]:
+        journey = self.scenario.journey
+        return journey if self.scenario.pick == "each" else rng.choices(journey, self._weights)
 
     async def _step(self, step: Step, session: Session, intended_ns: int) -> None:
         self.started += 1
