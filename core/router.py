@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -26,6 +26,7 @@ from .bus import EventBus
 from .caretaker import Caretaker
 from .clock import SECOND, Clock, SystemClock
 from .config import Settings, default_store_path, simulated_settings
+from .controls import Controls
 from .embedded import EmbeddedBrokers
 from .engine import GuardSettings, TradingEngine
 from .errors import ConfigError, HeadroomError
@@ -33,38 +34,20 @@ from .feed import MarketDataFeed
 from .limiter import LimiterState
 from .manager import MultiAPIManager
 from .models import (
-    AcknowledgeAlerts,
-    ApplySuggestion,
     BrokerOrder,
-    CancelAllOrders,
-    CancelOrder,
     Command,
     CostSnapshot,
-    DismissSuggestion,
-    DrainProvider,
-    HaltTrading,
-    ModifyOrder,
     Operation,
     Order,
     OrderOutcome,
     OrderType,
     Question,
     RefereeReport,
-    ResumeProvider,
-    ResumeTrading,
     RouterSnapshot,
-    SetFault,
-    SetHedging,
-    SetRateCap,
-    SetReadCache,
-    SetRouteWeight,
-    Severity,
-    SubmitOrder,
-    UndoSuggestion,
 )
 from .parts import checked_table, connect, embedded_brokers, instruments_of
 from .seconds import Seconds
-from .store import LimiterSaved, TradeStore, load_notes, save_notes
+from .store import LimiterSaved, TradeStore
 
 __all__ = ["LocalRouter", "Router", "open_router"]
 
@@ -180,7 +163,7 @@ async def open_router(
         router = LocalRouter(settings, clock, manager, engine, store, feed, embedded, known)
         await router.load_limits()
         stack.push_async_callback(router.save_limits, final=True)
-        await router.load_dismissed()
+        await router.controls.load_dismissed()
         await engine.start()
         _log.info("the journal is read, %d accounts are connected: %s", len(apis), ", ".join(settings.brokers))
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -204,15 +187,6 @@ async def _plainly() -> AsyncIterator[None]:
         if error is group:
             raise
         raise error from None
-
-
-def _remains(left: Sequence[OrderOutcome]) -> str:
-    """What is still open after everything was to be cancelled, in one line."""
-    if not left:
-        return "nothing rests"
-    named = ", ".join(f"{one.order_id} {one.status.value} at {one.provider or 'no broker'}" for one in left[:3])
-    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-    return f"{len(left)} remain{'s' if len(left) == 1 else ''}: {named}{more}"
 
 
 class LocalRouter:
@@ -239,7 +213,14 @@ class LocalRouter:
         self.embedded = embedded
         self._seconds = Seconds(manager)
         self._answers = Answers(manager, engine, self._seconds.chronicle, instruments, self._stands_for_show)
-        self._notes_path = store.path.with_name(f"{store.path.name}.notes.json")
+        self.controls = Controls(
+            manager,
+            engine,
+            self.alerts,
+            clock=clock,
+            notes=store.path.with_name(f"{store.path.name}.notes.json"),
+            set_fault=self.set_fault,
+        )
         self._cost = CostSnapshot()
 
     @property
@@ -258,8 +239,6 @@ class LocalRouter:
     async def place_order(
         self, order: Order, *, deadline_ns: int | None = None, only: str | None = None
     ) -> OrderOutcome:
-        if only is not None:
-            self.manager.limiter(only)  # an unknown name is the caller's mistake, not an order that no broker takes
         return await self.engine.place_order(order, deadline_ns=deadline_ns, only=only)
 
     async def modify_order(
@@ -284,117 +263,10 @@ class LocalRouter:
     async def cancel_order(self, order_id: str, *, deadline_ns: int | None = None) -> OrderOutcome:
         return await self.engine.cancel_order(order_id, deadline_ns=deadline_ns)
 
-    # -- the operator's commands --------------------------------------------------------------------------------------
+    # -- the operator --------------------------------------------------------------------------------------------------
 
     async def send(self, command: Command) -> str:
-        match command:
-            case SubmitOrder() | ModifyOrder() | CancelOrder() | CancelAllOrders() | HaltTrading() | ResumeTrading():
-                return await self._trade(command)
-            case SetFault(provider, kind, share):
-                await self.set_fault(provider, kind, float(share))
-                return f"{provider}: {kind} in {share:.0%} of its requests" if share else f"{provider}: no more {kind}"
-            case DismissSuggestion(suggestion_id):
-                self.manager.advisor.dismiss(suggestion_id)
-                await self._note_dismissed()
-                return "dismissed until its cause has gone and come back"
-            case _:
-                return self._adjust(command)
-
-    async def _trade(self, command: Command) -> str:
-        """The commands that are about orders."""
-        match command:
-            case SubmitOrder(order, provider):
-                outcome = await self.place_order(order, only=provider or None)
-                return f"{outcome.order_id}: {outcome.status.value} {outcome.message}".rstrip()
-            case ModifyOrder(order_id, quantity, order_type, price, trigger_price):
-                outcome = await self.modify_order(
-                    order_id, quantity=quantity, order_type=order_type, price=price, trigger_price=trigger_price
-                )
-                return f"{order_id}: {outcome.status.value} {outcome.message}".rstrip()
-            case CancelOrder(order_id):
-                outcome = await self.cancel_order(order_id)
-                return f"{order_id}: {outcome.status.value} {outcome.message}".rstrip()
-            case CancelAllOrders():
-                return _remains(await self.engine.cancel_all())
-            case HaltTrading(reason):
-                return f"halted; {_remains(await self.engine.halt(reason))}"
-            case ResumeTrading(name):
-                await self.engine.lift(name)
-                return "trading resumed"
-            case _:
-                message = f"{type(command).__name__} is not about an order"
-                raise ConfigError(message)
-
-    def _adjust(self, command: Command) -> str:  # noqa: PLR0911 - a table, one row per command
-        """The commands that change how we route, and touch no order."""
-        match command:
-            case DrainProvider(provider):
-                self.manager.drain(provider)
-                return f"{provider} is drained: nothing new goes there"
-            case ResumeProvider(provider):
-                self.manager.resume(provider)
-                return f"{provider} is back"
-            case SetRateCap(provider, share):
-                self.manager.limiter(provider).set_cap(share)
-                return f"{provider} uses at most {share:.0%} of each window"
-            case SetRouteWeight(provider, category, weight):
-                self.manager.set_weight(provider, category, weight)
-                return f"{provider} now weighs {weight:g} for {category}"
-            case SetReadCache(operation, seconds):
-                self.manager.set_read_cache(operation, seconds)
-                return f"{operation} is answered from memory for {seconds:g} s"
-            case SetHedging(enabled, operation):
-                self.manager.set_hedging(operation, enabled=enabled)
-                return f"{operation or 'reads'}: {'hedged where the headroom allows it' if enabled else 'asked once'}"
-            case ApplySuggestion(suggestion_id):
-                return self._apply(suggestion_id)
-            case UndoSuggestion(suggestion_id):
-                return self._undo(suggestion_id)
-            case AcknowledgeAlerts(alert_id):
-                seen = self.alerts.acknowledge(alert_id, epoch_ns=self.clock.epoch_ns())
-                return f"{seen} alert{'' if seen == 1 else 's'} acknowledged"
-            case _:
-                message = f"{type(command).__name__} is not known here"
-                raise ConfigError(message)
-
-    def _apply(self, suggestion_id: str) -> str:
-        command = self.manager.advisor.command_for(suggestion_id)
-        if command is None:
-            message = "that suggestion has gone, or only the operator can do what it says"
-            raise ConfigError(message)
-        answer = self._adjust(command)
-        self.manager.advisor.mark_applied(suggestion_id)
-        return answer
-
-    def _undo(self, suggestion_id: str) -> str:
-        command = self.manager.advisor.undo_for(suggestion_id)
-        if command is None:
-            message = "there is nothing to undo"
-            raise ConfigError(message)
-        answer = self._adjust(command)
-        self.manager.advisor.mark_undone(suggestion_id)
-        return answer
-
-    async def _note_dismissed(self) -> None:
-        """So that what the operator has seen enough of stays away after a restart."""
-        notes = {f"dismissed {key}": severity.value for key, severity in self.manager.advisor.dismissed.items()}
-        try:
-            await anyio.to_thread.run_sync(save_notes, self._notes_path, notes)
-        except OSError as error:
-            self.manager.incident("store", "", f"{self._notes_path}: not written ({error.strerror})")
-
-    async def load_dismissed(self) -> None:
-        """What was dismissed when this store was last in use."""
-        notes = await anyio.to_thread.run_sync(load_notes, self._notes_path)
-        self.manager.advisor.remember(
-            {
-                key.removeprefix("dismissed "): Severity(value)
-                for key, value in notes.items()
-                if key.startswith("dismissed ") and value in list(Severity)
-            }
-        )
-
-    # -- questions ----------------------------------------------------------------------------------------------------
+        return await self.controls.obey(command)
 
     async def ask(self, question: Question[A]) -> A:
         return await self._answers.to(question)

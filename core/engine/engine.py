@@ -170,10 +170,12 @@ class TradingEngine:
         lost order to be found; an order may then be UNKNOWN or QUARANTINED, and is asked for in the background.
         DENIED: a guard said no, or it could not be sent; nothing left, and the message says why.
 
-        Raises EngineHalted (the id stays free), OrderConflict for a used id with other content, StoreError when a state
-        could not be made durable: then look the order up. Cancelled before it was sent, the order is DENIED; later,
-        UNKNOWN until found.
+        Raises EngineHalted (the id stays free), OrderConflict for a used id with other content, ConfigError for an
+        `only` that is no account, StoreError when a state could not be made durable: then look the order up. Cancelled
+        before it was sent, the order is DENIED; later, UNKNOWN until found.
         """
+        if only is not None:
+            self._manager.limiter(only)  # an unknown name is the caller's mistake, not an order that no broker takes
         if not self._started:
             await self.start()
         deadline_ns = self._deadline(deadline_ns)
