@@ -59,6 +59,8 @@ class LaneConnection(sqlite3.Connection):
 class Lane(Generic[W]):
     """What waits together travels together. `carry` does the jobs of one trip in the connection's own thread.
 
+    `at_once` does one piece of work by itself, over a connection that is `at_once`; its result, or what it raises.
+
     A job that is cancelled before its trip begins is not done; one that is cancelled later is done to its end, and its
     caller, who was cancelled, cannot tell: he has to look.
 
@@ -74,11 +76,13 @@ class Lane(Generic[W]):
         clock: Clock,
         connect: Callable[[], LaneConnection],
         carry: Callable[[LaneConnection, Sequence[Job[W]]], None],
+        at_once: Callable[[LaneConnection, W], Any],
     ) -> None:
         self._path = path
         self._clock = clock
         self._connect = connect
         self._carry = carry
+        self._do_at_once = at_once
         self._waiting: list[Job[W]] = []  # as long as its callers are many: each waits for his own
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -88,7 +92,7 @@ class Lane(Generic[W]):
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_place = False
-        self._at_once = False
+        self._at_once: LaneConnection | None = None  # where what is handed in is done
         self._shares = False  # the connection of another lane, which closes it
         self._under_way = False  # a trip in place is about to begin, or held up by a slow disk
         self._ended: asyncio.Future[None] | None = None  # of a lane in place that is closing
@@ -105,7 +109,7 @@ class Lane(Generic[W]):
         if self._in_place:
             self._shares = beside is not None
             self._raw = beside.connection_in_place if beside is not None else self._connect()
-            self._at_once = self._raw is not None and self._raw.at_once
+            self._at_once = self._raw if self._raw is not None and self._raw.at_once else None
         else:
             self._db = await aiosqlite.Connection(connector, iter_chunk_size=64)
             self._task = asyncio.create_task(self._work(), name="store lane")
@@ -139,13 +143,13 @@ class Lane(Generic[W]):
         """Do `work` on the next trip; its result, to be awaited. Raises what it raised."""
         self._check_open()
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        job = Job(work, done)
-        if self._at_once and not self.slower_ns and not self._under_way:
-            batch = [job]
-            self._carry_in_place(batch)
-            _answer(batch)
+        if self._at_once is None or self.slower_ns or self._under_way:
+            self._accept(Job(work, done))
         else:
-            self._accept(job)
+            try:
+                done.set_result(self._do_at_once(self._at_once, work))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it goes to the caller who handed in the work
+                done.set_exception(error)
         return done
 
     def do_for_thread(self, work: W) -> Any:
@@ -211,20 +215,17 @@ class Lane(Generic[W]):
             asyncio.get_running_loop().call_soon(self._travel_in_place)
 
     def _travel_in_place(self) -> None:
+        assert self._raw is not None  # noqa: S101 - an open lane has one
         batch = self._next_batch()
         if batch:
-            self._carry_in_place(batch)
+            try:
+                self._carry(self._raw, batch)
+            except Exception as error:  # noqa: BLE001 - as in `_travel`
+                _fail(batch, error)
         if self.slower_ns and batch:
             self._clock.call_at_ns(self._clock.now_ns() + self.slower_ns, lambda: self._arrive(batch))
         else:
             self._arrive(batch)
-
-    def _carry_in_place(self, batch: list[Job[W]]) -> None:
-        assert self._raw is not None  # noqa: S101 - an open lane has one
-        try:
-            self._carry(self._raw, batch)
-        except Exception as error:  # noqa: BLE001 - as in `_travel`
-            _fail(batch, error)
 
     def _arrive(self, batch: list[Job[W]]) -> None:
         _answer(batch)

@@ -402,9 +402,12 @@ class Ledger:
 
     def _widen(self, trade_id: int, epoch_ns: int) -> None:
         block = trade_id >> BLOCK_BITS
+        known = self._extents.get(block)
+        if known is not None and known[1] <= epoch_ns <= known[2]:
+            return
         # A minute ahead, so that most inserts find the block wide enough: too wide costs a look, never a row.
         first_ns, last_ns = epoch_ns, epoch_ns | _MINUTE_NS
-        if (known := self._extents.get(block)) is not None:
+        if known is not None:
             first_ns, last_ns = min(known[1], first_ns), max(known[2], last_ns)
         self._extents[block] = block, first_ns, last_ns
 

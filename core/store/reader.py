@@ -26,6 +26,9 @@ class Query(NamedTuple):
     values: tuple[Any, ...]
     make: Callable[[list[Any]], Any]
 
+    def ask(self, connection: sqlite3.Connection) -> Any:
+        return self.make(connection.execute(self.text, self.values).fetchall())
+
 
 def connect_reader(path: Path, *, busy_ms: int, thread_bound: bool = True) -> sqlite3.Connection:
     """A connection that cannot write."""
@@ -42,9 +45,9 @@ class Readers:
 
     def __init__(self, path: Path, *, clock: Clock, busy_ms: int) -> None:
         connector = partial(_connect, path, busy_ms=busy_ms)
-        carry = partial(_read, path)
-        self.quick_lane = Lane[Query](path, clock=clock, connect=connector, carry=carry)
-        self.long_lane = Lane[Query](path, clock=clock, connect=connector, carry=carry)
+        carry, look = partial(_read, path), partial(_look, path)
+        self.quick_lane = Lane[Query](path, clock=clock, connect=connector, carry=carry, at_once=look)
+        self.long_lane = Lane[Query](path, clock=clock, connect=connector, carry=carry, at_once=look)
 
     async def open(self, writing: Lane[Any]) -> None:
         """`writing`: the lane that writes the same file, open already."""
@@ -75,6 +78,14 @@ def _connect(path: Path, *, busy_ms: int) -> LaneConnection:
     return raw
 
 
+def _look(path: Path, connection: LaneConnection, query: Query) -> Any:
+    connection.finish()
+    try:
+        return query.ask(connection)
+    except sqlite3.Error as error:
+        raise told(error, path) from error
+
+
 def _read(path: Path, connection: LaneConnection, jobs: Sequence[Job[Query]]) -> None:
     answers: dict[Query, Any] = {}  # shared, so nothing in it may be changed
     connection.finish()
@@ -82,7 +93,7 @@ def _read(path: Path, connection: LaneConnection, jobs: Sequence[Job[Query]]) ->
         query = job.work
         try:
             if query not in answers:
-                answers[query] = query.make(connection.execute(query.text, query.values).fetchall())
+                answers[query] = query.ask(connection)
             job.result = answers[query]
         except sqlite3.Error as error:
             job.error = told(error, path)

@@ -34,6 +34,7 @@ class Writer:
             clock=clock,
             connect=partial(_connect, path, clock=clock, busy_ms=busy_ms, max_bytes=max_bytes, scratch=scratch),
             carry=_carry_on if scratch else partial(_commit, path),
+            at_once=_ScratchConnection.do,  # type: ignore[arg-type]  # no other connection is `at_once`
         )
         self.open = self.lane.open
         self.close = self.lane.close
@@ -62,26 +63,36 @@ class _ScratchConnection(LaneConnection):
         super().__init__(*args, **options)
         self._ledger: Ledger | None = None  # of the open transaction
         self._head: Head | None = None  # where the one before ended
-        self._jobs: list[Job[Work]] = []  # what the open transaction holds
+        self._works: list[Work] = []  # what the open transaction holds
         self._turn = -1  # of the last write
 
-    def write(self, jobs: Sequence[Job[Work]]) -> None:
-        """Do `jobs`. Those of one pass of the loop would share a commit elsewhere, and count as one sync."""
+    def do(self, work: Work) -> Any:
+        """Do one write. Those of one pass of the loop would share a commit elsewhere, and count as one sync."""
+        if self._turn != (turn := self.clock.turn):
+            self._turn = turn
+            self.syncs += 1
         try:
             ledger = self._ledger or self._begin()
-            for job in jobs:
-                self._jobs.append(job)
-                if not _apply(self.path, job, ledger, careful=False):
-                    ledger = self._again()
-            if len(self._jobs) >= _LEFT_OPEN:
+            changes, mark = self.total_changes, ledger.mark()
+            try:
+                result = work(ledger)
+            except Exception as error:
+                if is_about_the_file(error):
+                    raise
+                if self.total_changes == changes:
+                    ledger.back(mark)
+                else:
+                    self._again()
+                if isinstance(error, sqlite3.Error):
+                    raise told(error, self.path) from error
+                raise
+            self._works.append(work)
+            if len(self._works) >= _LEFT_OPEN:
                 self._commit()
         except sqlite3.Error as error:
             self._give_up()
-            for job in jobs:
-                job.error = told(error, self.path)
-        if self._turn != self.clock.turn:
-            self._turn = self.clock.turn
-            self.syncs += 1
+            raise told(error, self.path) from error
+        return result
 
     def finish(self) -> None:
         try:
@@ -105,13 +116,12 @@ class _ScratchConnection(LaneConnection):
         ledger = self._ledger = Ledger(self, self._head)
         return ledger
 
-    def _again(self) -> Ledger:
-        """Begin anew with all that the transaction held: one write of it failed after it had changed something."""
+    def _again(self) -> None:
+        """Begin anew with all that the transaction held: another write failed after it had changed something."""
         self.execute("ROLLBACK")
         ledger = self._begin()
-        for job in self._jobs:
-            _apply(self.path, job, ledger, careful=True)
-        return ledger
+        for work in self._works:
+            work(ledger)
 
     def _commit(self) -> None:
         assert self._ledger is not None  # noqa: S101 - as long as a transaction is open
@@ -119,13 +129,13 @@ class _ScratchConnection(LaneConnection):
         self.execute("COMMIT")
         self._head = self._ledger.reached or self._head
         self._ledger = None
-        self._jobs.clear()
+        self._works.clear()
 
     def _give_up(self) -> None:
         if self.in_transaction:
             self.execute("ROLLBACK")
         self._ledger = None
-        self._jobs.clear()
+        self._works.clear()
 
 
 def _connect(path: Path, *, clock: Clock, busy_ms: int, max_bytes: int | None, scratch: bool) -> LaneConnection:
@@ -146,7 +156,11 @@ def _connect(path: Path, *, clock: Clock, busy_ms: int, max_bytes: int | None, s
 
 def _carry_on(connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
     assert isinstance(connection, _ScratchConnection)  # noqa: S101 - `_connect` made it
-    connection.write(jobs)
+    for job in jobs:
+        try:
+            job.result = connection.do(job.work)
+        except Exception as error:  # noqa: BLE001 - as in `Lane.do`
+            job.error = error
 
 
 def _commit(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
