@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,12 +46,13 @@ class _Latencies:
     def count(self) -> int:
         return sum(self.buckets.values())
 
-    def add(self, latency_ns: int) -> None:
-        """Count one answer."""
-        bucket = 0 if latency_ns <= _FLOOR_NS else 1 + int(math.log(latency_ns / _FLOOR_NS) / _STEP)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
-        if latency_ns > self.max_ns:  # noqa: PLR1730 - for every request; max() costs double
-            self.max_ns = latency_ns
+    def add(self, latencies_ns: Sequence[int]) -> None:
+        """Count these answers."""
+        buckets = self.buckets
+        for latency_ns in latencies_ns:
+            bucket = 0 if latency_ns <= _FLOOR_NS else 1 + int(math.log(latency_ns / _FLOOR_NS) / _STEP)
+            buckets[bucket] = buckets.get(bucket, 0) + 1
+        self.max_ns = max(self.max_ns, max(latencies_ns, default=0))
 
     def join(self, other: _Latencies) -> None:
         """Count what `other` has counted too."""
@@ -105,19 +107,19 @@ class BrokerChronicle:
     moves: deque[BreakerMove] = field(default_factory=lambda: deque(maxlen=KEPT))
     refusals: deque[RefusalRow] = field(default_factory=lambda: deque(maxlen=KEPT))
 
-    def done(self, event: RequestDone, epoch_ns: int) -> None:
-        """One request came to its end."""
-        row = self.operations.get(event.operation)
+    def done(self, operation: str, events: Sequence[RequestDone], epoch_at_zero_ns: int) -> None:
+        """These requests of one operation came to their ends, the last one's last."""
+        row = self.operations.get(operation)
         if row is None:
-            row = self.operations[event.operation] = _Operation()
-        row.wait_ns += event.wait_ns
-        row.ended_epoch_ns = epoch_ns
-        if event.outcome == "ok":
-            row.latencies.add(event.latency_ns)
-        elif event.outcome in _REFUSED:
-            row.refusals += 1
-        else:
-            row.failures += 1
+            row = self.operations[operation] = _Operation()
+        row.wait_ns += sum([event.wait_ns for event in events])
+        row.ended_epoch_ns = epoch_at_zero_ns + events[-1].at_ns
+        answered_ns = [event.latency_ns for event in events if event.outcome == "ok"]
+        row.latencies.add(answered_ns)
+        if len(answered_ns) < len(events):
+            refusals = sum([event.outcome in _REFUSED for event in events])
+            row.refusals += refusals
+            row.failures += len(events) - len(answered_ns) - refusals
 
     @property
     def latencies(self) -> _Latencies:
@@ -174,12 +176,9 @@ class Chronicle:
     def of(self, name: str) -> BrokerChronicle:
         """One broker's; empty for a name that nothing was heard of."""
         known = self._brokers.get(name)
-        if known is None:  # looked for first: this is asked for every request, and to make one in vain costs most of it
+        if known is None:
             known = self._brokers[name] = BrokerChronicle()
         return known
-
-    def done(self, event: RequestDone, epoch_ns: int) -> None:
-        self.of(event.provider).done(event, epoch_ns)
 
     def refused(self, event: Incident, epoch_ns: int) -> None:
         """A broker said that we are above a limit; the event has its words."""

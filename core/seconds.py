@@ -36,18 +36,20 @@ class Seconds:
         """The second is over: count what came."""
         # The bus tells by the monotonic clock, people read the wall's.
         epoch_at_zero_ns = self._clock.epoch_ns() - self._clock.now_ns()
-        counts: dict[str, int] = {}
-        latency_ns = 0
+        ended: dict[tuple[str, str], list[RequestDone]] = {}
         for event in self._news.drain():
             if isinstance(event, RequestDone):
-                name = event.provider
-                counts[name] = counts.get(name, 0) + 1
-                latency_ns += event.wait_ns + event.latency_ns
-                self.chronicle.done(event, epoch_at_zero_ns + event.at_ns)
+                ended.setdefault((event.provider, event.operation), []).append(event)
             elif isinstance(event, Incident):
                 self._note(event)
                 if event.kind == "rate_limited":
                     self.chronicle.refused(event, epoch_at_zero_ns + event.at_ns)
+        counts: dict[str, int] = {}
+        latency_ns = 0
+        for (name, operation), events in ended.items():
+            counts[name] = counts.get(name, 0) + len(events)
+            latency_ns += sum([event.wait_ns + event.latency_ns for event in events])
+            self.chronicle.of(name).done(operation, events, epoch_at_zero_ns)
         requests = sum(counts.values())
         self._requests_by_second.append(counts)
         self.throughput.append(float(requests))
