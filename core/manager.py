@@ -14,7 +14,7 @@ from typing import Any
 
 from .accounts import Account
 from .advice import Advisor, Levers
-from .balancer import Candidate, Choice, HedgePolicy, IntelligentLoadBalancer, RetryBudget, RoutingRules
+from .balancer import Choice, HedgePolicy, IntelligentLoadBalancer, RetryBudget, RoutingRules
 from .brokers.base import TradingAPI
 from .bus import EventBus
 from .calls import OF_ONE_BROKER, SHARED_READS, Call, parse_call, parse_operation
@@ -433,17 +433,15 @@ class MultiAPIManager:
         """The broker that `operation` would go to now, and why; nothing is counted. Raises ConfigError for `only`."""
         if only is not None:
             self._account(only)
+        now_ns = self.clock.now_ns()
         return self.balancer.choose(
             operation,
-            self._candidates(operation, 1, self.clock.now_ns()),
+            [account.candidate(operation, 1, now_ns) for account in self._accounts.values()],
             rules=self._rules.get(operation, self._no_rule),
             pin=only or "",
             deadline_ns=self.config.deadline_ms * MILLISECOND,
             counted=False,
         ).decision()
-
-    def _candidates(self, operation: Operation, symbols: int, now_ns: int) -> list[Candidate]:
-        return [account.candidate(operation, symbols, now_ns) for account in self._accounts.values()]
 
     def _decide(
         self,
@@ -457,7 +455,7 @@ class MultiAPIManager:
         """The balancer's choice. Raises NoBrokerAvailable with the reason that bars each."""
         decision = self.balancer.choose(
             operation,
-            self._candidates(operation, symbols, now_ns),
+            [account.candidate(operation, symbols, now_ns) for account in self._accounts.values()],
             rules=self._rules.get(operation, self._no_rule),
             pin=only or "",
             exclude=exclude,

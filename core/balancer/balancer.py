@@ -39,7 +39,7 @@ from ..models import (
 )
 from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
-from .choice import Choice, cheapest, fewest, hurry, in_time, nobody, probe_of, ready, ruled_out
+from .choice import Choice, cheapest, fewest, hurry, in_time, nobody, probe_of, ready, ruled_out, sound
 from .cost import NO_SCARCITY, Cost, Prices, Scarcity, next_minute, scarcities, weigh
 from .efficiency import EfficiencyMeter
 from .known import DOUBT, HALF_OPEN, OPEN, Known, Recent
@@ -476,9 +476,11 @@ class IntelligentLoadBalancer:
         if len(able) == 1:
             index, reason = able[0], "the only one that can"
         else:
-            if deadline_ns is not None:
-                able = in_time(able, costs, barred, deadline_ns / 1e9)
-            now, among = ready(able, candidates, costs)
+            left_s = math.inf if deadline_ns is None else deadline_ns / 1e9
+            now, among = True, able
+            if not sound(able, costs, left_s):
+                able = in_time(able, costs, barred, left_s)
+                now, among = ready(able, candidates, costs)
             for name in rules.prefer if now else ():
                 for i in among:
                     if candidates[i].name == name:
@@ -488,7 +490,7 @@ class IntelligentLoadBalancer:
             index, reason = cheapest(
                 among, candidates, costs, rules.weights, settings.near_s, settings.near_share, self._random
             )
-            if among is not able and not costs[index].silent:  # where `ready` gives all of them back, none is silent
+            if among is not able and not costs[index].silent:  # where all are sound, none is silent
                 for i in able:
                     if costs[i].silent and candidates[i].wait_ns <= 0:
                         barred[i] = "silent: longer without an answer than any of its answers took"

@@ -14,7 +14,7 @@ from .candidate import Candidate, RoutingRules
 from .cost import Cost
 from .known import HALF_OPEN, OPEN, Known
 
-__all__ = ["Choice", "cheapest", "fewest", "hurry", "in_time", "nobody", "probe_of", "ready", "ruled_out"]
+__all__ = ["Choice", "cheapest", "fewest", "hurry", "in_time", "nobody", "probe_of", "ready", "ruled_out", "sound"]
 
 
 class Choice:
@@ -126,17 +126,21 @@ def ruled_out(candidate: Candidate, rules: RoutingRules, pin: str, exclude: Coll
     return ""
 
 
+def sound(able: list[int], costs: Sequence[Cost], left_s: float) -> bool:
+    """Whether each has a permit now and would answer in time, as nearly always: then nothing has to be sorted out."""
+    for i in able:
+        cost = costs[i]
+        if not cost.now or cost.answer_s > left_s:
+            return False
+    return True
+
+
 def ready(able: list[int], candidates: Sequence[Candidate], costs: Sequence[Cost]) -> tuple[bool, list[int]]:
     """Whether any has a permit now, and those to choose from: sound ones with a permit, any with one, sound ones.
 
     A silent one with a permit stands among those that have to wait: what it costs says whether waiting is better. Where
     all are silent, it is not.
     """
-    for i in able:
-        if not costs[i].now:
-            break
-    else:  # every one, as nearly always
-        return bool(able), able
     now = [i for i in able if costs[i].now]
     if now:
         return True, now
@@ -160,11 +164,6 @@ def fewest(among: list[int], candidates: Sequence[Candidate], barred: list[str])
 
 def in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: float) -> list[int]:
     """Those that would answer within the deadline; all, when none would."""
-    for i in able:
-        if costs[i].answer_s > left_s:
-            break
-    else:  # none is late, as nearly always
-        return able
     late = [i for i in able if costs[i].answer_s > left_s]
     if len(late) == len(able):
         return able

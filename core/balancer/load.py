@@ -390,10 +390,10 @@ class BrokerLoad:
         others is not silence.
         """
         oldest_ns = now_ns
-        for orders, sent_ns in enumerate(self.sent_ns):
-            if sent_ns and sent_ns[-1] > self._heard_ns[orders]:
+        for sent_ns, heard_ns in zip(self.sent_ns, self._heard_ns, strict=True):
+            if sent_ns and sent_ns[-1] > heard_ns:
                 # Asked at every choice: not even the end of the list is copied to look at its first.
-                heard_ns, first_ns = self._heard_ns[orders], sent_ns[0]
+                first_ns = sent_ns[0]
                 if first_ns <= heard_ns:
                     first_ns = sent_ns[bisect_right(sent_ns, heard_ns)]
                 if first_ns < oldest_ns:  # noqa: PLR1730 - as said; min() costs double

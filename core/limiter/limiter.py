@@ -193,9 +193,10 @@ class EnhancedRateLimiter:
             if windows.opens_ns > now_ns:
                 limited = True
         rooms = rooms_of(entry.plan, now_ns)
-        ahead = self._room.ahead(category, priority) if self._room.waiting else 0
+        waiting = self._room.waiting
+        ahead = self._room.ahead(category, priority) if waiting else 0
         wait_ns = 0
-        if limited or self._room.waiting or min(rooms)[0] < cost:  # the least of rooms has the least free
+        if limited or waiting or min(rooms)[0] < cost:  # the least of rooms has the least free
             wait_ns = self.time_to_available_ns(category, cost, priority)
         return _new(Look, (wait_ns, ahead, in_flight, limited, rooms))
 
