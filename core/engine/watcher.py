@@ -6,8 +6,8 @@ holds up no other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -18,7 +18,7 @@ from ..errors import OrderError, StoreError
 from ..models import OrderStatus, Priority
 from .asker import Asker
 from .changer import Changer
-from .orders import AT_BROKER, LOST, NEVER_NS, LiveOrder, OrderBook
+from .orders import AT_BROKER, LOST, LiveOrder, OrderBook
 from .recorder import Recorder
 from .settings import EngineSettings
 
@@ -40,37 +40,20 @@ class _Pace:
     visiting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Need:
-    """What one broker has to be visited for."""
+@dataclass(slots=True)
+class _Found:
+    """What one round has found of one broker."""
 
-    pace: _Pace
-    cancel: bool  # a wanted cancel has not been sent
-    rests: bool  # an order is in its book
-    ask_ns: int  # when a lost order is to be asked for
-    first_ns: int  # the first step since its book was read
-    newest_ns: int  # and the last of all
+    resting: list[LiveOrder] = field(default_factory=list)  # in its book; of a calm broker not all
+    is_urgent: bool = False  # a wanted cancel has not been sent, or a lost order is to be asked for
 
-    @classmethod
-    def of(cls, pace: _Pace, orders: Iterable[LiveOrder]) -> _Need:
-        """Gathered in one pass over its orders: there may be thousands, four times a second."""
-        cancel = rests = False
-        ask_ns = first_ns = NEVER_NS
-        newest_ns, known_ns = 0, pace.moved_ns
-        for live in orders:
-            status = live.status
-            if status in AT_BROKER:
-                rests = True
-                moved_ns = live.moved_ns
-                if moved_ns > newest_ns:  # noqa: PLR1730 - max() costs double
-                    newest_ns = moved_ns
-                if known_ns < moved_ns < first_ns:
-                    first_ns = moved_ns
-                if live.cancel_wanted and status in _RESTING:
-                    cancel = True
-            elif status in LOST and live.ask_next_ns < ask_ns:
-                ask_ns = live.ask_next_ns
-        return cls(pace, cancel, rests, ask_ns, first_ns, newest_ns)
+    def add(self, live: LiveOrder, now_ns: int) -> None:
+        if live.status in AT_BROKER:
+            self.resting.append(live)
+            if live.cancel_wanted and live.status in _RESTING:
+                self.is_urgent = True
+        elif live.status in LOST and live.ask_next_ns <= now_ns:
+            self.is_urgent = True
 
 
 class Watcher:
@@ -97,15 +80,15 @@ class Watcher:
     async def watch(self, tasks: TaskGroup) -> None:
         """Start what is due now in `tasks`; does not wait for it."""
         now_ns = self._clock.now_ns()
-        for provider, orders in self._concerned(tasks, now_ns).items():
+        for provider, found in self._looked_through(tasks, now_ns).items():
             pace = self._paces[provider]
-            if not pace.visiting and self._due_ns(_Need.of(pace, orders)) <= now_ns:
+            if not pace.visiting and (found.is_urgent or self._is_book_due(pace, found.resting, now_ns)):
                 pace.visiting = True
                 tasks.start_soon(self._safely, partial(self.visit, provider))
 
-    def _concerned(self, tasks: TaskGroup, now_ns: int) -> dict[str, list[LiveOrder]]:
-        """The orders for which each broker may have to be visited; those that nobody is placing are taken on."""
-        concerned: dict[str, list[LiveOrder]] = {}
+    def _looked_through(self, tasks: TaskGroup, now_ns: int) -> dict[str, _Found]:
+        """What each broker may have to be visited for; orders that nobody is placing are taken on."""
+        found: dict[str, _Found] = {}
         calm: set[str] = set()
         for live in self._book.open():
             provider, status = live.provider, live.status
@@ -117,14 +100,15 @@ class Watcher:
                     continue  # its own task asks
             elif status in _UNSENT:
                 tasks.start_soon(self._safely, partial(self.adopt, live))
-            orders = concerned.get(provider)
-            if orders is not None:
-                orders.append(live)
-            elif provider:
-                concerned[provider] = [live]
+            there = found.get(provider)
+            if there is None:
+                if not provider:
+                    continue
+                there = found[provider] = _Found()
                 if self._is_calm(provider, now_ns):
                     calm.add(provider)
-        return concerned
+            there.add(live, now_ns)
+        return found
 
     async def adopt(self, live: LiveOrder) -> None:
         """Take on an order that no task of this process is placing: its process, or its task, has ended."""
@@ -149,10 +133,10 @@ class Watcher:
     async def _ask(self, provider: str, pace: _Pace) -> None:
         now_ns = self._clock.now_ns()
         orders = self._book.open_at(provider)
-        need = _Need.of(pace, orders)
+        resting = [live for live in orders if live.status in AT_BROKER]
         lost = [live for live in orders if live.status in LOST and not live.is_placing]
-        if self._book_due_ns(need) <= now_ns:
-            newest_ns = need.newest_ns
+        if self._is_book_due(pace, resting, now_ns):
+            newest_ns = max(live.moved_ns for live in resting)
             await self._asker.ask(provider, since_ns=now_ns, priority=Priority.MODIFY if lost else None)
             is_quiet = newest_ns <= pace.moved_ns
             pace.pause_ns = min(2 * pace.pause_ns, self._settings.poll_most_ns) if is_quiet else 0
@@ -201,16 +185,16 @@ class Watcher:
         pace = self._paces.setdefault(provider, _Pace())
         return pace.visiting or (pace.pause_ns > 0 and now_ns < pace.read_ns + self._settings.poll_least_ns)
 
-    def _due_ns(self, need: _Need) -> int:
-        """When its broker has to be visited."""
-        return 0 if need.cancel else min(need.ask_ns, self._book_due_ns(need))
-
-    def _book_due_ns(self, need: _Need) -> int:
-        pace = need.pace
-        if not need.rests:
-            return NEVER_NS
-        if need.first_ns == NEVER_NS:
-            return pace.read_ns + pace.pause_ns
+    def _is_book_due(self, pace: _Pace, resting: Sequence[LiveOrder], now_ns: int) -> bool:
+        """Whether the book in which these orders rest has to be read."""
+        known_ns = pace.moved_ns
         # Something moved: look soon, however long the pauses have become, but a fill takes a moment too. The moment of
         # the first one: in a steady flow there is always one that has just moved, and the book would never be read.
-        return max(pace.read_ns + self._settings.poll_least_ns, need.first_ns + self._settings.ask_first_ns)
+        soon_ns = now_ns - self._settings.ask_first_ns if now_ns >= pace.read_ns + self._settings.poll_least_ns else 0
+        has_moved = False
+        for live in resting:
+            if live.moved_ns > known_ns:
+                if live.moved_ns <= soon_ns:
+                    return True
+                has_moved = True
+        return bool(resting) and not has_moved and now_ns >= pace.read_ns + pace.pause_ns
