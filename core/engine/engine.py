@@ -7,7 +7,6 @@ could do to break it: docs/order-safety.md.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -187,14 +186,13 @@ class TradingEngine:
                 return first.outcome()
             # The first never came to be, or its id is another run's: this one goes its own way.
         self._switch.check()
-        live = LiveOrder(order, self._clock.epoch_ns(), order, only=only or "", is_claimed=False)
-        live.settled = asyncio.Event()
+        live = LiveOrder(order, self._clock.epoch_ns(), only=only or "", is_claimed=False)
+        live.is_placing = True
         self._book.add(live)  # no await since the look: two tasks cannot both be the first
         try:
             return await self._first(live, deadline_ns)
         finally:
-            live.settled.set()
-            live.settled = None
+            live.settle()
 
     async def modify_order(
         self,
@@ -348,8 +346,7 @@ class TradingEngine:
         if order != first.order:
             message = f"order {order.client_order_id} was used before with other content; give the new one another id"
             raise OrderConflict(message)
-        if first.settled is not None:
-            await first.settled.wait()
+        await first.settled()
 
     async def _of_another(self, live: LiveOrder, known: JournaledOrder, deadline_ns: int) -> OrderOutcome:
         """The outcome of an order that ended before, or that another process is placing."""
@@ -377,8 +374,7 @@ class TradingEngine:
         live.cancel_wanted = True
         if live.status is _S.NEW:
             _give_up(live, why)
-        if live.settled is not None:
-            await live.settled.wait()  # its own deadline, and the broker's timeout, bound this
+        await live.settled()  # its own deadline, and the broker's timeout, bound this
         while live.status in LOST and self._clock.now_ns() < deadline_ns:
             await self._asker.ask_about(live, since_ns=self._clock.now_ns(), deadline_ns=deadline_ns)
             await self._pause(deadline_ns)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
@@ -25,7 +24,6 @@ AT_BROKER: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.CANCEL_REQUES
 NEVER_NS: Final = 2**63  # later than any clock reaches
 
 
-@dataclass(slots=True, eq=False)
 class LiveOrder:
     """One order as this process knows it. Changed only by the Recorder, after the journal has it.
 
@@ -33,9 +31,7 @@ class LiveOrder:
     named `epoch_ns` of the wall clock. The fields below the line are this process's own and are never stored.
     """
 
-    order: Order
-    created_epoch_ns: int
-    terms: Order
+    # What an order begins with is the class's: most orders never have another value in most of these fields.
     status: OrderStatus = OrderStatus.NEW
     provider: str = ""
     broker_order_id: str = ""
@@ -47,13 +43,8 @@ class LiveOrder:
     simulated: bool = True
     updated_epoch_ns: int = 0
     # ------------------------------------------------------------------------------------------------------------------
-    # Held from reading the state to journaling a step. asyncio's own: a free one costs a fifth of anyio's.
-    lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock, repr=False)
-    is_claimed: bool = True  # the journal has it; a new order comes to be with its first entry
     in_doubt: bool = False  # a write ended without an answer: the journal may hold more than we know
-    told: dict[str, str] = field(init=False, default_factory=dict)  # the last incident of each kind
-    settled: asyncio.Event | None = None  # a placement is under way in this process; set when it has ended
-    only: str = ""  # the one broker that the caller wants; empty: whichever is best
+    is_placing: bool = False  # a task of this process is about to send it, or waits for the answer
     give_up: anyio.CancelScope | None = None  # cancels the wait for a permit; None once something may have left
     give_up_because: str = ""
     fault: str = ""  # why the last attempt did not become live
@@ -68,15 +59,26 @@ class LiveOrder:
     changed_ns: int = 0  # when the last cancel or change was sent
     moved_ns: int = 0  # when this process took the last step
     wanted: Order | None = None  # the terms that an unanswered change asks for
-    id: str = field(init=False)  # that of `order`, which never changes; asked for a dozen times an order
+    _settled: asyncio.Event | None = None  # made by the first who waits for the end of the placement
 
-    def __post_init__(self) -> None:
-        self.id = self.order.client_order_id
+    def __init__(self, order: Order, created_epoch_ns: int, *, only: str = "", is_claimed: bool = True) -> None:
+        """`only`: the one broker that the caller wants; empty: whichever is best.
+
+        `is_claimed`: the journal has it; a new order comes to be with its first entry.
+        """
+        self.id = order.client_order_id
+        self.order = self.terms = order
+        self.created_epoch_ns = created_epoch_ns
+        # Held from reading the state to journaling a step. asyncio's own: a free one costs a fifth of anyio's.
+        self.lock = asyncio.Lock()
+        self.only = only
+        self.is_claimed = is_claimed
+        self.told: dict[str, str] = {}  # the last incident of each kind
 
     @classmethod
     def of(cls, known: JournaledOrder) -> LiveOrder:
         """An order of the journal."""
-        live = cls(known.order, known.epoch_ns, known.order)
+        live = cls(known.order, known.epoch_ns)
         live.know(known)
         return live
 
@@ -92,10 +94,19 @@ class LiveOrder:
         """Nothing of it may be sent any more."""
         return bool(self.give_up_because)
 
-    @property
-    def is_placing(self) -> bool:
-        """A task of this process is about to send it, or waits for the answer."""
-        return self.settled is not None
+    async def settled(self) -> None:
+        """Wait until its placement, if one is under way in this process, has ended."""
+        if self.is_placing:
+            if self._settled is None:
+                self._settled = asyncio.Event()
+            await self._settled.wait()
+
+    def settle(self) -> None:
+        """Its placement has ended, and who waits for that is told."""
+        self.is_placing = False
+        if self._settled is not None:
+            self._settled.set()
+            self._settled = None
 
     @property
     def resting_status(self) -> OrderStatus:
@@ -160,15 +171,12 @@ class OrderBook:
         self._by_tag: dict[str, LiveOrder] = {}
         self._open: dict[str, LiveOrder] = {}
         self._ended: deque[LiveOrder] = deque()  # in the order in which they ended, which is that of forgetting them
+        # The dicts' own, not methods around them: a book that was read is looked up row by row.
+        self.get = self._orders.get
+        self.by_tag = self._by_tag.get
 
     def __len__(self) -> int:
         return len(self._orders)
-
-    def get(self, order_id: str) -> LiveOrder | None:
-        return self._orders.get(order_id)
-
-    def by_tag(self, tag: str) -> LiveOrder | None:
-        return self._by_tag.get(tag)
 
     def add(self, live: LiveOrder) -> None:
         self._orders[live.id] = live
@@ -183,12 +191,21 @@ class OrderBook:
         self._by_tag.pop(live.tag, None)
 
     def reindex(self, live: LiveOrder) -> None:
-        """After a step that may have changed its tag or its openness."""
+        """After news that may have changed its tag and its openness."""
         if live.tag:
-            self._by_tag[live.tag] = live
+            self.tagged(live)
         if live.status in OPEN:
             self._open[live.id] = live
-        elif self._open.pop(live.id, None) is not None:
+        else:
+            self.ended(live)
+
+    def tagged(self, live: LiveOrder) -> None:
+        """It has got a tag; it is still found by those it had."""
+        self._by_tag[live.tag] = live
+
+    def ended(self, live: LiveOrder) -> None:
+        """It is open no more."""
+        if self._open.pop(live.id, None) is not None:
             self._ended.append(live)
             self._forget_oldest()
 

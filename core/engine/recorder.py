@@ -58,7 +58,7 @@ class Recorder:
             if live.in_doubt:
                 await self.reload(live)
             if not live.is_claimed:
-                await self._append(live)
+                await self._end(live, self._begin(live, ()))
 
     async def intend(self, live: LiveOrder, *, provider: str, tag: str, simulated: bool) -> bool:
         """Journal that `live` is about to leave for `provider`; False when it is not NEW any more. Caller is shielded.
@@ -75,14 +75,14 @@ class Recorder:
                 return False
             epoch_ns = self._clock.epoch_ns()
             intent = Intent(live.order, tag, provider, attempt, epoch_ns, simulated=simulated)
-            if not await self._append(live, (intent,)):
+            if not await self._end(live, self._begin(live, (intent,))):
                 return False
             live.status = OrderStatus.SUBMITTING
             live.provider, live.tag, live.attempt, live.simulated = provider, tag, attempt, simulated
             live.broker_order_id = ""
             now_ns = self._clock.now_ns()
             live.updated_epoch_ns, live.moved_ns = epoch_ns, now_ns
-            self._book.reindex(live)
+            self._book.tagged(live)
         finally:
             live.lock.release()
         if self._hears(OrderIntended):
@@ -132,7 +132,7 @@ class Recorder:
             except IllegalStep as error:
                 await self.incident("illegal_step", live.provider, str(error), live=live)
                 raise
-            if not await self._append(live, (step,) if first is None else (first, step)):
+            if not await self._end(live, self._begin(live, (step,) if first is None else (first, step))):
                 return False
             self.follow(live, step)
             return True
@@ -153,17 +153,17 @@ class Recorder:
         """
         faults: list[HeadroomError] = []
         with anyio.CancelScope(shield=True):
-            heard = await self._hear(news, faults)
-        for live, row, state in heard:
-            if state.incident:
-                await self.incident("contradiction", row.provider, state.incident, live=live, evidence=_words(row))
+            contradictions = await self._hear(news, faults)
+        for live, row, incident in contradictions:
+            await self.incident("contradiction", row.provider, incident, live=live, evidence=_words(row))
         if faults:
             raise faults[0]
 
     async def _hear(
         self, news: Sequence[tuple[LiveOrder, BrokerOrder]], faults: list[HeadroomError]
-    ) -> list[tuple[LiveOrder, BrokerOrder, Folded]]:
-        heard: list[tuple[LiveOrder, BrokerOrder, Folded]] = []
+    ) -> list[tuple[LiveOrder, BrokerOrder, str]]:
+        """Raises nothing of ours: faults go to `faults`. What contradicts what we know is returned."""
+        contradictions: list[tuple[LiveOrder, BrokerOrder, str]] = []
         steps: list[tuple[LiveOrder, Step, Awaitable[Any]]] = []
         held: list[LiveOrder] = []
         try:
@@ -175,7 +175,8 @@ class Recorder:
                     if live.in_doubt:
                         await self.reload(live)
                     state = _folded(live, row)
-                    heard.append((live, row, state))
+                    if state.incident:
+                        contradictions.append((live, row, state.incident))
                     if _is_news(live, row, state):
                         step = self._step_to(
                             live,
@@ -197,7 +198,7 @@ class Recorder:
         finally:
             for live in held:
                 live.lock.release()
-        return heard
+        return contradictions
 
     async def incident(
         self, kind: str, provider: str, message: str, *, live: LiveOrder | None = None, evidence: str = ""
@@ -227,22 +228,18 @@ class Recorder:
         now_ns = self._clock.now_ns()
         self._emit(Incident(at_ns=now_ns, kind=kind, provider=provider, message=message, evidence=evidence))
 
-    def _append(self, live: LiveOrder, entries: tuple[Entry, ...] = ()) -> Awaitable[bool]:
-        """Make `entries` durable; False when the journal knows of a step that this process does not.
-
-        However else it fails, nobody knows what the file holds: the next step reads it first.
-        """
-        return self._end(live, self._begin(live, entries))
-
     def _begin(self, live: LiveOrder, entries: tuple[Entry, ...]) -> Awaitable[Any]:
-        """Hand a write in; it goes with all that are handed in before the next await."""
+        """Hand a write in, for `_end`; it goes with all that are handed in before the next await."""
         live.in_doubt = True
         if live.is_claimed:
             return self._journal.append(*entries, expected=(live.id, live.status, live.attempt))
         return self._journal.claim(live.order, *entries, simulated=live.simulated)
 
     async def _end(self, live: LiveOrder, write: Awaitable[Any]) -> bool:
-        """Wait for a write that was begun; what `_append` tells of it."""
+        """Wait until a write that was begun is durable; False when the journal knows a step that this process does not.
+
+        However else it fails, nobody knows what the file holds: the next step reads it first.
+        """
         try:
             known = await write
             if not live.is_claimed:
@@ -306,7 +303,7 @@ class Recorder:
         now_ns = self._clock.now_ns()
         live.updated_epoch_ns, live.moved_ns = step.epoch_ns, now_ns
         if step.after in FINAL:
-            self._book.reindex(live)
+            self._book.ended(live)
         if self._hears(OrderMoved):
             self._emit(
                 OrderMoved(
