@@ -14,7 +14,7 @@ for one broker while another had headroom for it.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Final, NamedTuple
@@ -134,7 +134,7 @@ class EfficiencyMeter:
         self._slice_ns = slice_ns
         self._span_ns = span_ns
         self._waiting: dict[str, int] = {}
-        self._done: dict[str, dict[str, int]] = {}
+        self._done: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._slices: deque[tuple[int, int, int]] = deque()
         self._slice_at_ns: int | None = None
         self._work = 0
@@ -156,8 +156,7 @@ class EfficiencyMeter:
 
     def routed_at_once(self, category: str, name: str, cost: int = 1) -> None:
         """It came and has left for the broker `name` without a wait: it need not have been `asked`."""
-        done = self._done.setdefault(name, {})
-        done[category] = done.get(category, 0) + cost
+        self._done[name][category] += cost
 
     def gave_up(self, category: str, cost: int = 1) -> None:
         """It will never leave: denied, cancelled or past its deadline."""
@@ -193,4 +192,4 @@ class EfficiencyMeter:
             self._work -= work
             self._most -= could
         self._slice_at_ns = now_ns
-        self._done = {}
+        self._done.clear()
