@@ -106,7 +106,8 @@ class _Arrivals:
 class Forecaster:
     """Forecasts of one broker's windows, and their scores.
 
-    `observe` learns and judges: once a second. `fill` gives what is known to fresh windows, at any time in between.
+    `learn` learns and judges: once a second. `latest` tells what is known, at any time in between, and `fill` gives it
+    to fresh windows; `observe` does both.
     """
 
     __slots__ = ("_arrivals", "_latest", "_observed_ns", "_scorer")
@@ -117,14 +118,18 @@ class Forecaster:
         self._observed_ns = 0
         self._scorer = ForecastScorer()
 
-    def observe(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> tuple[WindowHeadroom, ...]:
-        """The same windows with their forecasts, scores filled in. `now_ns` never goes back."""
+    def learn(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> None:
+        """Make the forecasts of these windows, scores filled in. `now_ns` never goes back."""
         self._latest = {(window.budget, window.rate.window_ns): self._one(now_ns, window) for window in windows}
         self._observed_ns = now_ns
+
+    def observe(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> tuple[WindowHeadroom, ...]:
+        """`learn` these windows; the same with their forecasts."""
+        self.learn(now_ns, windows)
         return self.fill(now_ns, windows)
 
     def latest(self, now_ns: int) -> Mapping[tuple[str, int], WindowForecast]:
-        """The forecasts of the last `observe`, as seen from now, by budget and window; empty before the first."""
+        """The forecasts of the last `learn`, as seen from now, by budget and window; empty before the first."""
         passed_ns = now_ns - self._observed_ns
         return {key: _seen_later(forecast, passed_ns) for key, forecast in self._latest.items()}
 
@@ -144,11 +149,11 @@ class Forecaster:
         if arrivals is None:
             arrivals = self._arrivals[key] = _Arrivals(window, now_ns)
         arrivals.observe(window, now_ns)
-        forecast = _project(window, arrivals, now_ns)
         exhausted = window.free <= 0
         self._scorer.seen(now_ns, key, exhausted=exhausted)
+        forecast = _project(window, arrivals, now_ns, self._scorer.hit_rate(key), self._scorer.brier_60s(key))
         self._scorer.made(now_ns, key, forecast, exhausted=exhausted)
-        return replace(forecast, hit_rate=self._scorer.hit_rate(key), brier_60s=self._scorer.brier_60s(key))
+        return forecast
 
 
 def _seen_later(forecast: WindowForecast, by_ns: int) -> WindowForecast:
@@ -163,10 +168,18 @@ def _seen_later(forecast: WindowForecast, by_ns: int) -> WindowForecast:
     )
 
 
-def _project(window: WindowHeadroom, arrivals: _Arrivals, now_ns: int) -> WindowForecast:
+def _project(
+    window: WindowHeadroom, arrivals: _Arrivals, now_ns: int, hit_rate: float | None, brier_60s: float | None
+) -> WindowForecast:
     if window.free <= 0:
         return WindowForecast(
-            exhausted_in_ns=0, earliest_in_ns=0, latest_in_ns=0, probability_60s=1.0, rate_per_s=arrivals.mean
+            exhausted_in_ns=0,
+            earliest_in_ns=0,
+            latest_in_ns=0,
+            probability_60s=1.0,
+            rate_per_s=arrivals.mean,
+            hit_rate=hit_rate,
+            brier_60s=brier_60s,
         )
     mean, spread = arrivals.mean, arrivals.deviation
     coming = arrivals.returning(window, now_ns) if window.rate.window_ns > 2 * SECOND else []
@@ -183,6 +196,8 @@ def _project(window: WindowHeadroom, arrivals: _Arrivals, now_ns: int) -> Window
         latest_in_ns=late,
         probability_60s=_within_a_minute(window, mean, spread, coming),
         rate_per_s=mean,
+        hit_rate=hit_rate,
+        brier_60s=brier_60s,
     )
 
 
