@@ -168,17 +168,16 @@ class IntelligentLoadBalancer:
         tail_share = prices.tail_share
         costs: list[Cost] = []
         for candidate, known in zip(candidates, knowns, strict=True):
-            name, in_flight = candidate.name, candidate.in_flight
             load = known.load
             ewma = load.latency_of.get(operation)
             if ewma is None:
                 cold_s = self._cold_s(operation) if cold_s < 0 else cold_s
-                expected_s = cold_s * (in_flight + 1)
+                expected_s = cold_s * (candidate.in_flight + 1)
             else:
                 if now_ns >= ewma.look_ns:
                     load.fade(ewma, now_ns)
-                expected_s = ewma.expected_s(in_flight) + tail_share * load.latency.tail_ns / 1e9
-            scarce = scarcity.get(name, NO_SCARCITY)
+                expected_s = ewma.expected_s(candidate.in_flight) + tail_share * load.latency.tail_ns / 1e9
+            scarce = scarcity.get(candidate.name, NO_SCARCITY)
             costs.append(weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders))
         index, reason = self._pick(
             candidates,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from ..models import CandidateTerms, Decided, Decision
 from .candidate import Candidate, RoutingRules
@@ -15,6 +16,8 @@ from .cost import Cost
 from .known import HALF_OPEN, OPEN, Known
 
 __all__ = ["Choice", "cheapest", "fewest", "hurry", "in_time", "nobody", "probe_of", "ready", "ruled_out", "sound"]
+
+_new: Final = tuple.__new__  # what a named tuple calls, without the call around it
 
 
 class Choice:
@@ -76,7 +79,8 @@ class Choice:
             return Decided(self.serial, self.at_ns, self.operation, 0.0, placed=False, held_up=False)
         cost = self._costs[self._index]
         wait_s = cost.wait_s + cost.queue_s
-        return Decided(self.serial, self.at_ns, self.operation, wait_s, placed=True, held_up=wait_s > cost.latency_s)
+        held_up = wait_s > cost.latency_s
+        return _new(Decided, (self.serial, self.at_ns, self.operation, wait_s, True, held_up))
 
     def decision(self) -> Decision:
         """It as a value, with what came of it so far."""

@@ -50,7 +50,9 @@ class Peak:
             self.value_ns = float(latency_ns)
         elif latency_ns < value_ns:
             # Each answer counts, and so does the time since the last: many quick answers bring it down quickly.
-            share = max(0.1, 1.0 - math.exp((self.updated_ns - now_ns) / _TAU_NS))
+            share = 0.1
+            if now_ns - self.updated_ns > _TAU_NS // 10:  # sooner, the time since the last makes less than a tenth
+                share = max(share, 1.0 - math.exp((self.updated_ns - now_ns) / _TAU_NS))
             self.value_ns = value_ns + share * (latency_ns - value_ns)
         else:
             self.value_ns = value_ns + self.rise * (latency_ns - value_ns)
