@@ -189,7 +189,7 @@ class VirtualClock:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             selector = getattr(runner.get_loop(), "idle_selector", None)
             assert isinstance(selector, _IdleSelector)  # noqa: S101 - our own factory, one line above
-            selector.when_idle = self._jump
+            selector.when_idle = self._wake_next
             self._selector, self.stands_still = selector, True
             try:
                 return runner.run(main())
@@ -202,24 +202,24 @@ class VirtualClock:
         heapq.heappush(self._sleepers, (deadline_ns, self._serial, woken))
         return woken
 
-    def _jump(self) -> bool:
-        """Wake the next sleeper; False when there is none, or when a thread may still bring something."""
-        return not self._outside and self._wake_next()
-
     def _drop_cancelled(self) -> bool:
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         return bool(self._sleepers)
 
     def _wake_next(self) -> bool:
-        """Wake the sleeper that is due first; False when there is none."""
-        while self._sleepers:
-            deadline_ns, _, woken = heapq.heappop(self._sleepers)
+        """Wake the sleeper that is due first; False when there is none, or when a thread may still bring something."""
+        sleepers = self._sleepers
+        while sleepers and not self._outside:
+            deadline_ns, _, woken = heapq.heappop(sleepers)
             if not woken.done():
                 self._now_ns = max(self._now_ns, deadline_ns)
                 woken.set_result(None)
                 return True
         return False
+
+
+_Brought = tuple[asyncio.Handle, Callable[..., object], tuple[Any, ...], Context]
 
 
 class _IdleSelector(selectors.DefaultSelector):
@@ -228,7 +228,8 @@ class _IdleSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.when_idle: Callable[[], bool] | None = None
-        self.take_in: Callable[[], bool] | None = None
+        self.brought: deque[_Brought] = deque()  # by other threads, for an idle moment
+        self.take_in: Callable[[], None] | None = None
         self._idle: asyncio.Future[None] | None = None
         self.passes = 0  # of the loop
         self._ask_at = 0  # the pass in which the system is asked again
@@ -264,7 +265,8 @@ class _IdleSelector(selectors.DefaultSelector):
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
             return []
-        if self.take_in is not None and self.take_in():
+        if self.brought and self.take_in is not None:
+            self.take_in()
             return []
         if self.when_idle is not None and self.when_idle():
             return []
@@ -281,7 +283,6 @@ class _DrivenLoop(asyncio.SelectorEventLoop):
     def __init__(self, selector: _IdleSelector) -> None:
         super().__init__(selector)
         self.idle_selector = selector
-        self._brought: deque[tuple[asyncio.Handle, Callable[..., object], tuple[Any, ...], Context]] = deque()
         selector.take_in = self._take_in
 
     def call_soon_threadsafe(  # type: ignore[override]  # the stub's type variables say no more than this
@@ -291,17 +292,16 @@ class _DrivenLoop(asyncio.SelectorEventLoop):
             return super().call_soon_threadsafe(callback, *args, context=context)
         context = context or copy_context()
         handle = asyncio.Handle(callback, args, self, context)
-        self._brought.append((handle, callback, args, context))
+        self.idle_selector.brought.append((handle, callback, args, context))
         super().call_soon_threadsafe(lambda: None)  # wakes the loop, and no more
         return handle
 
-    def _take_in(self) -> bool:
-        taken = bool(self._brought)
-        while self._brought:
-            handle, callback, args, context = self._brought.popleft()
+    def _take_in(self) -> None:
+        brought = self.idle_selector.brought
+        while brought:
+            handle, callback, args, context = brought.popleft()
             if not handle.cancelled():
                 self.call_soon(callback, *args, context=context)
-        return taken
 
 
 def loop_factory() -> asyncio.AbstractEventLoop:
