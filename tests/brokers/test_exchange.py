@@ -231,7 +231,7 @@ def test_a_market_order_fills_whole_in_parts_within_the_slippage() -> None:
     exchange.advance()
     assert bought.stage is Stage.COMPLETE
     assert len(bought.executions) > 1
-    assert len({part.trade_id for part in bought.executions}) == len(bought.executions)
+    assert len({bought.trade_id(part) for part in bought.executions}) == len(bought.executions)
     worst = int(before * 100) + 2 * bought.listing.tick_paise
     assert all(int(before * 100) <= part.price_paise <= worst for part in bought.executions)
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
-from ...models import Order, OrderStatus, OrderType, Product, Side, Validity, quick
+from ...models import Order, OrderStatus, OrderType, Product, Side, Validity
 from .listings import Listing
 
 __all__ = ["MARGIN_PERCENT", "Account", "Execution", "PositionBook", "Refusal", "RefusalReason", "SimOrder", "Stage"]
@@ -70,12 +70,10 @@ class Refusal(Exception):
         self.reason = reason
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
-    """One part of a fill."""
+class Execution(NamedTuple):
+    """One part of a fill, and which of its order's it is, from 1."""
 
-    trade_id: str
+    number: int
     quantity: int
     price_paise: int
     epoch_ns: int
@@ -132,6 +130,10 @@ class SimOrder:
     def exchange_order_id(self) -> str:
         """The exchange's own number: sixteen digits."""
         return f"11{self.serial:014d}"
+
+    def trade_id(self, part: Execution) -> str:
+        """The exchange's number of one part."""
+        return f"{self.order_id[-8:]}{part.number:03d}"
 
     def move(self, stage: Stage, epoch_ns: int, message: str = "") -> None:
         if stage is not self.stage:

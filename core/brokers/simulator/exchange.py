@@ -113,7 +113,9 @@ class Exchange:
         holdings) is in the book as REJECTED, with the reason in its message.
         """
         self.advance()
-        listing = check_input(self.listings, order.symbol, order.quantity, order.price, order.trigger_price)
+        listing, price_paise, trigger_paise = check_input(
+            self.listings, order.symbol, order.quantity, order.price, order.trigger_price
+        )
         if listing.segment in account.killed_segments:
             raise Refusal(RefusalReason.KILL_SWITCH, f"segment {listing.segment} is shut by the kill switch")
         epoch_ns = self.clock.epoch_ns()
@@ -127,8 +129,8 @@ class Exchange:
             side=order.side,
             quantity=order.quantity,
             order_type=order.order_type,
-            price_paise=_paise(order.price),
-            trigger_paise=_paise(order.trigger_price),
+            price_paise=price_paise,
+            trigger_paise=trigger_paise,
             product=order.product,
             validity=order.validity,
             epoch_ns=epoch_ns,
@@ -142,7 +144,7 @@ class Exchange:
             placed.reason = reason.reason
             return placed
         account.reserve(placed, each_paise, need_paise)
-        self._send(placed, partial(self._arrive, placed))
+        self._send(placed, partial(self._enter, placed))
         return placed
 
     def modify(
@@ -164,12 +166,12 @@ class Exchange:
         order = self._find(account, order_id)
         self._check_open(order)
         wanted = order.quantity if quantity is None else quantity
-        check_input(self.listings, order.listing.symbol, wanted, price, trigger_price)
+        _, price_paise, trigger_paise = check_input(self.listings, order.listing.symbol, wanted, price, trigger_price)
         new_type = order.order_type if order_type is None else order_type
         new_price, new_trigger = fitting_prices(
             new_type,
-            order.price_paise if price is None else _paise(price),
-            order.trigger_paise if trigger_price is None else _paise(trigger_price),
+            order.price_paise if price is None else price_paise,
+            order.trigger_paise if trigger_price is None else trigger_paise,
         )
         change = Change(wanted, new_type, new_price, new_trigger)
         refusal = change_refusal(account, order, change, self._walk_to_now(order.listing.symbol).price_paise)
@@ -297,10 +299,6 @@ class Exchange:
 
     # -- matching ------------------------------------------------------------------------------------------------
 
-    def _arrive(self, order: SimOrder) -> None:
-        if order.is_open:
-            self._enter(order)
-
     def _change(self, account: Account, order: SimOrder, change: Change) -> None:
         """A change gets to the exchange; what has happened since it was asked for may forbid it."""
         if order.pending == "modify":
@@ -320,6 +318,9 @@ class Exchange:
             self._enter(order)
 
     def _enter(self, order: SimOrder) -> None:
+        """An order gets to the exchange, if it has not come to its end on the way."""
+        if not order.is_open:
+            return
         waits = bool(order.trigger_paise) and not order.triggered
         epoch_ns = self._epoch_at(self._now_ns)
         order.move(Stage.TRIGGER_PENDING if waits else Stage.OPEN, epoch_ns)
@@ -365,10 +366,7 @@ class Exchange:
         account = self.accounts[order.account]
         account.trades_made += 1
         execution = Execution(
-            trade_id=f"{order.order_id[-8:]}{len(order.executions) + 1:03d}",
-            quantity=lots * listing.lot,
-            price_paise=price_paise,
-            epoch_ns=epoch_ns,
+            number=len(order.executions) + 1, quantity=lots * listing.lot, price_paise=price_paise, epoch_ns=epoch_ns
         )
         account.settle(order, execution)
         self.street_paise += sign * execution.quantity * price_paise
@@ -406,10 +404,6 @@ class Exchange:
 
 def _from_to(least: int, most: int) -> range:
     return range(least, most + 1)
-
-
-def _paise(price: Decimal | None) -> int:
-    return 0 if price is None else int(price * 100)
 
 
 def _ist(epoch_ns: int) -> datetime:

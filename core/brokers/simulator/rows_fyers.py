@@ -134,7 +134,7 @@ def trade_row(order: SimOrder, part: Execution, number: int, call: Call) -> dict
         "tradedQty": part.quantity,
         "tradePrice": rupees_float(part.price_paise),
         "tradeValue": rupees_float(part.price_paise * part.quantity),
-        "tradeNumber": part.trade_id,
+        "tradeNumber": order.trade_id(part),
         "row": number,
         "symbol": order.listing.symbol,
         "orderTag": stored_tag(order.tag),

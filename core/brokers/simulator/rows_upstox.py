@@ -119,7 +119,7 @@ def trade_rows(order: SimOrder, call: Call) -> list[dict[str, Any]]:
             "order_id": order.order_id,
             "exchange_timestamp": _stamp(part.epoch_ns, call),
             "average_price": rupees_float(part.price_paise),
-            "trade_id": part.trade_id,
+            "trade_id": order.trade_id(part),
             "order_ref_id": f"ref-{order.serial}",
             "order_timestamp": _stamp(order.epoch_ns, call),
         }

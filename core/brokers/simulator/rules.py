@@ -25,8 +25,11 @@ class Change:
 
 def check_input(
     listings: Mapping[str, Listing], symbol: str, quantity: int, price: Decimal | None, trigger_price: Decimal | None
-) -> Listing:
-    """The listing. Raises Refusal for what no broker's gateway takes: symbol, quantity, lot, tick."""
+) -> tuple[Listing, int, int]:
+    """The listing, and both prices in paise, 0 for none.
+
+    Raises Refusal for what no broker's gateway takes: symbol, quantity, lot, tick.
+    """
     listing = listings.get(symbol)
     if listing is None:
         raise Refusal(RefusalReason.UNKNOWN_SYMBOL, f"unknown symbol {symbol!r}")
@@ -36,11 +39,17 @@ def check_input(
         raise Refusal(RefusalReason.QUANTITY, f"quantity is {quantity}; give at least 1")
     if quantity % listing.lot:
         raise Refusal(RefusalReason.LOT, f"quantity {quantity} is no multiple of the lot of {listing.lot}")
-    for value in (price, trigger_price):
-        if value is not None and value * 100 % listing.tick_paise:
-            tick = rupees(listing.tick_paise)
-            raise Refusal(RefusalReason.TICK, f"price {value} is no multiple of the tick of {tick}")
-    return listing
+    return listing, _paise(listing, price), _paise(listing, trigger_price)
+
+
+def _paise(listing: Listing, price: Decimal | None) -> int:
+    if price is None:
+        return 0
+    paise = price * 100
+    if paise % listing.tick_paise:
+        tick = rupees(listing.tick_paise)
+        raise Refusal(RefusalReason.TICK, f"price {price} is no multiple of the tick of {tick}")
+    return int(paise)
 
 
 def risk_refusal(account: Account, order: SimOrder, need_paise: int, *, is_open: bool) -> Refusal | None:
