@@ -197,11 +197,12 @@ class Ledger:
         doubled: list[str] = []
         for number, (told, times, mark) in enumerate(zip(self._told, seen.times, seen.marks, strict=True)):
             order_id = self.order_id(number)
-            if told == Told.LIVE and not times:
-                lost.append(f"{order_id}: acknowledged, at no broker")
-            elif told == Told.LIVE and _mark(stored.get(order_id, ("", ""))) != mark:
-                found = stored.get(order_id, "absent")
-                lost.append(f"{order_id}: at {seen.names[seen.places[number]]}, in the store {found}")
+            if told == Told.LIVE:
+                if not times:
+                    lost.append(f"{order_id}: acknowledged, at no broker")
+                elif _mark(stored.get(order_id, ("", ""))) != mark:
+                    found = stored.get(order_id, "absent")
+                    lost.append(f"{order_id}: at {seen.names[seen.places[number]]}, in the store {found}")
             elif told == Told.NOT_LIVE and times:
                 ghosts.append(f"{order_id}: said not to be live, is at {seen.names[seen.places[number]]}")
             if times > 1:
