@@ -14,11 +14,12 @@ from typing import Any
 
 from .accounts import Account
 from .advice import Advisor, Levers
-from .balancer import Choice, HedgePolicy, IntelligentLoadBalancer, RetryBudget, RoutingRules
+from .balancer import HedgePolicy, IntelligentLoadBalancer, RetryBudget
 from .brokers.base import TradingAPI
 from .bus import EventBus
 from .calls import OF_ONE_BROKER, SHARED_READS, Call, parse_call, parse_operation
-from .clock import MILLISECOND, SECOND, Clock, SystemClock
+from .choosing import Chooser
+from .clock import SECOND, Clock, SystemClock
 from .errors import (
     BrokerError,
     ConfigError,
@@ -26,7 +27,6 @@ from .errors import (
     OrderNotSent,
     OrderRefused,
     PermitTimeout,
-    QueueFull,
     RateLimited,
 )
 from .feed import MarketDataFeed
@@ -35,14 +35,11 @@ from .hedging import first_answer
 from .limiter import EnhancedRateLimiter, SharedMemoryBackend
 from .models import (
     CATEGORY_OF,
-    PRIORITY_OF,
     BrokerSnapshot,
     Category,
     Counters,
     Decided,
-    Decision,
     Operation,
-    Priority,
     Quote,
     RouterSnapshot,
     Suggestion,
@@ -80,7 +77,6 @@ class MultiAPIManager:
         self.clock: Clock = clock or SystemClock()
         self.bus = bus or EventBus()
         self._rng = rng or random.Random()
-        self._accounts: dict[str, Account] = {}
         self.simulated = True  # whether no account is a real one
         self.balancer = IntelligentLoadBalancer((), clock=self.clock, rng=self._rng)
         self.advisor = Advisor()
@@ -94,22 +90,21 @@ class MultiAPIManager:
             audit_logger=audit_logger,
         )
         self.incident = self._sender.incident
+        self._chooser = Chooser(self.config, clock=self.clock, balancer=self.balancer, sender=self._sender)
+        # Handed on as they are: a method around each would be one more step on the way of every order.
+        self.choose, self.wait, self.reserve = self._chooser.choose, self._chooser.wait, self._chooser.reserve
+        self.preview = self._chooser.preview
         self._retries = RetryBudget()
         self._hedges = HedgePolicy(self.config.hedged_reads)
         self._read_max_age_ns: dict[Operation, int] = {}
-        self._no_rule = RoutingRules(chain=self.config.fallback_chain)
-        self._rules = {
-            operation: rule.compiled(operation, self.config.fallback_chain)
-            for operation, rule in self.config.routing_rules.items()
-        }
-        self._waited = self._timeouts = self._sequence = 0
+        self._sequence = 0
 
     # -- accounts -----------------------------------------------------------------------------------------------------
 
     @property
     def apis(self) -> Mapping[str, TradingAPI]:
         """The accounts by name, read-only: assign a new mapping to change them."""
-        return MappingProxyType({name: account.api for name, account in self._accounts.items()})
+        return MappingProxyType({name: account.api for name, account in self._chooser.accounts.items()})
 
     @apis.setter
     def apis(self, apis: Mapping[str, TradingAPI]) -> None:
@@ -118,7 +113,7 @@ class MultiAPIManager:
         for name, api in apis.items():
             if enabled and name not in enabled:
                 continue
-            known = self._accounts.get(name)
+            known = self._chooser.accounts.get(name)
             if known is not None and known.api is api:
                 accounts[name] = known
                 continue
@@ -126,31 +121,31 @@ class MultiAPIManager:
             backend = None if counts is None else SharedMemoryBackend(counts)
             limiter = EnhancedRateLimiter(budgets=api.config.limits, name=name, clock=self.clock, backend=backend)
             accounts[name] = Account(name, api, limiter)
-        self._accounts = accounts
+        self._chooser.accounts = accounts
         self.simulated = all(account.api.config.simulated for account in accounts.values())
         self.balancer.set_apis(tuple(accounts))
 
     def close(self) -> None:
         """Let go of what the limiters hold. Nothing may be asked of the accounts after that."""
-        for account in self._accounts.values():
+        for account in self._chooser.accounts.values():
             account.limiter.close()
 
     @property
     def accounts(self) -> Mapping[str, Account]:
         """The accounts with their limiters and counts; read-only, for whoever looks after them."""
-        return MappingProxyType(self._accounts)
+        return MappingProxyType(self._chooser.accounts)
 
     def limiter(self, name: str) -> EnhancedRateLimiter:
         """The limiter of one account. Raises ConfigError for an unknown name."""
-        return self._account(name).limiter
+        return self._chooser.account(name).limiter
 
     def drain(self, name: str) -> None:
         """Choose this account no more; what is in flight ends by itself."""
-        self._account(name).drained = True
+        self._chooser.account(name).drained = True
 
     def resume(self, name: str) -> None:
         """Take a drained account back, with a clean breaker."""
-        self._account(name).drained = False
+        self._chooser.account(name).drained = False
         self.balancer.reset(name)
 
     def set_weight(self, name: str, category: str, weight: float) -> None:
@@ -158,7 +153,7 @@ class MultiAPIManager:
         if not 0 <= weight <= MAX_WEIGHT:
             message = f"the weight of {name} is {weight!r}; give 0 to {MAX_WEIGHT}"
             raise ConfigError(message)
-        self._account(name).weights[Category(category)] = weight
+        self._chooser.account(name).weights[Category(category)] = weight
 
     def set_read_cache(self, operation: str, seconds: float) -> None:
         """Answer an identical read from memory for `seconds`; 0 asks the broker every time."""
@@ -180,14 +175,6 @@ class MultiAPIManager:
         hedged = self._hedges.operations
         self._hedges = HedgePolicy(hedged | chosen if enabled else hedged - chosen)
 
-    def _account(self, name: str) -> Account:
-        try:
-            return self._accounts[name]
-        except KeyError:
-            known = ", ".join(self._accounts) or "none"
-            message = f"no broker is named {name!r}; known: {known}"
-            raise ConfigError(message) from None
-
     # -- one request --------------------------------------------------------------------------------------------------
 
     async def execute_with_fallback(
@@ -202,11 +189,11 @@ class MultiAPIManager:
         """
         call = parse_call(operation, arguments, self._new_tag)
         if only is not None:
-            self._account(only)
-        elif call.operation in OF_ONE_BROKER and len(self._accounts) > 1:
+            self._chooser.account(only)
+        elif call.operation in OF_ONE_BROKER and len(self._chooser.accounts) > 1:
             message = f"{call.operation.value} is about an order of one broker; say which one with only=NAME"
             raise ConfigError(message)
-        deadline_ns = self._deadline(deadline_ns)
+        deadline_ns = self._chooser.deadline_ns(deadline_ns)
         if call.operation not in SHARED_READS:
             return await self._with_fallback(call, deadline_ns, only)
         if call.operation is Operation.GET_MARKET_DATA:
@@ -231,7 +218,7 @@ class MultiAPIManager:
 
     def _quotes_call(self, batch: QuoteBatch) -> Call:
         def send(api: TradingAPI) -> Awaitable[tuple[Quote, ...]]:
-            name = next((name for name, account in self._accounts.items() if account.api is api), api.name)
+            name = next((name for name, account in self._chooser.accounts.items() if account.api is api), api.name)
             return self._quotes.send(batch, name, api)
 
         def part(count: int) -> Call:
@@ -243,7 +230,7 @@ class MultiAPIManager:
     def _carried(self, only: str | None, *, every: bool) -> tuple[int, ...]:
         """The symbols that one permit carries: at every broker, or at each that may be asked now."""
         now_ns = self.clock.now_ns()
-        accounts = [self._account(only)] if only is not None else list(self._accounts.values())
+        accounts = [self._chooser.account(only)] if only is not None else list(self._chooser.accounts.values())
         asked = [account for account in accounts if every or not account.barred(now_ns)] or accounts
         return tuple(account.carries for account in asked)
 
@@ -255,7 +242,7 @@ class MultiAPIManager:
         last_error: BrokerError | None = None
         if CATEGORY_OF[call.operation] is Category.READS and not tried:
             self._retries.asked()
-        for _ in range(2 * len(self._accounts) + 1):
+        for _ in range(2 * len(self._chooser.accounts) + 1):
             try:
                 with await self.reserve(
                     call.operation, deadline_ns=deadline_ns, symbols=call.symbols, only=only, exclude=tried
@@ -323,167 +310,13 @@ class MultiAPIManager:
         # Reads that reached a broker and failed may double the load of the others: only a share of them goes on.
         return safe and (an_order or self._retries.try_retry(self.clock.now_ns()))
 
-    def choose(
-        self,
-        operation: Operation,
-        *,
-        deadline_ns: int | None = None,
-        symbols: int = 1,
-        only: str | None = None,
-        exclude: Collection[str] = (),
-        priority: Priority | None = None,
-    ) -> Reservation:
-        """The best broker now, and its permit when that is free at once: a block. Without one, `wait` for it.
-
-        `only` leaves one broker, `exclude` takes some away. Raises NoBrokerAvailable: nothing was sent.
-        """
-        began_ns = self.clock.now_ns()
-        if deadline_ns is None:
-            deadline_ns = began_ns + self.config.deadline_ms * MILLISECOND
-        category = CATEGORY_OF[operation]
-        decision = self._decide(operation, began_ns, deadline_ns, symbols, only, exclude)
-        account = self._accounts[decision.chosen]
-        place = Reservation(
-            self._sender,
-            account,
-            decision,
-            operation,
-            PRIORITY_OF[operation] if priority is None else priority,
-            deadline_ns,
-            began_ns,
-            symbols,
-            only,
-            set(exclude),
-        )
-        if began_ns <= deadline_ns:
-            cost = account.costs[operation] if symbols == 1 else account.api.cost(operation, symbols=place.carried)
-            place.permit = account.limiter.try_acquire(category, cost)
-        if place.permit is None:
-            self.balancer.efficiency.asked(category)
-        else:
-            self.balancer.efficiency.routed_at_once(category, account.name)
-        return place
-
-    async def wait(self, place: Reservation, *, anew: bool = False) -> None:
-        """Wait for the permit of `place`, at another broker where that is sooner. Raises PermitTimeout or QueueFull.
-
-        `anew`: others may have got in line since the broker was chosen, so choose again before getting in line.
-        """
-        operation, category = place.operation, CATEGORY_OF[place.operation]
-        if anew:
-            place.decision.outcome = "chosen again before it got in line"
-            self._decide_anew(place)
-        while True:
-            account, decision = place.account, place.decision
-            try:
-                place.permit = await account.limiter.acquire(
-                    category,
-                    account.api.cost(operation, symbols=place.carried),
-                    priority=place.priority,
-                    deadline_ns=self._last_useful_ns(decision, place.deadline_ns),
-                )
-            except (PermitTimeout, QueueFull):
-                self._timeouts += 1
-                decision.outcome = "no permit in time"
-                place.exclude.add(decision.chosen)
-                if place.only or place.exclude.issuperset(self._accounts):
-                    raise
-                self._decide_anew(place)
-                continue
-            self.balancer.efficiency.routed(category, account.name)
-            place.waited_ns = self.clock.now_ns() - place.began_ns
-            self._waited += place.waited_ns > MILLISECOND
-            return
-
-    async def reserve(
-        self,
-        operation: Operation,
-        *,
-        deadline_ns: int | None = None,
-        symbols: int = 1,
-        only: str | None = None,
-        exclude: Collection[str] = (),
-        priority: Priority | None = None,
-    ) -> Reservation:
-        """Choose a broker and hold its permit for a block: `with await manager.reserve(...) as place`.
-
-        `only` leaves one broker, `exclude` takes some away. Raises NoBrokerAvailable, PermitTimeout or QueueFull:
-        nothing was sent.
-        """
-        place = self.choose(
-            operation, deadline_ns=deadline_ns, symbols=symbols, only=only, exclude=exclude, priority=priority
-        )
-        if place.permit is None:
-            try:
-                await self.wait(place)
-            except BaseException:
-                self._sender.gave_up(place)
-                raise
-        return place
-
-    def _last_useful_ns(self, decision: Choice, deadline_ns: int) -> int:
-        """Until when a permit is worth having: later, the answer would come too late, and the permit would be wasted.
-
-        At least half of the time left is given to waiting, so that a slow broker is not written off by a guess.
-        """
-        now_ns = self.clock.now_ns()
-        return deadline_ns - min(round(decision.latency_s * SECOND), max(0, deadline_ns - now_ns) // 2)
-
-    def preview(self, operation: Operation, *, only: str | None = None) -> Decision:
-        """The broker that `operation` would go to now, and why; nothing is counted. Raises ConfigError for `only`."""
-        if only is not None:
-            self._account(only)
-        now_ns = self.clock.now_ns()
-        return self.balancer.choose(
-            operation,
-            [account.candidate(operation, 1, now_ns) for account in self._accounts.values()],
-            rules=self._rules.get(operation, self._no_rule),
-            pin=only or "",
-            deadline_ns=self.config.deadline_ms * MILLISECOND,
-            counted=False,
-        ).decision()
-
-    def _decide(
-        self,
-        operation: Operation,
-        now_ns: int,
-        deadline_ns: int,
-        symbols: int,
-        only: str | None,
-        exclude: Collection[str],
-    ) -> Choice:
-        """The balancer's choice. Raises NoBrokerAvailable with the reason that bars each."""
-        decision = self.balancer.choose(
-            operation,
-            [account.candidate(operation, symbols, now_ns) for account in self._accounts.values()],
-            rules=self._rules.get(operation, self._no_rule),
-            pin=only or "",
-            exclude=exclude,
-            deadline_ns=deadline_ns - now_ns,
-            thrifty=symbols > 1,
-        )
-        if not decision.chosen:
-            message = f"no broker can take {operation.value} now: {decision.reason}"
-            raise NoBrokerAvailable(message)
-        return decision
-
-    def _decide_anew(self, place: Reservation) -> None:
-        now_ns = self.clock.now_ns()
-        place.decision = self._decide(
-            place.operation, now_ns, place.deadline_ns, place.symbols, place.only, place.exclude
-        )
-        place.account = self._accounts[place.decision.chosen]
-
     def _new_tag(self) -> str:
         """For a caller without an engine: 19 letters and digits, 72 of their bits drawn at random."""
         return f"m{self._rng.getrandbits(72):018x}"
 
-    def _deadline(self, deadline_ns: int | None) -> int:
-        return self.clock.now_ns() + self.config.deadline_ms * MILLISECOND if deadline_ns is None else deadline_ns
-
     def levers(self) -> Levers:
         """What the advisor may propose to move, and how it stands now."""
-        return levers_of(self._accounts, self._read_max_age_ns, hedging=bool(self._hedges.operations))
+        return levers_of(self._chooser.accounts, self._read_max_age_ns, hedging=bool(self._hedges.operations))
 
     def advise(
         self, snapshot: RouterSnapshot | None = None, decided: Sequence[Decided] | None = None
@@ -502,25 +335,25 @@ class MultiAPIManager:
 
     @property
     def counters(self) -> Counters:
-        accounts = self._accounts.values()
+        accounts = self._chooser.accounts.values()
         return Counters(
             requests=sum(account.requests for account in accounts),
             orders=self._sender.orders,
             reads=self._sender.reads,
             failures=sum(account.errors for account in accounts),
             refusals=sum(account.refusals for account in accounts),
-            waited=self._waited,
-            timeouts=self._timeouts,
+            waited=self._chooser.waited,
+            timeouts=self._chooser.timeouts,
             events_dropped=self.bus.dropped,
         )
 
     def broker_snapshots(self) -> tuple[BrokerSnapshot, ...]:
         """Every account as it stands now; reading changes nothing."""
-        return broker_snapshots(self._accounts, self.balancer, self.clock)
+        return broker_snapshots(self._chooser.accounts, self.balancer, self.clock)
 
     async def get_rate_limit_analytics(self) -> dict[str, dict[str, Any]]:
         """Per account `rate_limit_status` (how full each window is) and `predictive_analytics` (when it ends)."""
-        return rate_limit_analytics(self._accounts, self.clock.now_ns())
+        return rate_limit_analytics(self._chooser.accounts, self.clock.now_ns())
 
     async def get_load_balancing_insights(self) -> dict[str, Any]:
         """`total_routings`, `api_distribution`, `load_balance_efficiency` (0..1) and what else the balancer learned.
@@ -542,7 +375,7 @@ class MultiAPIManager:
         now_ns = self.clock.now_ns()
         meter = self.balancer.efficiency
         if meter.due(now_ns):
-            meter.tick(now_ns, usable_rooms(self._accounts, self.balancer, now_ns))
+            meter.tick(now_ns, usable_rooms(self._chooser.accounts, self.balancer, now_ns))
         return meter.value
 
     async def get_optimization_suggestions(self) -> list[dict[str, Any]]:
