@@ -9,11 +9,11 @@ is a check and not a definition (tests/brokers/test_exchange.py holds it over an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from ...models import Order, OrderStatus, OrderType, Product, Side, Validity
+from ...models import Order, OrderStatus, Product, Side
 from .listings import Listing
 
 __all__ = ["MARGIN_PERCENT", "Account", "Execution", "PositionBook", "Refusal", "RefusalReason", "SimOrder", "Stage"]
@@ -79,7 +79,6 @@ class Execution(NamedTuple):
     epoch_ns: int
 
 
-@dataclass(slots=True, kw_only=True)
 class SimOrder:
     """An order in the broker's book. `history` is one (words, epoch) per stage, oldest first.
 
@@ -87,19 +86,7 @@ class SimOrder:
     `updated_ns` of then; kept once it has ended.
     """
 
-    order_id: str
-    serial: int
-    account: str
-    tag: str
-    listing: Listing
-    side: Side
-    quantity: int
-    order_type: OrderType
-    price_paise: int
-    trigger_paise: int
-    product: Product
-    validity: Validity
-    epoch_ns: int
+    # What an order begins with is the class's: most orders never have another value in most of these fields.
     stage: Stage = Stage.TRANSIT
     pending: str = ""
     triggered: bool = False
@@ -111,9 +98,36 @@ class SimOrder:
     due_ns: int = 0
     reserved_paise: int = 0
     reserved_each_paise: int = 0
-    executions: list[Execution] = field(default_factory=list)
-    history: list[tuple[str, int]] = field(default_factory=list)
     text: tuple[int, str] | None = None
+
+    def __init__(
+        self,
+        order: Order,
+        listing: Listing,
+        price_paise: int,
+        trigger_paise: int,
+        *,
+        order_id: str,
+        serial: int,
+        account: str,
+        tag: str,
+        epoch_ns: int,
+    ) -> None:
+        self.order_id = order_id
+        self.serial = serial
+        self.account = account
+        self.tag = tag
+        self.listing = listing
+        self.side = order.side
+        self.quantity = order.quantity
+        self.order_type = order.order_type
+        self.price_paise = price_paise
+        self.trigger_paise = trigger_paise
+        self.product = order.product
+        self.validity = order.validity
+        self.epoch_ns = epoch_ns
+        self.executions: list[Execution] = []
+        self.history: list[tuple[str, int]] = []
 
     @property
     def is_open(self) -> bool:

@@ -121,18 +121,14 @@ class Exchange:
         epoch_ns = self.clock.epoch_ns()
         self._orders += 1
         placed = SimOrder(
+            order,
+            listing,
+            price_paise,
+            trigger_paise,
             order_id=f"{self._date(epoch_ns)}{self._orders:0{account.serial_digits}d}",
             serial=self._orders,
             account=account.name,
             tag=tag,
-            listing=listing,
-            side=order.side,
-            quantity=order.quantity,
-            order_type=order.order_type,
-            price_paise=price_paise,
-            trigger_paise=trigger_paise,
-            product=order.product,
-            validity=order.validity,
             epoch_ns=epoch_ns,
         )
         account.add(placed)
