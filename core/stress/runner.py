@@ -330,8 +330,7 @@ class Run:
             for step in self._session_steps(self._journey_rng):
                 if self._stop_ns is not None:
                     return
-                await self._step(step, session, intended_ns)
-                intended_ns = self._clock.now_ns()
+                intended_ns = await self._step(step, session, intended_ns)
         finally:
             self._in_flight -= 1
 
@@ -354,7 +353,8 @@ class Run:
         journey = self.scenario.journey
         return journey if self.scenario.pick == "each" else rng.choices(journey, self._weights)
 
-    async def _step(self, step: Step, session: Session, intended_ns: int) -> None:
+    async def _step(self, step: Step, session: Session, intended_ns: int) -> int:
+        """Do it, whatever comes of it; when it ended."""
         self.started += 1
         self.lag.record(self._clock.now_ns() - intended_ns)
         deadline_ns = intended_ns + self._timeout_ns
@@ -370,9 +370,9 @@ class Run:
             failure, text = type(error).__name__, str(error)
             self.bugs += 1
         session.steps_done += 1
-        self._ended(intended_ns, failure, text)
+        return self._ended(intended_ns, failure, text)
 
-    def _ended(self, intended_ns: int, failure: str, text: str) -> None:
+    def _ended(self, intended_ns: int, failure: str, text: str) -> int:
         now_ns = self._clock.now_ns()
         self.finished += 1
         self.end_ns = now_ns
@@ -382,6 +382,7 @@ class Run:
             self.examples.setdefault(failure, text[:300])
         if now_ns - self.start_ns >= self._warm_up_ns:
             self.latency.record(now_ns - intended_ns)
+        return now_ns
 
     # -- the watch -----------------------------------------------------------------------------------------------
 
