@@ -92,7 +92,7 @@ class Lane(Generic[W]):
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_place = False
-        self._at_once: LaneConnection | None = None  # where what is handed in is done
+        self._at_once: LaneConnection | None = None  # where what is handed in is done, as long as the lane is open
         self._shares = False  # the connection of another lane, which closes it
         self._under_way = False  # a trip in place is about to begin, or held up by a slow disk
         self._ended: asyncio.Future[None] | None = None  # of a lane in place that is closing
@@ -117,7 +117,7 @@ class Lane(Generic[W]):
 
     async def close(self) -> None:
         """Do what waits, then end."""
-        self._closed = True
+        self._closed, self._at_once = True, None
         self._wake.set()
         if self._task is not None:
             await self._task
@@ -141,9 +141,9 @@ class Lane(Generic[W]):
 
     def do(self, work: W) -> asyncio.Future[Any]:
         """Do `work` on the next trip; its result, to be awaited. Raises what it raised."""
-        self._check_open()
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._at_once is None or self.slower_ns or self._under_way:
+            self._check_open()
             self._accept(Job(work, done))
         else:
             try:
