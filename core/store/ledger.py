@@ -97,7 +97,8 @@ ORDER_QUERY: Final = f"SELECT {TRADE_COLUMNS}, attempt, request, fingerprint FRO
 def link(before: bytes, *, serial: int, epoch_ns: int, version: int, kind: str, order_id: str, body: str) -> bytes:
     """The checksum of a journal row, over its columns and the checksum of the row before."""
     row = f"{serial} {epoch_ns} {version} {kind} {len(order_id)} {order_id}{body}"
-    return hashlib.blake2b(before + row.encode(), digest_size=16).digest()
+    # An id that has something to clean, and its clean form, have one checksum.
+    return hashlib.blake2b(before + row.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 def order_from_row(row: Sequence[Any]) -> JournaledOrder:
@@ -164,7 +165,7 @@ class Ledger:
         if self._written < count:
             for first in range(self._written, count, _PORTION):
                 some = rows[first : first + _PORTION]
-                self._run(_JOURNAL[len(some) // _COLUMNS], some)
+                self._write(_JOURNAL[len(some) // _COLUMNS], some)
             self._written = count
             self._run(_CHAIN, (self._serial, self._checksum))
 
@@ -285,7 +286,7 @@ class Ledger:
     def _link(self, entry: Entry, epoch_ns: int, order_text: str = "") -> None:
         """Append `entry` to the chain. `order_text` as in `json_of`."""
         serial = self._serial = self._serial + 1
-        kind, order_id, body = type(entry).__name__, clean(entry.order_id), json_of(entry, order_text)
+        kind, order_id, body = type(entry).__name__, entry.order_id, json_of(entry, order_text)
         checksum = self._checksum = link(
             self._checksum, serial=serial, epoch_ns=epoch_ns, version=VERSION, kind=kind, order_id=order_id, body=body
         )
@@ -393,7 +394,7 @@ class Ledger:
             self._expect(*expected)
         return False
 
-    def _write(self, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+    def _write(self, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:
         """Run a statement with text from outside. It is tried as it is: there is next to never anything to clean."""
         try:
             return self._run(statement, values)
