@@ -72,9 +72,8 @@ class Account:
             wait_ns, queued, in_flight, limited, rooms = self.limiter.look(category, at_once, PRIORITY_OF[operation])
         except CostTooHigh:
             return Candidate(self.name, barred=f"needs {at_once} permits at once, more than it allows")
-        return _new(
-            Candidate, (self.name, wait_ns, queued, in_flight, rooms, limited, self.barred(now_ns), weight, cost)
-        )
+        barred = self.barred(now_ns) if self.drained or self.blocked_until_ns else ""
+        return _new(Candidate, (self.name, wait_ns, queued, in_flight, rooms, limited, barred, weight, cost))
 
     def barred(self, now_ns: int) -> str:
         """Why nothing new may go there, whatever its answers tell; empty when it may."""

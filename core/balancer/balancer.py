@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -98,7 +98,8 @@ class IntelligentLoadBalancer:
         self._now_ns = self._clock.now_ns
         self._random = rng or random.Random(0)
         self._settings = settings or BalancerSettings()
-        self._known: dict[str, Known] = {}
+        self._slow_ns = self._settings.slow_s * SECOND
+        self._known: defaultdict[str, Known] = defaultdict(self._new)  # who was not announced is new when first named
         self._demand = Recent()
         self._began_ns = self._clock.now_ns()
         self._scarce: Mapping[str, Scarcity] = {}
@@ -114,11 +115,11 @@ class IntelligentLoadBalancer:
     def set_apis(self, names: Iterable[str]) -> None:
         """The brokers from now on; what is known of one that stays is kept."""
         known = self._known
-        self._known = {name: known.get(name) or self._new() for name in names}
+        self._known = defaultdict(self._new, {name: known[name] for name in names})
 
     def reset(self, name: str) -> None:
         """Close the breakers of `name` and forget a failed log-in: an operator's word, or a fresh token."""
-        known = self._of(name)
+        known = self._known[name]
         known.auth_failed = ""
         for breaker in known.breakers:
             breaker.reset()
@@ -147,12 +148,11 @@ class IntelligentLoadBalancer:
         now_ns = self._now_ns()
         orders = operation in _ORDERS
         ruled = rules.bars or pin or exclude
-        known_of = self._known.get
         knowns: list[Known] = []
         barred: list[str] = []
         able: list[int] = []
         for i, candidate in enumerate(candidates):
-            known = known_of(candidate.name) or self._of(candidate.name)
+            known = self._known[candidate.name]
             knowns.append(known)
             # What rules out comes first: a broker that is out of the question must not be probed with this request
             # either.
@@ -217,7 +217,7 @@ class IntelligentLoadBalancer:
     def started(self, name: str, operation: str) -> None:
         """A request has left for `name`. Each one needs its `finished`."""
         now_ns = self._now_ns()
-        known = self._of(name)
+        known = self._known[name]
         orders = operation in _ORDERS
         known.load.started(now_ns, orders=orders)
         known.traffic.add(now_ns)
@@ -229,7 +229,7 @@ class IntelligentLoadBalancer:
 
     def heard(self, name: str, operation: str, latency_ns: int) -> None:
         """The answer of `name` is there after `latency_ns`, and only has to be read: it owes that one no more."""
-        self._of(name).load.ended(latency_ns, self._now_ns(), orders=operation in _ORDERS, heard=True)
+        self._known[name].load.ended(latency_ns, self._now_ns(), orders=operation in _ORDERS, heard=True)
 
     def finished(
         self, name: str, operation: str, latency_ns: int, outcome: str, *, heard_ns: int | None = None
@@ -243,7 +243,7 @@ class IntelligentLoadBalancer:
             message = f"outcome is {outcome!r}; one of {', '.join(sorted(OUTCOMES))}"
             raise ValueError(message)
         now_ns = self._now_ns()
-        known = self._of(name)
+        known = self._known[name]
         sent_ns = (now_ns if heard_ns is None else heard_ns) - latency_ns
         orders = operation in _ORDERS
         load = known.load
@@ -259,7 +259,7 @@ class IntelligentLoadBalancer:
             if known.suspect:
                 known.suspect = max(load.failures.at(now_ns), load.lost.at(now_ns)) > DOUBT
             was_open = breaker.is_open
-            slow = latency_ns > self._settings.slow_s * SECOND and self._slow(name, operation, latency_ns)
+            slow = latency_ns > self._slow_ns and self._slow(name, operation, latency_ns)
             breaker.succeeded(now_ns, sent_ns, slow=slow)
             if not orders:
                 known.breakers[True].proved(now_ns, sent_ns)
@@ -304,14 +304,14 @@ class IntelligentLoadBalancer:
     def breaker(self, name: str, category: Category | None = None) -> BreakerView:
         """The breaker of one class, or the worse of all classes."""
         now_ns = self._clock.now_ns()
-        known = self._of(name)
+        known = self._known[name]
         known.look_for_stalls(now_ns)
         return _worst(known.breakers if category is None else (known.breakers[category == Category.ORDERS],), now_ns)
 
     def health(self, name: str) -> tuple[HealthStatus, str]:  # noqa: PLR0911 - a list of findings, worst first
         """How `name` is by what its answers tell, and why, in one line."""
         now_ns = self._clock.now_ns()
-        known = self._of(name)
+        known = self._known[name]
         if known.auth_failed:
             return HealthStatus.AUTH_FAILED, known.auth_failed
         known.look_for_stalls(now_ns)
@@ -332,17 +332,17 @@ class IntelligentLoadBalancer:
         if not known.load.latency.count:
             return HealthStatus.UNKNOWN, "not asked yet"
         usual_ns, value_ns = known.load.latency.usual_ns(), known.load.latency.ewma.value_ns
-        if value_ns > _SLOWER * usual_ns and value_ns - usual_ns > self._settings.slow_s * SECOND:
+        if value_ns > _SLOWER * usual_ns and value_ns - usual_ns > self._slow_ns:
             slower = f"{value_ns / SECOND:.1f} s an answer, usually {usual_ns / MILLISECOND:.0f} ms"
             return HealthStatus.DEGRADED, slower
         return HealthStatus.HEALTHY, ""
 
     def latency(self, name: str) -> LatencySnapshot:
-        return self._of(name).load.latency.snapshot(self._clock.now_ns())
+        return self._known[name].load.latency.snapshot(self._clock.now_ns())
 
     def answers(self, name: str, operation: str) -> PeakEwma | None:
         """How `name` answers one operation; None before it has."""
-        return self._of(name).load.latency_of.get(operation)
+        return self._known[name].load.latency_of.get(operation)
 
     def probes_due(self) -> tuple[str, ...]:
         """The brokers that a health check should be sent to now. Ask a few times a second.
@@ -393,12 +393,6 @@ class IntelligentLoadBalancer:
 
     def _new(self) -> Known:
         return Known(self._settings.breaker, self._random)
-
-    def _of(self, name: str) -> Known:
-        known = self._known.get(name)
-        if known is None:
-            known = self._known[name] = self._new()
-        return known
 
     def _slow(self, name: str, operation: str, latency_ns: int) -> bool:
         """Whether an answer took far longer than the same operation takes elsewhere."""
