@@ -126,7 +126,7 @@ class Ledger:
     `head` spares it a look where nobody else can have written since: what `reached` said at the end of the one before.
     """
 
-    _serial: int = -1  # of the last entry, once the head was read
+    serial: int = -1  # of the last entry, once the head was read
     _checksum: bytes = b""  # and its own
     _halt: str = ""  # the kill switch inside this transaction, once the head was read
     _written: int = 0  # how many of `_rows` are in the table
@@ -139,20 +139,20 @@ class Ledger:
         self._rows: list[Any] = []  # of the journal, column after column: they are written together
         self._extents: dict[int, tuple[int, int, int]] = {}
         if head is not None:
-            self._serial, self._checksum, self._halt = head
+            self.serial, self._checksum, self._halt = head
 
     @property
     def reached(self) -> Head | None:
         """The head as it is now; None as long as it was not read."""
-        return None if self._serial < 0 else (self._serial, self._checksum, self._halt)
+        return None if self.serial < 0 else (self.serial, self._checksum, self._halt)
 
     def mark(self) -> Mark:
         """Where the journal stands, to go `back` to when one write of several is undone."""
-        return self._serial, self._checksum, self._halt, len(self._rows), self._written
+        return self.serial, self._checksum, self._halt, len(self._rows), self._written
 
     def back(self, mark: Mark) -> None:
         """Forget what was appended since `mark`. Block extents stay: too wide costs a look, never a row."""
-        self._serial, self._checksum, self._halt, count, self._written = mark
+        self.serial, self._checksum, self._halt, count, self._written = mark
         del self._rows[count:]
         self._claimed = None
 
@@ -167,7 +167,7 @@ class Ledger:
                 some = rows[first : first + _PORTION]
                 self._write(_JOURNAL[len(some) // _COLUMNS], some)
             self._written = count
-            self._run(_CHAIN, (self._serial, self._checksum))
+            self._run(_CHAIN, (self.serial, self._checksum))
 
     # Rows that are kept by hand.
 
@@ -205,12 +205,12 @@ class Ledger:
 
         Raises OrderConflict, EngineHalted or UnknownOrder; what was written before must then be undone.
         """
-        if self._serial < 0:
+        if self.serial < 0:
             self._read_head()
         for entry in entries:
             if isinstance(entry, Step) and (expected is None or entry.order_id == expected[0]):
                 epoch_ns = _time_of(entry, now_ns)
-                is_known = self._step(entry, epoch_ns, self._serial + 1, expected)
+                is_known = self._step(entry, epoch_ns, self.serial + 1, expected)
             elif isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
                 self._run("INSERT OR REPLACE INTO limiter_states VALUES (?, ?)", saved)
@@ -221,22 +221,22 @@ class Ledger:
                 if isinstance(entry, Intent):
                     self._check(entry)
                 epoch_ns = _time_of(entry, now_ns)
-                is_known = self.apply(entry, epoch_ns, self._serial + 1)
+                is_known = self.apply(entry, epoch_ns, self.serial + 1)
             if not is_known:
                 raise UnknownOrder(f"order {entry.order_id} is not in the journal; claim it first")
             expected = None
             self._link(entry, epoch_ns)
-        return self._serial
+        return self.serial
 
     def head(self) -> tuple[int, bytes]:
         """Serial and checksum of the last entry."""
-        if self._serial < 0:
+        if self.serial < 0:
             self._read_head()
-        return self._serial, self._checksum
+        return self.serial, self._checksum
 
     def _read_head(self) -> None:
         # Inside the write lock, so that another process cannot append in between.
-        self._serial, self._checksum, self._halt = self._run(_HEAD).fetchone()
+        self.serial, self._checksum, self._halt = self._run(_HEAD).fetchone()
 
     def order(self, order_id: str) -> JournaledOrder | None:
         row = self._run(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),)).fetchone()
@@ -249,7 +249,7 @@ class Ledger:
 
         Raises OrderConflict where the id is taken by other content.
         """
-        if self._serial < 0:
+        if self.serial < 0:
             self._read_head()
         text = order_json(order)
         first, intent = entries[0] if entries else None, None
@@ -258,7 +258,7 @@ class Ledger:
             intent = first
         taking = intent or Claimed(order, now_ns, simulated)
         epoch_ns = _time_of(taking, now_ns)
-        if not self._halt and self._insert(taking, epoch_ns, self._serial + 1, text):
+        if not self._halt and self._insert(taking, epoch_ns, self.serial + 1, text):
             self._link(taking, epoch_ns, text)
             if intent is None:
                 self._claimed = order
@@ -285,7 +285,7 @@ class Ledger:
 
     def _link(self, entry: Entry, epoch_ns: int, order_text: str = "") -> None:
         """Append `entry` to the chain. `order_text` as in `json_of`."""
-        serial = self._serial = self._serial + 1
+        serial = self.serial = self.serial + 1
         kind, order_id, body = type(entry).__name__, entry.order_id, json_of(entry, order_text)
         checksum = self._checksum = link(
             self._checksum, serial=serial, epoch_ns=epoch_ns, version=VERSION, kind=kind, order_id=order_id, body=body

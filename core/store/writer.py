@@ -73,15 +73,13 @@ class _ScratchConnection(LaneConnection):
             self.syncs += 1
         try:
             ledger = self._ledger or self._begin()
-            changes, mark = self.total_changes, ledger.mark()
+            before = self.total_changes, ledger.serial
             try:
                 result = work(ledger)
             except Exception as error:
                 if is_about_the_file(error):
                     raise
-                if self.total_changes == changes:
-                    ledger.back(mark)
-                else:
+                if before != (self.total_changes, ledger.serial):
                     self._again()
                 if isinstance(error, sqlite3.Error):
                     raise told(error, self.path) from error
