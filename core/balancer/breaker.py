@@ -136,10 +136,10 @@ class CircuitBreaker:
             self._answered_while_open(now_ns, sent_ns, slow=slow)
             return
         counts = self._count(now_ns)
-        counts[2] += slow
         self._in_a_row = 0
         self.probation = False
         if slow:
+            counts[2] += 1
             requests, _, slow_answers = self._totals()
             if requests >= self._settings.minimum and slow_answers >= self._settings.slow_rate * requests:
                 self.trip(now_ns, f"{slow_answers} of {requests} answers far slower than elsewhere")
