@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -106,6 +107,37 @@ def test_what_waits_for_a_slow_disk_is_written_before_the_end(path: Path, *, scr
         assert len(await store.journal.story("a")) == 2
 
     on_virtual_time(path, after)
+
+
+@pytest.mark.parametrize("scratch", [False, True])
+def test_what_shares_a_trip_to_a_slow_disk_is_told_its_own_fault(path: Path, *, scratch: bool) -> None:
+    async def story(store: TradeStore) -> None:
+        store.slow_down(5 * MILLISECOND)
+        written, refused = await asyncio.gather(
+            store.store_trade(TRADE),
+            store.journal.claim(order(), Intent(order(), "t", "fyers"), Step("nobody", S.NEW, S.DENIED)),
+            return_exceptions=True,
+        )
+        assert written is None
+        assert isinstance(refused, UnknownOrder)
+        assert [row.order_id for row in await store.get_recent_trades()] == ["by hand"]
+
+    on_virtual_time(path, story, scratch=scratch)
+
+
+@pytest.mark.parametrize("scratch", [False, True])
+def test_a_store_that_is_closed_takes_nothing(path: Path, *, scratch: bool) -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        async with TradeStore(path, clock=clock, scratch=scratch) as store:
+            await journaled(store)
+        with pytest.raises(StoreError, match="the store is closed"):
+            await store.journal.append(ACCEPTED)
+        with pytest.raises(StoreError, match="the store is closed"):
+            await store.get_recent_trades()
+
+    clock.run(main)
 
 
 def test_a_scratch_store_writes_at_once_and_commits_now_and_then(path: Path) -> None:
