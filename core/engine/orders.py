@@ -22,42 +22,29 @@ LOST: Final = frozenset({_S.SUBMITTING, _S.UNKNOWN, _S.QUARANTINED})
 AT_BROKER: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.CANCEL_REQUESTED, _S.MODIFY_REQUESTED})
 
 NEVER_NS: Final = 2**63  # later than any clock reaches
+_NOTHING: Final = Decimal(0)
 
 
 class LiveOrder:
     """One order as this process knows it. Changed only by the Recorder, after the journal has it.
 
     `order` is what the caller asked for, `terms` what is in force after changes. Times named `_ns` are monotonic, those
-    named `epoch_ns` of the wall clock. The fields below the line are this process's own and are never stored.
+    named `epoch_ns` of the wall clock. The class's fields and those below the line are this process's own and are
+    never stored.
     """
 
-    # What an order begins with is the class's: most orders never have another value in most of these fields.
-    status: OrderStatus = OrderStatus.NEW
-    provider: str = ""
-    broker_order_id: str = ""
-    tag: str = ""
-    attempt: int = 0
-    filled_quantity: int = 0
-    average_price: Decimal = Decimal(0)
-    message: str = ""
-    simulated: bool = True
-    updated_epoch_ns: int = 0
-    # ------------------------------------------------------------------------------------------------------------------
-    in_doubt: bool = False  # a write ended without an answer: the journal may hold more than we know
-    is_placing: bool = False  # a task of this process is about to send it, or waits for the answer
+    # What most orders never change.
     give_up: anyio.CancelScope | None = None  # cancels the wait for a permit; None once something may have left
     give_up_because: str = ""
     fault: str = ""  # why the last attempt did not become live
     lost_ns: int = 0  # since when nobody knows
     absent_from_ns: int = NEVER_NS  # a question put from then on that does not find it proves that it was never placed
-    asked_ns: int | None = None  # when the last question about it was put that the broker answered
     ask_next_ns: int = 0
     ask_pause_ns: int = 0
     cancel_wanted: bool = False
     cancels_sent: int = 0
     is_changing: bool = False  # a task of this process waits for the answer to a cancel or change
     changed_ns: int = 0  # when the last cancel or change was sent
-    moved_ns: int = 0  # when this process took the last step
     wanted: Order | None = None  # the terms that an unanswered change asks for
     _settled: asyncio.Event | None = None  # made by the first who waits for the end of the placement
 
@@ -66,14 +53,26 @@ class LiveOrder:
 
         `is_claimed`: the journal has it; a new order comes to be with its first entry.
         """
+        # What every order sets sooner or later is set here: orders share the layout that the first of them had, and one
+        # that gets another attribute afterwards gets a dict of its own with it.
         self.id = order.client_order_id
         self.order = self.terms = order
         self.created_epoch_ns = created_epoch_ns
+        self.status = OrderStatus.NEW
+        self.provider = self.broker_order_id = self.tag = self.message = ""
+        self.attempt = self.filled_quantity = self.updated_epoch_ns = 0
+        self.average_price = _NOTHING
+        self.simulated = True
+        # --------------------------------------------------------------------------------------------------------------
         # Held from reading the state to journaling a step. asyncio's own: a free one costs a fifth of anyio's.
         self.lock = asyncio.Lock()
         self.only = only
         self.is_claimed = is_claimed
+        self.is_placing = False  # a task of this process is about to send it, or waits for the answer
+        self.in_doubt = False  # a write ended without an answer: the journal may hold more than we know
         self.told: dict[str, str] = {}  # the last incident of each kind
+        self.moved_ns = 0  # when this process took the last step
+        self.asked_ns: int | None = None  # when the last question about it was put that the broker answered
 
     @classmethod
     def of(cls, known: JournaledOrder) -> LiveOrder:
