@@ -84,17 +84,14 @@ def _reconcile_once() -> AbstractContextManager[Any]:
 
 def _told_before_durable() -> AbstractContextManager[Any]:
     """A step is told of while its write is still under way."""
-    append = Recorder._append
+    end = Recorder._end
 
-    async def eager(self: Recorder, live: LiveOrder, *entries: Any) -> bool:
-        async def later() -> None:
-            await append(self, live, *entries)
-
-        pending.append(asyncio.create_task(later()))
+    async def eager(self: Recorder, live: LiveOrder, write: Any) -> bool:
+        pending.append(asyncio.create_task(end(self, live, write)))
         return True
 
     pending: list[Any] = []  # a task that nobody holds may vanish
-    return patch.object(Recorder, "_append", eager)
+    return patch.object(Recorder, "_end", eager)
 
 
 def _claim_ignored() -> AbstractContextManager[Any]:
