@@ -47,7 +47,7 @@ class Life:
         self.is_last = number == world.lives - 1
         self.dead = False
         self.crashed = asyncio.Event()
-        self.halted_at: int | None = None  # the lifts there had been when it threw the switch itself
+        self.halted_at: int | None = None  # the lifts there had been when it threw the switch; a lift is one for all
         self.tasks: list[asyncio.Task[Any]] = []
         # How it is to end, unless its callers are done before.
         self.end = "" if self.is_last else self.rng.choice((CRASH, CRASH_BEFORE, CRASH_AFTER))
@@ -120,7 +120,6 @@ class Life:
 
     async def _settle(self, engine: TradingEngine) -> None:
         if engine.halted:
-            self.world.lifts += 1
             await engine.lift("simulation")
         deadline_ns = self.world.clock.now_ns() + SETTLES_WITHIN_NS
         while engine.open_orders and self.world.clock.now_ns() < deadline_ns:
@@ -233,11 +232,10 @@ class Caller:
         await self._engine.cancel_all()
 
     async def halt_and_lift(self) -> None:
-        self._life.halted_at = self._world.lifts
+        self._life.halted_at = self._world.disk.lifts()
         with suppress(StoreError):
             await self._engine.halt("simulated")
         await self._pause(self._rng.randrange(2 * SECOND))
-        self._world.lifts += 1  # whoever lifts it, lifts it for all
         await self._engine.lift("simulation")
 
     async def _quietly(self, order: Order) -> None:

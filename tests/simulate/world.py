@@ -87,7 +87,6 @@ class World:
         self._told: list[OrderOutcome] = []
         self._trace = hashlib.blake2b(digest_size=16)
         self._lines: list[str] = []
-        self.lifts = 0
         self.has_rivals = self.rng.random() < 0.8  # other processes on the same store and accounts
         self._alive: set[int] = set()
         self._submits: dict[str, list[tuple[int, bool]]] = {}  # per order the lives that submitted it: under way still?
@@ -251,7 +250,7 @@ class World:
             self.violate(f"the tag {tag} was sent twice")
         self._sent[tag] = order.client_order_id
         self._tags.setdefault(order.client_order_id, []).append(tag)
-        if life.halted_at == self.lifts or self.disk.halted():
+        if life.halted_at == self.disk.lifts() or self.disk.halted():
             self.violate(f"{order.client_order_id} left while trading was halted")
         if "SUBMITTING" not in self.disk.steps().get(order.client_order_id, ()):
             self.violate(f"{order.client_order_id} left before its intent was durable")
