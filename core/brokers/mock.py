@@ -6,21 +6,18 @@ arrival: its referee counts (`simulator/referee.py`), its exchange trades (`simu
 
 from __future__ import annotations
 
-import asyncio
-import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from random import Random
-from typing import Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ..clock import MILLISECOND, SECOND, Clock, SystemClock
 from ..errors import (
     AuthenticationFailed,
     BlockedForDay,
-    BrokerError,
     ConfigError,
     OrderNotSent,
     OrderOutcomeUnknown,
@@ -84,6 +81,23 @@ _ANSWERS: Final = frozenset(FaultKind) - _SLOW
 _STATUS_500: Final = {FaultKind.ERROR_BEFORE_ACCEPT, FaultKind.ERROR_AFTER_ACCEPT}
 
 
+class _Request(Generic[T]):
+    """One request on its way, and what the broker made of it. `answered_by`: the fault that the answer is owed to."""
+
+    answered_by: FaultKind | None = None
+    error: Exception | None = None
+    result: T
+
+    def __init__(
+        self, operation: Operation, do: Callable[[], T], cost: int, kind: FaultKind | None, arrival_ns: int
+    ) -> None:
+        self.operation = operation
+        self.do = do
+        self.cost = cost
+        self.kind = kind
+        self.arrival_ns = arrival_ns
+
+
 class MockTradingAPI:
     """A `TradingAPI` without a wire.
 
@@ -127,15 +141,12 @@ class MockTradingAPI:
         self.account = self.exchange.open_account(name)
         self.faults = Faults(self._rng, start_ns=self._clock.now_ns())
         self.felt: Counter[FaultKind] = Counter()  # faults that changed what a caller got, or when
-        self._answered_by: FaultKind | None = None  # the fault that the last answer is owed to
         for kind, amount in (faults or {}).items():
             self.set_fault(kind, amount)
         self._book = Book(name)
         self._referee = Referee(name, config.limits)
         self._day_block = DayBlock() if config.provider is APIProvider.FYERS else None
         self._absence_ns = round(absence_proven_after * SECOND)
-        self._under_way: list[tuple[int, int, Callable[[int], object]]] = []
-        self._serial = 0
 
     @property
     def name(self) -> str:
@@ -162,12 +173,11 @@ class MockTradingAPI:
 
     def referee_report(self) -> RefereeReport:
         """What this broker counted so far."""
-        self._deliver(self._clock.now_ns())
+        self.exchange.advance()
         return self._referee.report()
 
     def books(self) -> tuple[BrokerOrder, ...]:
         """Every order ever taken into the book, oldest first, without a request: the proof that none is doubled."""
-        self._deliver(self._clock.now_ns())
         return self._book.rows(self.exchange.orders(self.account))
 
     def archive(self, before_epoch_ns: int) -> tuple[BrokerOrder, ...]:
@@ -175,7 +185,7 @@ class MockTradingAPI:
 
         A day's book may be large; that of a run of days would grow for ever.
         """
-        self._deliver(self._clock.now_ns())
+        self.exchange.advance()
         rows = self._book.last_rows(self.account.forget(before_epoch_ns))
         self._referee.forget_tags(row.tag for row in rows)
         return rows
@@ -272,33 +282,19 @@ class MockTradingAPI:
             raise OrderNotSent(f"{self._name}: connection refused", provider=self._name)
         give_up_ns = sent_ns + self._config.timeout_ms * MILLISECOND
         arrival_ns, answer_ns = self._instants(sent_ns, latency_ns, give_up_ns, fault)
-        arrive = partial(self._arrive, operation, do, cost, kind)
-        try:
-            await clock.sleep_until_ns(min(arrival_ns, give_up_ns))
-        except asyncio.CancelledError:
-            self._still_arrives(arrival_ns, arrive)  # who stops waiting does not call the packet back
-            raise
-        if arrival_ns > give_up_ns:
-            self._still_arrives(arrival_ns, arrive)
-            self._feel(kind, _SLOW)
-            raise self._timed_out()
-        now_ns = clock.now_ns()
-        self._deliver(now_ns)
-        outcome: T | BrokerError
-        self._answered_by = None
-        try:
-            outcome = arrive(now_ns)
-        except BrokerError as error:
-            outcome = error
-        answered_by = self._answered_by
+        request = _Request(operation, do, cost, kind, arrival_ns)
+        # It arrives whether or not somebody still waits: who stops waiting does not call the packet back. And nobody
+        # need be woken for it, as long as whoever looks at the exchange sees it arrived.
+        self.exchange.at(arrival_ns, partial(self._arrive, request))
         await clock.sleep_until_ns(min(answer_ns, give_up_ns))
+        self.exchange.advance()
         if kind is not None:
-            self._feel(answered_by or kind, _ANSWERS if answered_by else _SLOW)
+            self._feel(request.answered_by or kind, _ANSWERS if request.answered_by else _SLOW)
         if answer_ns > give_up_ns:
             raise self._timed_out()
-        if isinstance(outcome, BrokerError):
-            raise outcome
-        return outcome
+        if request.error is not None:
+            raise request.error
+        return request.result
 
     def _instants(self, sent_ns: int, latency_ns: int, give_up_ns: int, fault: Fault | None) -> tuple[int, int]:
         """When the request arrives and when its answer is back; none arrives after its absence counts as proven."""
@@ -319,26 +315,33 @@ class MockTradingAPI:
         if kind is not None and kind in among:
             self.felt[kind] += 1
 
-    def _arrive(self, operation: Operation, do: Callable[[], T], cost: int, kind: FaultKind | None, now_ns: int) -> T:
+    def _arrive(self, request: _Request[Any]) -> None:
+        try:
+            request.result = self._answer(request)
+        except Exception as error:  # noqa: BLE001 - whoever sent it is told, not whoever looks at the exchange first
+            request.error = error
+
+    def _answer(self, request: _Request[T]) -> T:
         """What happens at the broker, at once: refuse, do, or do and lose the answer."""
+        kind, operation = request.kind, request.operation
         if kind in _BEFORE_ALL:
-            self._answered_by = kind
+            request.answered_by = kind
             if kind in _REFUSED_429:
                 raise RateLimited(f"{self._name}: too many requests", provider=self._name, code="429", status=429)
             raise self._lost(kind)
-        self._judge(operation, cost, now_ns)
+        self._judge(operation, request.cost, request.arrival_ns)
         if kind in _REFUSALS and (kind is not FaultKind.WRONG_IP or CATEGORY_OF[operation] is Category.ORDERS):
-            self._answered_by = kind
+            request.answered_by = kind
             raise self._refused(kind)
         refusal: OrderRefused | None = None
         try:
-            result = do()
+            result = request.do()
         except Refusal as no:
             refusal = OrderRefused(
                 f"{self._name}: {no}", provider=self._name, code=no.reason.value, status=400, elsewhere=False
             )
         if kind in ACCEPTED_KINDS and kind is not FaultKind.HANG:
-            self._answered_by = kind
+            request.answered_by = kind
             raise self._lost(kind)
         if refusal is not None:
             raise refusal
@@ -356,7 +359,7 @@ class MockTradingAPI:
 
     def _judge(self, operation: Operation, cost: int, now_ns: int) -> None:
         block = self._day_block
-        if block is not None and (blocked_ns := block.blocked_for_ns(self._clock.epoch_ns())):
+        if block is not None and (blocked_ns := block.blocked_for_ns(self.exchange.epoch_ns())):
             self._referee.refused += 1
             raise BlockedForDay(
                 f"{self._name}: blocked until midnight IST after {block.breaches} breached minutes",
@@ -369,7 +372,7 @@ class MockTradingAPI:
         if breach is None:
             return
         if block is not None:
-            block.breached(breach, self._clock.epoch_ns())
+            block.breached(breach, self.exchange.epoch_ns())
         raise self._rate_limited(breach)
 
     def _rate_limited(self, breach: Breach) -> RateLimited:
@@ -391,19 +394,6 @@ class MockTradingAPI:
         floor_ns = mean_ns * _FLOOR_SHARE
         shape = self.jitter
         return round(floor_ns + (mean_ns - floor_ns) * self._rng.lognormvariate(-shape * shape / 2, shape))
-
-    def _still_arrives(self, arrival_ns: int, arrive: Callable[[int], object]) -> None:
-        self._serial += 1
-        heapq.heappush(self._under_way, (arrival_ns, self._serial, arrive))
-
-    def _deliver(self, now_ns: int) -> None:
-        """Let the requests arrive that nobody waits for any more."""
-        while self._under_way and self._under_way[0][0] <= now_ns:
-            arrival_ns, _, arrive = heapq.heappop(self._under_way)
-            try:
-                arrive(arrival_ns)
-            except BrokerError:
-                continue  # an answer without a listener
 
     def _timed_out(self) -> OrderOutcomeUnknown:
         message = f"{self._name}: no answer within {self._config.timeout_ms} ms"

@@ -1,7 +1,8 @@
 """A real little exchange: prices walk, orders rest, cross and fill in parts, money adds up. Everything from one seed.
 
 It is driven, not running: every call first lives through what happened since the last one (price steps, fills,
-cancels on their way), each at its own instant. No task, no thread; the same calls at the same times give the same day.
+requests and cancels on their way), each at its own instant. No task, no thread; the same calls at the same times give
+the same day.
 
 Money is in whole paise, so that it adds up to the last one; `accounts.py` keeps the books.
 """
@@ -73,6 +74,7 @@ class Exchange:
         self._serial = 0
         self._orders = 0
         self._step_planned = False
+        self._is_living = False
         self._day, self._day_text = -1, ""
 
     # -- accounts ------------------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ class Exchange:
         )
         if listing.segment in account.killed_segments:
             raise Refusal(RefusalReason.KILL_SWITCH, f"segment {listing.segment} is shut by the kill switch")
-        epoch_ns = self.clock.epoch_ns()
+        epoch_ns = self.epoch_ns()
         self._orders += 1
         placed = SimOrder(
             order,
@@ -174,7 +176,7 @@ class Exchange:
         if refusal is not None:
             raise refusal
         order.pending = "modify"
-        order.note("modify pending", self.clock.epoch_ns())
+        order.note("modify pending", self.epoch_ns())
         self._send(order, lambda: self._change(account, order, change))
         return order
 
@@ -187,14 +189,14 @@ class Exchange:
         order = self._find(account, order_id)
         self._check_open(order)
         order.pending = "cancel"
-        order.note("cancel pending", self.clock.epoch_ns())
+        order.note("cancel pending", self.epoch_ns())
 
         def cancelled() -> None:
             order.pending = ""
             if order.is_open:
                 self._finish(order, Stage.CANCELLED, "")
             else:
-                order.note("not cancelled", self._epoch_at(self._now_ns))
+                order.note("not cancelled", self.epoch_ns())
 
         self._send(order, cancelled)
         return order
@@ -221,7 +223,7 @@ class Exchange:
     def quotes(self, symbols: Iterable[str]) -> tuple[Quote, ...]:
         """The last prices, in the order asked; symbols that are not listed are left out."""
         self.advance()
-        epoch_ns = self.clock.epoch_ns()
+        epoch_ns = self.epoch_ns()
         walks = [self._walk_to_now(symbol) for symbol in symbols if symbol in self.listings]
         return tuple(
             Quote(symbol=w.listing.symbol, price=rupees(w.price_paise), volume=w.volume, epoch_ns=epoch_ns)
@@ -233,29 +235,40 @@ class Exchange:
         """Whether the market trades now: Monday to Friday, 09:15 to 15:30 IST, or always."""
         if self.settings.always_open:
             return True
-        now = _ist(self.clock.epoch_ns())
+        now = _ist(self.epoch_ns())
         return now.weekday() < 5 and _OPENS <= now.time() < _CLOSES
 
     # -- time ----------------------------------------------------------------------------------------------------
 
     def advance(self) -> None:
         """Live through everything that was due until now."""
+        if self._is_living:
+            return  # what is due may look, too: it sees its own instant, and nothing that comes after
         now_ns = self.clock.now_ns()
         due = self._due
-        while due and due[0][0] <= now_ns:
-            at_ns, _, act = heapq.heappop(due)
-            self._now_ns = max(self._now_ns, at_ns)
-            act()
+        self._is_living = True
+        try:
+            while due and due[0][0] <= now_ns:
+                at_ns, _, act = heapq.heappop(due)
+                self._now_ns = max(self._now_ns, at_ns)
+                act()
+        finally:
+            self._is_living = False
         self._now_ns = now_ns
 
-    def _at(self, at_ns: int, act: Callable[[], None]) -> None:
+    def at(self, at_ns: int, act: Callable[[], None]) -> None:
+        """Let something happen at an instant to come: `advance` lives through it, and `act` may not raise."""
         self._serial += 1  # events of one instant happen in the order in which they were planned
         heapq.heappush(self._due, (at_ns, self._serial, act))
+
+    def epoch_ns(self) -> int:
+        """The wall clock at the instant that is lived through."""
+        return self._epoch_at(self._now_ns)
 
     def _send(self, order: SimOrder, act: Callable[[], None]) -> None:
         """Let a message about the order get to the exchange; one line carries them all, so none overtakes another."""
         order.due_ns = max(order.due_ns + 1, self._now_ns + self._rng.choice(self._transits_ns))
-        self._at(order.due_ns, act)
+        self.at(order.due_ns, act)
 
     def _epoch_at(self, now_ns: int) -> int:
         """The wall clock at a monotonic instant that may lie a little back."""
@@ -279,7 +292,7 @@ class Exchange:
         if not self._step_planned:
             self._step_planned = True
             step_ns = self.settings.step_ns
-            self._at(self._start_ns + ((self._now_ns - self._start_ns) // step_ns + 1) * step_ns, self._step)
+            self.at(self._start_ns + ((self._now_ns - self._start_ns) // step_ns + 1) * step_ns, self._step)
 
     def _step(self) -> None:
         """One price step of every symbol that has orders resting."""
@@ -287,7 +300,7 @@ class Exchange:
         for symbol in list(self._resting):
             self._walk_to_now(symbol)
             for order in list(self._resting[symbol].values()):
-                self._try(order, self._epoch_at(self._now_ns))
+                self._try(order, self.epoch_ns())
             if not self._resting[symbol]:
                 del self._resting[symbol]
         if self._resting:
@@ -299,7 +312,7 @@ class Exchange:
         """A change gets to the exchange; what has happened since it was asked for may forbid it."""
         if order.pending == "modify":
             order.pending = ""
-        epoch_ns = self._epoch_at(self._now_ns)
+        epoch_ns = self.epoch_ns()
         market_paise = self._walk_to_now(order.listing.symbol).price_paise
         if not order.is_open or change_refusal(account, order, change, market_paise) is not None:
             order.note("not modified", epoch_ns)
@@ -318,7 +331,7 @@ class Exchange:
         if not order.is_open:
             return
         waits = bool(order.trigger_paise) and not order.triggered
-        epoch_ns = self._epoch_at(self._now_ns)
+        epoch_ns = self.epoch_ns()
         order.move(Stage.TRIGGER_PENDING if waits else Stage.OPEN, epoch_ns)
         self._try(order, epoch_ns)
         if order.validity is Validity.IOC and order.is_open:
@@ -343,11 +356,11 @@ class Exchange:
         self._unrest(order)
         self._fill(order, market_paise, epoch_ns)
         if order.is_open and order.validity is not Validity.IOC:
-            self._at(self._now_ns + self._rng.choice(self._refills_ns), partial(self._again, order))
+            self.at(self._now_ns + self._rng.choice(self._refills_ns), partial(self._again, order))
 
     def _again(self, order: SimOrder) -> None:
         if order.is_open and order.order_id not in self._resting.get(order.listing.symbol, {}):
-            self._try(order, self._epoch_at(self._now_ns))
+            self._try(order, self.epoch_ns())
 
     def _fill(self, order: SimOrder, market_paise: int, epoch_ns: int) -> None:
         rng, listing, sign, limit_paise = self._rng, order.listing, order.side.sign, order.price_paise
@@ -379,7 +392,7 @@ class Exchange:
 
     def _finish(self, order: SimOrder, stage: Stage, message: str) -> None:
         self._unrest(order)
-        order.move(stage, self._epoch_at(self._now_ns), message)
+        order.move(stage, self.epoch_ns(), message)
         self.accounts[order.account].release(order)
 
     # -- checks --------------------------------------------------------------------------------------------------
