@@ -41,7 +41,7 @@ class Caretaker:
                 if now_ns >= look_at_ns:
                     look_at_ns = now_ns + SECOND
                     for name, account in self._manager.accounts.items():
-                        account.forecaster.learn(now_ns, account.limiter.headroom(forecasts=False))
+                        account.forecaster.observe(now_ns, account.limiter.headroom(forecasts=False))
                         self._compare_clocks(name, account)
                         refused = balancer.health(name)[0] is HealthStatus.AUTH_FAILED
                         if refused and now_ns >= self._renew_at_ns.get(name, 0):

@@ -106,8 +106,7 @@ class _Arrivals:
 class Forecaster:
     """Forecasts of one broker's windows, and their scores.
 
-    `learn` learns and judges: once a second. `latest` tells what is known, at any time in between, and `fill` gives it
-    to fresh windows; `observe` does both.
+    `observe` learns and judges: once a second. `latest` tells what is known, at any time in between.
     """
 
     __slots__ = ("_arrivals", "_latest", "_observed_ns", "_scorer")
@@ -118,30 +117,15 @@ class Forecaster:
         self._observed_ns = 0
         self._scorer = ForecastScorer()
 
-    def learn(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> None:
+    def observe(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> None:
         """Make the forecasts of these windows, scores filled in. `now_ns` never goes back."""
         self._latest = {(window.budget, window.rate.window_ns): self._one(now_ns, window) for window in windows}
         self._observed_ns = now_ns
 
-    def observe(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> tuple[WindowHeadroom, ...]:
-        """`learn` these windows; the same with their forecasts."""
-        self.learn(now_ns, windows)
-        return self.fill(now_ns, windows)
-
     def latest(self, now_ns: int) -> Mapping[tuple[str, int], WindowForecast]:
-        """The forecasts of the last `learn`, as seen from now, by budget and window; empty before the first."""
+        """The forecasts of the last `observe`, as seen from now, by budget and window; empty before the first."""
         passed_ns = now_ns - self._observed_ns
         return {key: _seen_later(forecast, passed_ns) for key, forecast in self._latest.items()}
-
-    def fill(self, now_ns: int, windows: Sequence[WindowHeadroom]) -> tuple[WindowHeadroom, ...]:
-        """The same windows with their latest forecasts."""
-        latest = self.latest(now_ns)
-        return tuple(
-            window
-            if (forecast := latest.get((window.budget, window.rate.window_ns))) is None
-            else replace(window, forecast=forecast)
-            for window in windows
-        )
 
     def _one(self, now_ns: int, window: WindowHeadroom) -> WindowForecast:
         key = (window.budget, window.rate.window_ns)

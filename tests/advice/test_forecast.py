@@ -45,6 +45,13 @@ class Exact:
         )
 
 
+def told(forecaster: Forecaster, now_ns: int, window: WindowHeadroom) -> WindowForecast:
+    """What it says once it has seen this window."""
+    forecaster.observe(now_ns, [window])
+    (forecast,) = forecaster.latest(now_ns).values()
+    return forecast
+
+
 def steady(permits: int, window_ns: int, per_s: float, for_s: int) -> WindowForecast:
     """The forecast after `for_s` seconds of evenly spaced requests."""
     window, forecaster = Exact(permits, window_ns), Forecaster()
@@ -53,8 +60,8 @@ def steady(permits: int, window_ns: int, per_s: float, for_s: int) -> WindowFore
         while sent < second * per_s:
             window.take(round(sent / per_s * SECOND))
             sent += 1
-        (seen,) = forecaster.observe(second * SECOND, [window.look(second * SECOND)])
-    return seen.forecast
+        forecast = told(forecaster, second * SECOND, window.look(second * SECOND))
+    return forecast
 
 
 @pytest.mark.parametrize(
@@ -84,16 +91,16 @@ def test_the_chance_of_the_next_minute_follows_the_rate(per_s: float, low: float
 
 def test_between_two_looks_the_same_instant_is_told_from_later() -> None:
     window, forecaster = Exact(200, MINUTE), Forecaster()
-    assert forecaster.fill(0, [window.look(0)]) == (window.look(0),)
+    assert forecaster.latest(0) == {}
     for second in range(20):
         for _ in range(5):
             window.take(second * SECOND)
-        (seen,) = forecaster.observe(second * SECOND, [window.look(second * SECOND)])
-    (later,) = forecaster.fill(19 * SECOND + SECOND // 2, [window.look(19 * SECOND)])
-    assert seen.forecast.exhausted_in_ns is not None
-    assert later.forecast.exhausted_in_ns == seen.forecast.exhausted_in_ns - SECOND // 2
-    (past,) = forecaster.fill(500 * SECOND, [window.look(19 * SECOND)])
-    assert past.forecast.exhausted_in_ns == 0
+        seen = told(forecaster, second * SECOND, window.look(second * SECOND))
+    (later,) = forecaster.latest(19 * SECOND + SECOND // 2).values()
+    assert seen.exhausted_in_ns is not None
+    assert later.exhausted_in_ns == seen.exhausted_in_ns - SECOND // 2
+    (past,) = forecaster.latest(500 * SECOND).values()
+    assert past.exhausted_in_ns == 0
 
 
 def test_an_empty_window_is_empty_now() -> None:
@@ -109,8 +116,7 @@ def test_permits_that_come_back_in_time_keep_it_from_running_out() -> None:
     for second in range(1, 110):
         for _ in range(150 if second == 1 else 3):
             window.take(second * SECOND)
-        (seen,) = forecaster.observe(second * SECOND, [window.look(second * SECOND)])
-        out.append(seen.forecast.exhausted_in_ns)
+        out.append(told(forecaster, second * SECOND, window.look(second * SECOND)).exhausted_in_ns)
     assert out[8] is not None
     assert out[70:] == [None] * len(out[70:])
 
@@ -119,17 +125,16 @@ def test_random_arrivals_fall_into_the_interval_about_as_often_as_it_promises() 
     rng, forecaster = random.Random(5), Forecaster()
     window = Exact(200, MINUTE)
     at_s = 0.0
-    seen = window.look(0)
     for second in range(1, 9000):
         while at_s < second:
             busy = 4.5 if second % 600 < 300 else 1.5
             window.take(round(at_s * SECOND))
             at_s += rng.expovariate(busy)
-        (seen,) = forecaster.observe(second * SECOND, [window.look(second * SECOND)])
-    assert seen.forecast.hit_rate is not None
-    assert seen.forecast.brier_60s is not None
-    assert 0.5 <= seen.forecast.hit_rate <= 1.0
-    assert seen.forecast.brier_60s < 0.2  # one who always says one half gets 0.25
+        seen = told(forecaster, second * SECOND, window.look(second * SECOND))
+    assert seen.hit_rate is not None
+    assert seen.brier_60s is not None
+    assert 0.5 <= seen.hit_rate <= 1.0
+    assert seen.brier_60s < 0.2  # one who always says one half gets 0.25
 
 
 def forecast(earliest_s: float, latest_s: float, chance: float = 0.5) -> WindowForecast:
@@ -204,11 +209,10 @@ def test_any_history_gives_an_ordered_interval_and_a_chance_in_0_to_1(
         at_s += gap_s
         for _ in range(count):
             window.take(at_s * SECOND)
-        (seen,) = forecaster.observe(at_s * SECOND, [window.look(at_s * SECOND)])
-        told = seen.forecast
-        assert 0 <= told.probability_60s <= 1
-        assert told.rate_per_s >= 0
-        if told.exhausted_in_ns is not None:
-            assert told.earliest_in_ns is not None
-            assert told.latest_in_ns is not None
-            assert 0 <= told.earliest_in_ns <= told.exhausted_in_ns <= told.latest_in_ns <= MINUTE
+        seen = told(forecaster, at_s * SECOND, window.look(at_s * SECOND))
+        assert 0 <= seen.probability_60s <= 1
+        assert seen.rate_per_s >= 0
+        if seen.exhausted_in_ns is not None:
+            assert seen.earliest_in_ns is not None
+            assert seen.latest_in_ns is not None
+            assert 0 <= seen.earliest_in_ns <= seen.exhausted_in_ns <= seen.latest_in_ns <= MINUTE
