@@ -216,7 +216,7 @@ class Exchange:
         walk = self.walk(symbol)
         if walk is None:
             raise Refusal(RefusalReason.UNKNOWN_SYMBOL, f"unknown symbol {symbol!r}")
-        started_s = self._epoch_at(self._start_ns) // SECOND
+        started_s = (self.epoch_ns() - (self._now_ns - self._start_ns)) // SECOND
         bars = walk.candles(max(1, bar_s * SECOND // self.settings.step_ns))
         return [(started_s + bar * bar_s, *rest) for bar, *rest in bars]  # type: ignore[misc]
 
@@ -262,17 +262,13 @@ class Exchange:
         heapq.heappush(self._due, (at_ns, self._serial, act))
 
     def epoch_ns(self) -> int:
-        """The wall clock at the instant that is lived through."""
-        return self._epoch_at(self._now_ns)
+        """The wall clock at the instant that is lived through, which may lie a little back."""
+        return self.clock.epoch_ns() - (self.clock.now_ns() - self._now_ns)
 
     def _send(self, order: SimOrder, act: Callable[[], None]) -> None:
         """Let a message about the order get to the exchange; one line carries them all, so none overtakes another."""
         order.due_ns = max(order.due_ns + 1, self._now_ns + self._rng.choice(self._transits_ns))
         self.at(order.due_ns, act)
-
-    def _epoch_at(self, now_ns: int) -> int:
-        """The wall clock at a monotonic instant that may lie a little back."""
-        return self.clock.epoch_ns() - (self.clock.now_ns() - now_ns)
 
     def _date(self, epoch_ns: int) -> str:
         """YYMMDD in India; formatted once a day, because it stands in every order id."""
