@@ -22,7 +22,8 @@ class KillSwitch:
         self._recorder = recorder
         self._clock = clock
         self.reason = ""
-        self._is_ours = False  # until the file has our own throw, the file's silence lifts nothing
+        self._is_ours = False  # until the file has our own throw, nothing else that it says counts
+        self._throws = 0
 
     def anywhere(self) -> str:
         """The reason, also when another process threw it a moment ago. Raises StoreError: who cannot know, waits."""
@@ -42,7 +43,7 @@ class KillSwitch:
         """Follow what another process did; True when it was thrown and this process had not heard."""
         reason = self._journal.halted_now()
         is_news = bool(reason) and not self.reason
-        if reason or not self._is_ours:
+        if not self._is_ours:
             self.reason = reason
         return is_news
 
@@ -50,6 +51,7 @@ class KillSwitch:
         """On, for this process and from this instant; `publish` tells the others."""
         self.reason = reason or "no reason given"
         self._is_ours = True
+        self._throws += 1
 
     async def publish(self) -> StoreError | None:
         """Make it durable and so known to every process; the fault when that failed."""
@@ -68,8 +70,10 @@ class KillSwitch:
         if not name.strip():
             message = "the kill switch is lifted by name: say who does it"
             raise ValueError(message)
+        throws = self._throws
         await self._journal.append(Lifted(name, self._clock.epoch_ns()))
-        self.reason, self._is_ours = "", False
+        if throws == self._throws:  # else it was thrown again while this was on its way to the file
+            self.reason, self._is_ours = "", False
         self._recorder.tell("lifted", "", f"trading was resumed by {name}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from core.clock import MILLISECOND, SECOND, VirtualClock
 from core.engine import EngineSettings, GuardSettings
 from core.errors import EngineHalted, IllegalStep, OrderDenied, RateLimited, StoreFull, UnknownOrder
 from core.models import Order, OrderStatus
-from core.store import Entry, Journal
+from core.store import Entry, Journal, Lifted
 from tests.engine.bench import Opener, limit, story
 
 S = OrderStatus
@@ -237,6 +238,36 @@ async def test_a_halt_reaches_every_process_on_the_store_and_survives_a_restart(
             await later.engine.lift(" ")
         await later.engine.lift("operator")
         assert (await later.engine.place_order(limit(client_order_id="new"))).status is S.ACCEPTED
+
+
+@story
+async def test_a_halt_that_is_thrown_while_a_lift_is_on_its_way_to_the_file_holds(
+    clock: VirtualClock, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Journal.append
+
+    async def slow(self: Journal, *entries: Entry, **options: Any) -> int:
+        await clock.sleep_until_ns(clock.now_ns() + SECOND * (1 if isinstance(entries[0], Lifted) else 2))
+        return await append(self, *entries, **options)
+
+    async with opened() as bench:
+        await bench.engine.halt("first")
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "append", slow)
+            lifting = asyncio.create_task(bench.engine.lift("operator"))
+            await bench.wait(SECOND // 2)
+            halting = asyncio.create_task(bench.engine.halt("second"))
+            await bench.wait(SECOND)  # the lift is in the file, the second halt is not yet
+            assert lifting.done()
+            assert not halting.done()
+            assert await bench.store.journal.halted() == ""
+            with pytest.raises(EngineHalted, match="second"):
+                await bench.engine.place_order(limit(client_order_id="between"))
+            await bench.wait(SECOND * 2)
+            await halting
+        assert await bench.store.journal.halted() == bench.engine.halted == "second"
+        await bench.engine.lift("operator")
+        assert (await bench.engine.place_order(limit(client_order_id="between"))).status is S.ACCEPTED
 
 
 @story

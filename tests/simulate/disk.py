@@ -88,9 +88,9 @@ class Disk:
     def has_orders(self) -> bool:
         return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM trades)").fetchone()[0])
 
-    def lifts(self) -> int:
-        """How often trading was resumed. A lift undoes what was thrown before its entry, even after its asking."""
-        count: int = self.connection.execute("SELECT count(*) FROM journal WHERE kind = 'Lifted'").fetchone()[0]
+    def count(self, kind: str) -> int:
+        """How many entries of that kind the journal has."""
+        count: int = self.connection.execute("SELECT count(*) FROM journal WHERE kind = ?", (kind,)).fetchone()[0]
         return count
 
     def halted(self) -> bool:

@@ -47,7 +47,10 @@ class Life:
         self.is_last = number == world.lives - 1
         self.dead = False
         self.crashed = asyncio.Event()
-        self.halted_at: int | None = None  # the lifts there had been when it threw the switch; a lift is one for all
+        # The halts and the lifts there had been in the file when it threw the switch. It holds at once, and until both
+        # its own entry and a lift are there: a lift is one for all, and undoes what was thrown after its asking too.
+        self.halts_at: int | None = None
+        self.lifts_at: int | None = None
         self.tasks: list[asyncio.Task[Any]] = []
         # How it is to end, unless its callers are done before.
         self.end = "" if self.is_last else self.rng.choice((CRASH, CRASH_BEFORE, CRASH_AFTER))
@@ -232,9 +235,12 @@ class Caller:
         await self._engine.cancel_all()
 
     async def halt_and_lift(self) -> None:
-        self._life.halted_at = self._world.disk.lifts()
-        with suppress(StoreError):
+        disk = self._world.disk
+        self._life.halts_at, self._life.lifts_at = disk.count("Halted"), disk.count("Lifted")
+        try:
             await self._engine.halt("simulated")
+        except StoreError:
+            self._life.halts_at = None  # there will be no entry
         await self._pause(self._rng.randrange(2 * SECOND))
         await self._engine.lift("simulation")
 

@@ -250,7 +250,8 @@ class World:
             self.violate(f"the tag {tag} was sent twice")
         self._sent[tag] = order.client_order_id
         self._tags.setdefault(order.client_order_id, []).append(tag)
-        if life.halted_at == self.disk.lifts() or self.disk.halted():
+        throwing, lifted = life.halts_at == self.disk.count("Halted"), life.lifts_at != self.disk.count("Lifted")
+        if throwing or not lifted or self.disk.halted():
             self.violate(f"{order.client_order_id} left while trading was halted")
         if "SUBMITTING" not in self.disk.steps().get(order.client_order_id, ()):
             self.violate(f"{order.client_order_id} left before its intent was durable")
