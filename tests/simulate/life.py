@@ -47,10 +47,11 @@ class Life:
         self.is_last = number == world.lives - 1
         self.dead = False
         self.crashed = asyncio.Event()
-        # The halts and the lifts there had been in the file when it threw the switch. It holds at once, and until both
-        # its own entry and a lift are there: a lift is one for all, and undoes what was thrown after its asking too.
+        # The halts and the lifts there had been in the file when it threw the switch. That holds at once, until its own
+        # entry is there or, where the disk refuses it, a lift of its own; then until a lift of anyone is there.
         self.halts_at: int | None = None
         self.lifts_at: int | None = None
+        self.throws = 0
         self.tasks: list[asyncio.Task[Any]] = []
         # How it is to end, unless its callers are done before.
         self.end = "" if self.is_last else self.rng.choice((CRASH, CRASH_BEFORE, CRASH_AFTER))
@@ -235,14 +236,16 @@ class Caller:
         await self._engine.cancel_all()
 
     async def halt_and_lift(self) -> None:
-        disk = self._world.disk
-        self._life.halts_at, self._life.lifts_at = disk.count("Halted"), disk.count("Lifted")
-        try:
+        life, disk = self._life, self._world.disk
+        life.throws += 1
+        life.halts_at, life.lifts_at = disk.count("Halted"), disk.count("Lifted")
+        with suppress(StoreError):
             await self._engine.halt("simulated")
-        except StoreError:
-            self._life.halts_at = None  # there will be no entry
         await self._pause(self._rng.randrange(2 * SECOND))
+        throws = life.throws
         await self._engine.lift("simulation")
+        if throws == life.throws:
+            life.halts_at = None
 
     async def _quietly(self, order: Order) -> None:
         with suppress(EngineHalted, StoreError):
