@@ -1,6 +1,6 @@
 """Group commit: everything that waits goes into one transaction and one fdatasync.
 
-A scratch store leaves its transaction open from trip to trip instead.
+A scratch store leaves its transaction open from write to write instead.
 """
 
 from __future__ import annotations
