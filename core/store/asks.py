@@ -18,6 +18,7 @@ __all__ = ["BY_ORDER", "BY_SYMBOL", "BY_TIME", "Ask", "Asks"]
 T = TypeVar("T")
 
 _RECENT: Final = f"SELECT {TRADE_COLUMNS} FROM trades ORDER BY id DESC LIMIT ?"
+_PLACES: Final = "SELECT order_id, provider, broker_order_id FROM trades ORDER BY id DESC LIMIT ?"
 BY_ORDER: Final = f"SELECT {TRADE_COLUMNS} FROM trades WHERE order_id = ?"
 # The plus keeps SQLite from comparing as INTEGER, for which it would not use the index on an expression.
 _IN_BLOCKS: Final = (
@@ -70,6 +71,9 @@ class Asks:
     def get_recent_trades(self, limit: int) -> Ask[list[Trade]]:
         return Ask(self._quick, Query(_RECENT, (_at_most(limit),), _trades), list)
 
+    def get_recent_places(self, limit: int) -> Ask[dict[str, tuple[str, str]]]:
+        return Ask(self._quick, Query(_PLACES, (_at_most(limit),), _places), dict)
+
     def get_trade_by_order_id(self, order_id: str) -> Ask[Trade | None]:
         return Ask(self._quick, Query(BY_ORDER, (clean(order_id),), _trades), _first)
 
@@ -88,6 +92,10 @@ class Asks:
 
 def _trades(rows: list[Any]) -> tuple[Trade, ...]:
     return tuple(map(trade_from_row, rows))
+
+
+def _places(rows: list[Any]) -> dict[str, tuple[str, str]]:
+    return {order_id: (provider, broker_order_id) for order_id, provider, broker_order_id in rows}
 
 
 def _first(trades: Sequence[Trade]) -> Trade | None:

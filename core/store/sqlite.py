@@ -105,6 +105,10 @@ class TradeStore:
         """The rows stored last, newest first."""
         return await self.asks.get_recent_trades(limit).answer()
 
+    async def get_recent_places(self, limit: int = 100) -> dict[str, tuple[str, str]]:
+        """Broker and the broker's own id of the rows stored last, by `order_id`: for whoever compares very many."""
+        return await self.asks.get_recent_places(limit).answer()
+
     async def get_trade_by_order_id(self, order_id: str) -> Trade | None:
         return await self.asks.get_trade_by_order_id(order_id).answer()
 

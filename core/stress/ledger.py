@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Final
 
 from ..brokers.simulator.listings import LISTINGS, Listing
-from ..models import BrokerOrder, Order, OrderOutcome, OrderStatus, OrderType, Side, Trade
+from ..models import BrokerOrder, Order, OrderOutcome, OrderStatus, OrderType, Side
 
 __all__ = ["Audit", "Ledger", "tradable"]
 
@@ -187,11 +187,13 @@ class Ledger:
         """Take note of rows that are final and leave their broker's book; `audit` is not shown them again."""
         self._note(self._seen, books)
 
-    def audit(self, books: Mapping[str, Iterable[BrokerOrder]], trades: Iterable[Trade]) -> Audit:
-        """Hold the brokers' books, as they stand now, and the rows of the store against what the callers were told."""
+    def audit(self, books: Mapping[str, Iterable[BrokerOrder]], stored: Mapping[str, tuple[str, str]]) -> Audit:
+        """Hold the brokers' books, as they stand now, and the store against what the callers were told.
+
+        `stored`: broker and the broker's own id of each order that the store holds, by our id.
+        """
         seen = self._seen.copy()
         self._note(seen, books)
-        stored = {trade.order_id: (trade.provider, trade.broker_order_id) for trade in trades}
         lost: list[str] = []
         ghosts: list[str] = []
         doubled: list[str] = []

@@ -101,14 +101,14 @@ async def _play_router(stage: Stage, scenario: Scenario, path: Path) -> Result:
         taken = machine.figures()  # before the audit, which reads every order of the run at once
     # Opened anew: what counts is what a later start would find, not what this process still remembers.
     async with TradeStore(path, clock=stage.clock) as store:
-        trades = await store.get_recent_trades(limit=max(1, len(ledger)))
+        places = await store.get_recent_places(limit=len(ledger))
     demand = demand_of(scenario)
     return Result(
         run=run,
         virtual=stage.virtual,
         epoch_ns=machine.epoch_ns,
         thresholds=(),
-        audit=ledger.audit(books, trades),
+        audit=ledger.audit(books, places),
         referees=referees,
         final=final,
         bound_ns=limits_alone_ns({name: config.limits for name, config in configs.items()}, demand) if demand else None,

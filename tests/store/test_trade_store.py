@@ -96,12 +96,24 @@ async def test_recent_means_the_newest_first_and_no_more_than_asked(
     for order_id in "abcde":
         await store.store_trade(trade(order_id))
     assert [row.order_id for row in await store.get_recent_trades(limit=limit)] == found
+    assert list(await store.get_recent_places(limit=limit)) == found
+
+
+async def test_a_place_is_the_broker_and_its_own_id(store: TradeStore) -> None:
+    await store.store_trade(trade("a", provider="fyers", broker_order_id="b1"))
+    await store.store_trade(trade("b"))
+    places = await store.get_recent_places()
+    assert places == {"a": ("fyers", "b1"), "b": ("", "")}
+    places.clear()  # the caller's own
+    assert len(await store.get_recent_places()) == 2
 
 
 @pytest.mark.parametrize("limit", [-1, True, 2.5, "10", None])
 async def test_a_limit_that_is_no_count_is_refused(store: TradeStore, limit: Any) -> None:
     with pytest.raises(ValueError, match="limit is"):
         await store.get_recent_trades(limit=limit)
+    with pytest.raises(ValueError, match="limit is"):
+        await store.get_recent_places(limit=limit)
 
 
 async def test_a_status_is_set_where_the_row_is_and_nowhere_else(store: TradeStore, clock: VirtualClock) -> None:
