@@ -10,7 +10,7 @@ import heapq
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol, TypeVar
@@ -55,8 +55,8 @@ class Clock(Protocol):
         """Nanoseconds since 1970-01-01 UTC, for records only: it may jump."""
         ...
 
-    async def sleep_until_ns(self, deadline_ns: int) -> None:
-        """Return once `now_ns() >= deadline_ns`; at once, after one pass of the loop, when that is so already."""
+    def sleep_until_ns(self, deadline_ns: int) -> Awaitable[None]:
+        """Over once `now_ns() >= deadline_ns`; at once, after one pass of the loop, when that is so already."""
         ...
 
     def call_at_ns(self, deadline_ns: int, callback: Callable[[], None]) -> Cancellable:
@@ -141,11 +141,8 @@ class VirtualClock:
         """Move the wall clock alone, as an operator or NTP may do."""
         self._epoch_offset_ns += by_ns
 
-    async def sleep_until_ns(self, deadline_ns: int) -> None:
-        if deadline_ns <= self._now_ns:
-            await asyncio.sleep(0)
-            return
-        await self._sleeper(deadline_ns)
+    def sleep_until_ns(self, deadline_ns: int) -> Awaitable[None]:
+        return asyncio.sleep(0) if deadline_ns <= self._now_ns else self._sleeper(deadline_ns)
 
     def call_at_ns(self, deadline_ns: int, callback: Callable[[], None]) -> Cancellable:
         woken = self._sleeper(deadline_ns)

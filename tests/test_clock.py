@@ -30,8 +30,11 @@ async def test_sleepers_wake_at_their_own_instant_in_the_order_they_fell_asleep(
 
 
 async def test_a_cancelled_sleeper_is_forgotten(clock: VirtualClock) -> None:
+    async def sleeper() -> None:
+        await clock.sleep_until_ns(SECOND)
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(clock.sleep_until_ns, SECOND)
+        tasks.start_soon(sleeper)
         await clock.settle()
         tasks.cancel_scope.cancel()
     await clock.advance_ns(2 * SECOND)

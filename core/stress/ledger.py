@@ -7,6 +7,7 @@ order it holds, and how often. Tags, ids and the store belong to what is being t
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -72,8 +73,9 @@ class _Prices:
         self.count = listing.close_paise * _WIDTH // 100 // tick
         self._first = {
             hundredths: listing.close_paise * hundredths // 100 // tick * tick
-            for hundredths in (_BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED)
+            for hundredths in (_REST, _RESTED_THEN_CHANGED, _SELL_NOW, _BUY_NOW)
         }
+        self._firsts = tuple(self._first.values())
         self.buys_now_from = self._first[_BUY_NOW]
 
     def at(self, hundredths: int, place: int) -> int:
@@ -81,11 +83,9 @@ class _Prices:
 
     def place_of(self, price_paise: int) -> int | None:
         """The number that `at` was given, whichever kind of order it was; None for a price of no kind."""
-        for first in self._first.values():
-            place = (price_paise - first) // self._tick
-            if 0 <= place < self.count:
-                return place
-        return None
+        kind = bisect_right(self._firsts, price_paise) - 1
+        place = (price_paise - self._firsts[kind]) // self._tick
+        return place if 0 <= place < self.count else None
 
 
 class Ledger:

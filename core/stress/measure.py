@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
@@ -42,10 +43,15 @@ class Histogram:
         self._max_ns = 0
         self._fresh_ns: list[int] = []  # recorded and not yet counted: less than a sheaf
 
-    def record(self, *durations_ns: int) -> None:
+    def record(self, duration_ns: int) -> None:
         fresh = self._fresh_ns
-        fresh.extend(durations_ns)
+        fresh.append(duration_ns)
         if len(fresh) >= _SHEAF:
+            self._count_fresh()
+
+    def record_all(self, durations_ns: Iterable[int]) -> None:
+        self._fresh_ns.extend(durations_ns)
+        if len(self._fresh_ns) >= _SHEAF:
             self._count_fresh()
 
     def _count_fresh(self) -> None:
@@ -197,11 +203,13 @@ class Timeline:
         self.queued = 0
 
     def offered(self, now_ns: int) -> None:
-        self.close_until(now_ns)
+        if now_ns >= self._ends_ns:
+            self.close_until(now_ns)
         self._offered += 1
 
     def ended(self, now_ns: int, latency_ns: int, *, failed: bool) -> None:
-        self.close_until(now_ns)
+        if now_ns >= self._ends_ns:
+            self.close_until(now_ns)
         self._latencies.append(latency_ns)
         self._failed += failed
 

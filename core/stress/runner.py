@@ -318,7 +318,8 @@ class Run:
         return None
 
     async def _arrive(self, number: int, intended_ns: int) -> None:
-        self.timeline.offered(self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        self.timeline.offered(now_ns)
         if self._in_flight >= self.scenario.in_flight_max:
             # Dropped aloud: an arrival that nobody could take is a failure, not something that never was.
             self.started += 1
@@ -330,7 +331,7 @@ class Run:
             for step in self._session_steps(self._journey_rng):
                 if self._stop_ns is not None:
                     return
-                intended_ns = await self._step(step, session, intended_ns)
+                intended_ns = now_ns = await self._step(step, session, intended_ns, now_ns)
         finally:
             self._in_flight -= 1
 
@@ -342,8 +343,9 @@ class Run:
             for step in self._session_steps(rng):
                 if await self._until_due(0) is None:
                     return
-                self.timeline.offered(self._clock.now_ns())
-                await self._step(step, session, self._clock.now_ns())
+                now_ns = self._clock.now_ns()
+                self.timeline.offered(now_ns)
+                await self._step(step, session, now_ns, now_ns)
                 if think_ns := users.think_ns(rng):
                     await self._clock.sleep_until_ns(self._clock.now_ns() + int(think_ns / self._factor))
                 elif self._clock.stands_still:
@@ -353,10 +355,10 @@ class Run:
         journey = self.scenario.journey
         return journey if self.scenario.pick == "each" else rng.choices(journey, self._weights)
 
-    async def _step(self, step: Step, session: Session, intended_ns: int) -> int:
+    async def _step(self, step: Step, session: Session, intended_ns: int, now_ns: int) -> int:
         """Do it, whatever comes of it; when it ended."""
         self.started += 1
-        self.lag.record(self._clock.now_ns() - intended_ns)
+        self.lag.record(now_ns - intended_ns)
         deadline_ns = intended_ns + self._timeout_ns
         failure = text = ""
         try:
@@ -399,8 +401,8 @@ class Run:
         now_ns = self._clock.now_ns()
         if self._news is not None:
             done = [event for event in self._news.drain() if isinstance(event, RequestDone)]
-            self.service.record(*[event.latency_ns for event in done])
-            self.queueing.record(*[event.wait_ns for event in done])
+            self.service.record_all([event.latency_ns for event in done])
+            self.queueing.record_all([event.wait_ns for event in done])
         if self._watch is not None:
             self.observed = await self._watch()
             self.timeline.queued = max(self.timeline.queued, self.observed.queued)

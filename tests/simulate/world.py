@@ -167,7 +167,7 @@ class World:
         task = asyncio.create_task(life.run())
         life.tasks.append(task)
         longest_ns = 6 * SECOND if life.end == CRASH else 40 * SECOND
-        timer = asyncio.create_task(self.clock.sleep_until_ns(self.clock.now_ns() + rng.randrange(1, longest_ns)))
+        timer = asyncio.ensure_future(self.clock.sleep_until_ns(self.clock.now_ns() + rng.randrange(1, longest_ns)))
         crashed = asyncio.create_task(life.crashed.wait())
         ends = [task, crashed] if life.is_last else [task, crashed, timer]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
