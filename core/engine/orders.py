@@ -47,6 +47,7 @@ class LiveOrder:
     changed_ns: int = 0  # when the last cancel or change was sent
     wanted: Order | None = None  # the terms that an unanswered change asks for
     _settled: asyncio.Event | None = None  # made by the first who waits for the end of the placement
+    _in_line: deque[asyncio.Future[None]] | None = None  # who waits for his turn; made by the first
 
     def __init__(self, order: Order, created_epoch_ns: int, *, only: str = "", is_claimed: bool = True) -> None:
         """`only`: the one broker that the caller wants; empty: whichever is best.
@@ -64,8 +65,7 @@ class LiveOrder:
         self.average_price = _NOTHING
         self.simulated = True
         # --------------------------------------------------------------------------------------------------------------
-        # Held from reading the state to journaling a step. asyncio's own: a free one costs a fifth of anyio's.
-        self.lock = asyncio.Lock()
+        self.is_held = False  # by the one task whose turn it is, from reading the state to journaling a step
         self.only = only
         self.is_claimed = is_claimed
         self.is_placing = False  # a task of this process is about to send it, or waits for the answer
@@ -84,6 +84,33 @@ class LiveOrder:
     def stands(self, status: OrderStatus) -> bool:
         """Whether this is its status now; a question, so that no type checker takes the answer for lasting."""
         return self.status is status
+
+    async def turn(self) -> None:
+        """Wait while it is held, in the order of the calls; it is then held for the caller, until his `end_turn`.
+
+        Where it is free, setting `is_held` is enough: a coroutine or a lock for each step costs as much as the step.
+        """
+        if self.is_held:
+            if self._in_line is None:
+                self._in_line = deque()
+            called = asyncio.get_running_loop().create_future()
+            self._in_line.append(called)
+            try:
+                await called
+            except asyncio.CancelledError:
+                if not called.cancelled():  # called in the very moment
+                    self.end_turn()
+                raise
+        self.is_held = True
+
+    def end_turn(self) -> None:
+        """The next in line has his turn at once, so that nobody comes in between."""
+        while self._in_line:
+            called = self._in_line.popleft()
+            if not called.done():
+                called.set_result(None)
+                return
+        self.is_held = False
 
     @property
     def is_open(self) -> bool:

@@ -1,6 +1,6 @@
 """The only hand that changes an order: journal first, then memory, then the news of it.
 
-Every step is made under the order's own lock, from a state that is checked inside it, so that two tasks that hear of
+Every step is made while the order is held, from a state that is checked inside it, so that two tasks that hear of
 one order at once (the answer to a cancel, a read of the book) cannot both act on what was true before.
 """
 
@@ -54,11 +54,12 @@ class Recorder:
         Raises IdTaken, or OrderConflict where the id has other content. An order that was not claimed is so with the
         first entry that is written of it.
         """
-        async with live.lock:
-            if live.in_doubt:
-                await self.reload(live)
+        await self._take(live)
+        try:
             if not live.is_claimed:
                 await self._end(live, self._begin(live, ()))
+        finally:
+            live.end_turn()
 
     async def intend(self, live: LiveOrder, *, provider: str, tag: str, simulated: bool) -> bool:
         """Journal that `live` is about to leave for `provider`; False when it is not NEW any more. Caller is shielded.
@@ -67,10 +68,10 @@ class Recorder:
         raises, for an order that was not claimed: the claim is then part of this very write.
         """
         attempt = live.attempt + 1
-        await live.lock.acquire()  # as a block it would be two coroutines more on the way of every order
+        if live.is_held or live.in_doubt:
+            await self._take(live)
+        live.is_held = True
         try:
-            if live.in_doubt:
-                await self.reload(live)
             if live.status is not OrderStatus.NEW or live.attempt + 1 != attempt:
                 return False
             epoch_ns = self._clock.epoch_ns()
@@ -84,7 +85,7 @@ class Recorder:
             live.updated_epoch_ns, live.moved_ns = epoch_ns, now_ns
             self._book.tagged(live)
         finally:
-            live.lock.release()
+            live.end_turn()
         if self._hears(OrderIntended):
             self._emit(OrderIntended(at_ns=now_ns, order=live.order, provider=provider, tag=tag, attempt=attempt))
         return True
@@ -121,10 +122,10 @@ class Recorder:
         first: Entry | None = None,
     ) -> bool:
         """`move` for a caller whom no cancellation reaches anyway: a scope less on the way of every order."""
-        await live.lock.acquire()  # as in `intend`
+        if live.is_held or live.in_doubt:
+            await self._take(live)
+        live.is_held = True
         try:
-            if live.in_doubt:
-                await self.reload(live)
             if live.status not in from_statuses:
                 return False
             try:
@@ -137,11 +138,11 @@ class Recorder:
             self.follow(live, step)
             return True
         finally:
-            live.lock.release()
+            live.end_turn()
 
     def knows(self, live: LiveOrder, row: BrokerOrder) -> bool:
         """Whether this row tells nothing new, so that there is nothing to `hear`. Where a step is under way: False."""
-        if live.in_doubt or live.lock.locked() or row.filled_quantity > live.filled_quantity:
+        if live.in_doubt or live.is_held or row.filled_quantity > live.filled_quantity:
             return False
         heard = _folded(live, row)
         return not heard.incident and not _is_news(live, row, heard)
@@ -167,13 +168,13 @@ class Recorder:
         steps: list[tuple[LiveOrder, Step, Awaitable[Any]]] = []
         held: list[LiveOrder] = []
         try:
-            # By id: two who hear of the same orders, locking them one way round, never wait for each other.
+            # By id: two who hear of the same orders, holding them one way round, never wait for each other.
             for live, row in sorted(news, key=_id_of):
-                await live.lock.acquire()
-                held.append(live)
                 try:
-                    if live.in_doubt:
-                        await self.reload(live)
+                    if live.is_held or live.in_doubt:
+                        await self._take(live)
+                    live.is_held = True
+                    held.append(live)
                     state = _folded(live, row)
                     if state.incident:
                         contradictions.append((live, row, state.incident))
@@ -197,7 +198,7 @@ class Recorder:
                     faults.append(error)
         finally:
             for live in held:
-                live.lock.release()
+                live.end_turn()
         return contradictions
 
     async def incident(
@@ -227,6 +228,16 @@ class Recorder:
         """Tell the operator alone."""
         now_ns = self._clock.now_ns()
         self._emit(Incident(at_ns=now_ns, kind=kind, provider=provider, message=message, evidence=evidence))
+
+    async def _take(self, live: LiveOrder) -> None:
+        """Hold `live` for a step, until its `end_turn`; with what the journal knows of it, where that is in doubt."""
+        await live.turn()
+        try:
+            if live.in_doubt:
+                await self.reload(live)
+        except BaseException:
+            live.end_turn()
+            raise
 
     def _begin(self, live: LiveOrder, entries: tuple[Entry, ...]) -> Awaitable[Any]:
         """Hand a write in, for `_end`; it goes with all that are handed in before the next await."""
