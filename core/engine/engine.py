@@ -186,13 +186,26 @@ class TradingEngine:
                 return first.outcome()
             # The first never came to be, or its id is another run's: this one goes its own way.
         self._switch.check()
-        live = LiveOrder(order, self._clock.epoch_ns(), only=only or "", is_claimed=False)
-        live.is_placing = True
-        self._book.add(live)  # no await since the look: two tasks cannot both be the first
+        live = LiveOrder(order, self._clock.epoch_ns(), simulated=self._manager.simulated, is_new=True)
+        self._book.begin(live)  # no await since the look: two tasks cannot both be the first
         try:
-            return await self._first(live, deadline_ns)
+            if self.guards.judges and (denial := self._denial(order)):
+                await self._placer.deny(live, denial)
+            else:
+                await self._placer.place(live, deadline_ns=deadline_ns, only=only)
+        except IdTaken as taken:
+            self._book.drop(live)
+            return await self._of_another(live, taken.known, deadline_ns)
+        except anyio.get_cancelled_exc_class():
+            # A write that was broken off may have landed: what is not the caller's to know any more, is ours to end.
+            with anyio.CancelScope(shield=True), suppress(IdTaken, OrderConflict):
+                await self._placer.deny(live, live.give_up_because or "nothing was sent: the caller gave up")
+            raise
         finally:
+            if not live.is_claimed:
+                self._book.drop(live)  # it never came to be
             live.settle()
+        return live.outcome()
 
     async def modify_order(
         self,
@@ -309,26 +322,6 @@ class TradingEngine:
         return rows
 
     # -- inside -------------------------------------------------------------------------------------------------------
-
-    async def _first(self, live: LiveOrder, deadline_ns: int) -> OrderOutcome:
-        live.simulated = self._manager.simulated
-        try:
-            if denial := self._denial(live.order):
-                await self._placer.deny(live, denial)
-            else:
-                await self._placer.place(live, deadline_ns=deadline_ns)
-        except IdTaken as taken:
-            self._book.drop(live)
-            return await self._of_another(live, taken.known, deadline_ns)
-        except anyio.get_cancelled_exc_class():
-            # A write that was broken off may have landed: what is not the caller's to know any more, is ours to end.
-            with anyio.CancelScope(shield=True), suppress(IdTaken, OrderConflict):
-                await self._placer.deny(live, live.give_up_because or "nothing was sent: the caller gave up")
-            raise
-        finally:
-            if not live.is_claimed:
-                self._book.drop(live)  # it never came to be
-        return live.outcome()
 
     def _denial(self, order: Order) -> str:
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 import anyio
@@ -48,12 +49,10 @@ class LiveOrder:
     wanted: Order | None = None  # the terms that an unanswered change asks for
     _settled: asyncio.Event | None = None  # made by the first who waits for the end of the placement
     _in_line: deque[asyncio.Future[None]] | None = None  # who waits for his turn; made by the first
+    _told: Mapping[str, str] = MappingProxyType({})  # the last incident of each kind
 
-    def __init__(self, order: Order, created_epoch_ns: int, *, only: str = "", is_claimed: bool = True) -> None:
-        """`only`: the one broker that the caller wants; empty: whichever is best.
-
-        `is_claimed`: the journal has it; a new order comes to be with its first entry.
-        """
+    def __init__(self, order: Order, created_epoch_ns: int, *, simulated: bool, is_new: bool) -> None:
+        """`is_new`: a task of this process is about to place it; any other is in the journal already."""
         # What every order sets sooner or later is set here: orders share the layout that the first of them had, and one
         # that gets another attribute afterwards gets a dict of its own with it.
         self.id = order.client_order_id
@@ -63,21 +62,19 @@ class LiveOrder:
         self.provider = self.broker_order_id = self.tag = self.message = ""
         self.attempt = self.filled_quantity = self.updated_epoch_ns = 0
         self.average_price = _NOTHING
-        self.simulated = True
+        self.simulated = simulated
         # --------------------------------------------------------------------------------------------------------------
         self.is_held = False  # by the one task whose turn it is, from reading the state to journaling a step
-        self.only = only
-        self.is_claimed = is_claimed
-        self.is_placing = False  # a task of this process is about to send it, or waits for the answer
+        self.is_claimed = not is_new  # the journal has it: with its first entry it comes to be
+        self.is_placing = is_new  # a task of this process is about to send it, or waits for the answer
         self.in_doubt = False  # a write ended without an answer: the journal may hold more than we know
-        self.told: dict[str, str] = {}  # the last incident of each kind
         self.moved_ns = 0  # when this process took the last step
         self.asked_ns: int | None = None  # when the last question about it was put that the broker answered
 
     @classmethod
     def of(cls, known: JournaledOrder) -> LiveOrder:
         """An order of the journal."""
-        live = cls(known.order, known.epoch_ns)
+        live = cls(known.order, known.epoch_ns, simulated=known.simulated, is_new=False)
         live.know(known)
         return live
 
@@ -116,9 +113,12 @@ class LiveOrder:
     def is_open(self) -> bool:
         return self.status in OPEN
 
-    def was_given_up(self) -> bool:
-        """Nothing of it may be sent any more."""
-        return bool(self.give_up_because)
+    def is_told(self, kind: str, message: str) -> bool:
+        """Whether this was the last incident of its kind; from now on it is."""
+        if self._told.get(kind) == message:
+            return True
+        self._told = {**self._told, kind: message}
+        return False
 
     async def settled(self) -> None:
         """Wait until its placement, if one is under way in this process, has ended."""
@@ -204,16 +204,22 @@ class OrderBook:
     def __len__(self) -> int:
         return len(self._orders)
 
+    def begin(self, live: LiveOrder) -> None:
+        """Add an order that is new."""
+        self._orders[live.id] = self._open[live.id] = live
+
     def add(self, live: LiveOrder) -> None:
+        """Add an order of the journal."""
         self._orders[live.id] = live
         self.reindex(live)
         if live.status not in OPEN:
             self._ended.append(live)
 
     def drop(self, live: LiveOrder) -> None:
-        """Forget an order that never came to be."""
-        self._orders.pop(live.id, None)
-        self._open.pop(live.id, None)
+        """Forget an order that never came to be; not another one that has got its id meanwhile."""
+        if self._orders.get(live.id) is live:
+            del self._orders[live.id]
+            self._open.pop(live.id, None)
         self._by_tag.pop(live.tag, None)
 
     def reindex(self, live: LiveOrder) -> None:
@@ -233,7 +239,8 @@ class OrderBook:
         """It is open no more."""
         if self._open.pop(live.id, None) is not None:
             self._ended.append(live)
-            self._forget_oldest()
+            if len(self._orders) - len(self._open) > self._recent_max:
+                self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         while self._ended and len(self._orders) - len(self._open) > self._recent_max:
@@ -241,7 +248,7 @@ class OrderBook:
             if live.is_placing:  # somebody still waits to be told
                 self._ended.append(live)
                 return
-            if not live.is_open and self._orders.get(live.id) is live:
+            if not live.is_open:
                 self.drop(live)
 
     def open(self) -> Iterator[LiveOrder]:

@@ -210,9 +210,8 @@ class Recorder:
         """
         order_id = ""
         if live is not None:
-            if live.told.get(kind) == message:
+            if live.is_told(kind, message):
                 return
-            live.told[kind] = message
             order_id = live.id
             message = f"{order_id}: {message}"
         self.tell(kind, provider, message, evidence)

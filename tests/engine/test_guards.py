@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -57,6 +58,28 @@ def judge(guards: Guards, wanted: Order, *, now_ns: int = 0, epoch_ns: int = 0, 
 )
 def test_an_order_is_refused_past_the_edge_of_a_rule(settings: dict[str, Any], wanted: Order, rule: str) -> None:
     assert judge(Guards(GuardSettings(**settings), quotes=lambda _: QUOTE), wanted) == rule
+
+
+@pytest.mark.parametrize(
+    ("settings", "judges"),
+    [
+        (GuardSettings.off(), False),
+        (replace(GuardSettings.off(), quantity_max=1), True),
+        (replace(GuardSettings.off(), value_max=Decimal(1)), True),
+        (replace(GuardSettings.off(), price_band=Decimal(1)), True),
+        (replace(GuardSettings.off(), orders_per_second=1), True),
+        (replace(GuardSettings.off(), open_orders_max=1), True),
+        (replace(GuardSettings.off(), symbols=frozenset()), True),
+        (replace(GuardSettings.off(), on_duplicate=OnDuplicate.WARN), True),
+        (replace(GuardSettings.off(), market_hours=MarketHours()), True),
+    ],
+)
+def test_only_where_every_rule_is_off_no_order_needs_judging(settings: GuardSettings, judges: bool) -> None:
+    class Stricter(Guards):
+        """Somebody's own rule."""
+
+    assert Guards(settings).judges is judges
+    assert Stricter(settings).judges
 
 
 @pytest.mark.parametrize("need_quote", [True, False])
