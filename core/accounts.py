@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from .advice import Forecaster
 from .balancer import Candidate, Counting, IntelligentLoadBalancer
@@ -13,12 +13,29 @@ from .brokers.base import HasSession, TradingAPI
 from .clock import HOUR, SECOND, Clock
 from .errors import CostTooHigh
 from .limiter import EnhancedRateLimiter
-from .models import CATEGORY_OF, PRIORITY_OF, BrokerSnapshot, Category, HealthStatus, Operation, WindowHeadroom
+from .models import (
+    CATEGORY_OF,
+    PRIORITY_OF,
+    BrokerSnapshot,
+    Category,
+    HealthStatus,
+    Operation,
+    Priority,
+    WindowHeadroom,
+)
 
 __all__ = ["Account"]
 
 SYMBOLS_MAX: Final = 1000
 _new: Final = tuple.__new__  # what a named tuple calls, without the call around it
+
+
+class Ask(NamedTuple):
+    """What an operation asks of the limiter: `cost` permits for one call, about one symbol where it has any."""
+
+    category: Category
+    priority: Priority
+    cost: int
 
 
 @dataclass(slots=True)
@@ -38,7 +55,7 @@ class Account:
     session: HasSession | None = field(init=False)  # what the adapter of a real log-in tells besides
     counting: Counting = field(init=False)
     carries: int = field(init=False)  # the symbols of one request for quotes
-    costs: Mapping[Operation, int] = field(init=False)  # permits of one call, about one symbol where it has any
+    asks: Mapping[Operation, Ask] = field(init=False)
 
     def __post_init__(self) -> None:
         # Asked once: to see whether a class has all methods of a protocol costs more than a whole snapshot.
@@ -46,7 +63,10 @@ class Account:
         self.carries = bisect_right(
             range(1, SYMBOLS_MAX + 1), 1, key=lambda count: self.api.cost(Operation.GET_MARKET_DATA, symbols=count)
         )
-        self.costs = {operation: self.api.cost(operation) for operation in Operation}
+        self.asks = {
+            operation: Ask(CATEGORY_OF[operation], PRIORITY_OF[operation], self.api.cost(operation))
+            for operation in Operation
+        }
         counted = [budget.categories for budget in self.limiter.budgets for _ in budget.rates]
         self.counting = Counting(
             {
@@ -61,15 +81,15 @@ class Account:
 
         Quotes of more symbols than one request carries take as many permits as requests, but one at a time.
         """
-        category = CATEGORY_OF[operation]
-        cost = at_once = self.costs[operation]
+        category, priority, cost = self.asks[operation]
+        at_once = cost
         if symbols > 1:
             cost = at_once = self.api.cost(operation, symbols=symbols)
             if symbols > self.carries:
                 at_once = self.api.cost(operation, symbols=self.carries)
         weight = self.weights.get(category, 1.0)
         try:
-            wait_ns, queued, in_flight, limited, rooms = self.limiter.look(category, at_once, PRIORITY_OF[operation])
+            wait_ns, queued, in_flight, limited, rooms = self.limiter.look(category, at_once, priority, now_ns)
         except CostTooHigh:
             return Candidate(self.name, barred=f"needs {at_once} permits at once, more than it allows")
         barred = self.barred(now_ns) if self.drained or self.blocked_until_ns else ""

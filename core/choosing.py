@@ -8,7 +8,7 @@ from .accounts import Account
 from .balancer import Choice, IntelligentLoadBalancer, RoutingRules
 from .clock import MILLISECOND, SECOND, Clock
 from .errors import ConfigError, NoBrokerAvailable, PermitTimeout, QueueFull
-from .models import CATEGORY_OF, PRIORITY_OF, Decision, Operation, Priority
+from .models import CATEGORY_OF, Decision, Operation, Priority
 from .routing import ManagerConfig
 from .sending import Reservation, Sender
 
@@ -67,15 +67,15 @@ class Chooser:
         began_ns = self._clock.now_ns()
         if deadline_ns is None:
             deadline_ns = began_ns + self._patience_ns
-        category = CATEGORY_OF[operation]
         decision = self._decide(operation, began_ns, deadline_ns, symbols, only, exclude)
         account = self.accounts[decision.chosen]
+        category, usual, cost = account.asks[operation]
         place = Reservation(
             self._sender,
             account,
             decision,
             operation,
-            PRIORITY_OF[operation] if priority is None else priority,
+            usual if priority is None else priority,
             deadline_ns,
             began_ns,
             symbols,
@@ -83,7 +83,8 @@ class Chooser:
             set(exclude),
         )
         if began_ns <= deadline_ns:
-            cost = account.costs[operation] if symbols == 1 else account.api.cost(operation, symbols=place.carried)
+            if symbols != 1:
+                cost = account.api.cost(operation, symbols=place.carried)
             place.permit = account.limiter.try_acquire(category, cost)
         if place.permit is None:
             self._balancer.efficiency.asked(category)

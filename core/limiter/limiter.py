@@ -14,7 +14,7 @@ from .backend import Backend, Plan
 from .memory import MemoryBackend
 from .permit import TAKEN, Entry, Permit
 from .refusal import RefusalMemory
-from .report import Forecasts, Look, analytics_of, headroom_of, rooms_of, windows_of
+from .report import Forecasts, Look, analytics_of, headroom_of, windows_of
 from .room import WaitingRoom, milliseconds
 from .stamps import ServerClock
 from .state import LimiterState, anchors_of, unseen
@@ -77,6 +77,7 @@ class EnhancedRateLimiter:
             plan = tuple(windows for windows in self._backend.windows if category in windows.budget.categories)
             self._entries[category] = Entry(
                 plan,
+                tuple(windows for windows in self._backend.windows if windows not in plan),
                 self._backend.lane(plan),
                 self._room,
                 now_ns=self._now_ns,
@@ -178,27 +179,49 @@ class EnhancedRateLimiter:
             return free_ns - now_ns
         return 1 if self._room.must_queue(category, now_ns) else 0
 
-    def look(self, category: str = Category.ORDERS, cost: int = 1, priority: Priority = Priority.READ) -> Look:
-        """All that a router asks before it chooses, in one go. Changes nothing; raises what `try_acquire` raises."""
+    def look(  # noqa: C901 - one pass, in one frame: it is made for every broker and choice
+        self,
+        category: str = Category.ORDERS,
+        cost: int = 1,
+        priority: Priority = Priority.READ,
+        now_ns: int | None = None,
+    ) -> Look:
+        """All that a router asks before it chooses, in one go. Changes nothing; raises what `try_acquire` raises.
+
+        `now_ns` is the time, from whoever has just asked the clock.
+        """
         entry = self._entries.get(category)
         if entry is None or cost is not ONE:
             entry = self._checked(category, cost)
-        now_ns = self._now_ns()
+        if now_ns is None:
+            now_ns = self._now_ns()
         self._backend.refresh(now_ns)
-        in_flight, limited = 0, False
-        for windows in self._backend.windows:
-            its_in_flight = windows.taken - windows.head
-            if its_in_flight > in_flight:  # noqa: PLR1730 - one of these per broker and choice; max() costs double
-                in_flight = its_in_flight
+        in_flight, limited, least = 0, False, cost
+        rooms: list[WindowRoom] = []
+        for windows in entry.plan:
+            taken = windows.taken
+            if taken - windows.head > in_flight:  # noqa: PLR1730 - max() and properties cost double
+                in_flight = taken - windows.head
             if windows.opens_ns > now_ns:
                 limited = True
-        rooms = rooms_of(entry.plan, now_ns)
-        waiting = self._room.waiting
-        ahead = self._room.ahead(category, priority) if waiting else 0
-        wait_ns = 0
-        if limited or waiting or min(rooms)[0] < cost:  # the least of rooms has the least free
+            for tally in windows.tallies or windows.begin_tallies():
+                free = tally.spare - taken
+                if now_ns >= tally.leaves_ns:
+                    free = windows.count(tally, now_ns)
+                if free < least:  # noqa: PLR1730 - as above
+                    least = free
+                rooms.append((free, tally.limit, tally.window_ns))
+        for windows in entry.beside:
+            in_flight = max(in_flight, windows.in_flight)
+            if windows.opens_ns > now_ns:
+                limited = True
+        if least < 0:  # more in flight, or recorded, than a limit allows
+            rooms = [(max(0, free), limit, window_ns) for free, limit, window_ns in rooms]
+        wait_ns = ahead = 0
+        if limited or least < cost or self._room.waiting:
+            ahead = self._room.ahead(category, priority)
             wait_ns = self.time_to_available_ns(category, cost, priority)
-        return _new(Look, (wait_ns, ahead, in_flight, limited, rooms))
+        return _new(Look, (wait_ns, ahead, in_flight, limited, tuple(rooms)))
 
     # How it stands ----------------------------------------------------------------------------------------------------
 
@@ -273,7 +296,11 @@ class EnhancedRateLimiter:
         """What every window of every budget has left, in the order of `headroom()`."""
         now_ns = self._now_ns()
         self._backend.refresh(now_ns)
-        return rooms_of(self._backend.windows, now_ns)
+        return tuple(
+            (windows.free(tally, now_ns), tally.limit, tally.window_ns)
+            for windows in self._backend.windows
+            for tally in windows.tallies or windows.begin_tallies()
+        )
 
     def forecast(self) -> tuple[WindowForecast, ...]:
         """When each window runs out at its present rate, in the order of `headroom()`."""

@@ -23,10 +23,14 @@ ENDED_TWICE: Final = "a permit was ended twice; call done(), give_back() or unan
 
 
 class Entry:
-    """The way in for one category: its budgets, the calls that its permits make, and how many were taken."""
+    """The way in for one category: its budgets, the calls that its permits make, and how many were taken.
+
+    `plan` are the budgets that count it, `beside` those that do not.
+    """
 
     __slots__ = (
         "arrives_within_ns",
+        "beside",
         "give_back",
         "hold",
         "now_ns",
@@ -41,6 +45,7 @@ class Entry:
     def __init__(
         self,
         plan: Plan,
+        beside: Plan,
         lane: Lane,
         room: WaitingRoom,
         *,
@@ -49,6 +54,7 @@ class Entry:
         arrives_within_ns: int,
     ) -> None:
         self.plan = plan
+        self.beside = beside
         self.take = lane.take
         self.settle = lane.settle
         self.give_back = lane.give_back

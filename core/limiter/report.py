@@ -10,7 +10,7 @@ from ..models import WindowForecast, WindowHeadroom, WindowRoom
 from .backend import Plan
 from .forecast import forecast_window
 
-__all__ = ["Forecasts", "Look", "analytics_of", "headroom_of", "rooms_of", "windows_of"]
+__all__ = ["Forecasts", "Look", "analytics_of", "headroom_of", "windows_of"]
 
 SOFT_SHARE: Final = 0.8
 NO_FORECAST: Final = WindowForecast()
@@ -37,21 +37,6 @@ class Look(NamedTuple):
     rooms: tuple[WindowRoom, ...]
 
 
-def rooms_of(plan: Plan, now_ns: int) -> tuple[WindowRoom, ...]:
-    """What every window of the plan has left; a third of the cost of `headroom_of`."""
-    rooms = []
-    for windows in plan:
-        in_flight, newest_ns = windows.taken - windows.head, windows.newest_ns  # by a property it costs double
-        for limit, span_ns, window_ns in windows.bounds:
-            free = limit - in_flight
-            if free <= 0:
-                free = 0
-            elif newest_ns > now_ns - span_ns:
-                free -= windows.younger(now_ns - span_ns, free)
-            rooms.append((free, limit, window_ns))
-    return tuple(rooms)
-
-
 Forecasts = bool | Mapping[tuple[str, int], WindowForecast]
 """Whether windows come with the limiter's own forecasts; or those of whoever knows better, by budget and window."""
 
@@ -62,11 +47,11 @@ def headroom_of(plan: Plan, now_ns: int, *, forecasts: Forecasts) -> tuple[Windo
     for windows in plan:
         budget, taken, newest_ns = windows.budget.name, windows.in_flight, windows.newest_ns
         closed_ns = windows.opens_ns - now_ns
-        for rate, (limit, span_ns) in zip(windows.rates, windows.spans, strict=True):
+        for rate, tally in zip(windows.rates, windows.tallies or windows.begin_tallies(), strict=True):
+            limit, span_ns = tally.limit, tally.span_ns
+            free = windows.free(tally, now_ns)
             in_flight = taken if taken < limit else limit  # noqa: FURB136 - a call costs as much as the line above
-            free = limit - in_flight
-            used = windows.younger(now_ns - span_ns, free) if free and newest_ns > now_ns - span_ns else 0
-            free -= used
+            used = limit - in_flight - free
             next_ns = closed_ns
             if not free:
                 behind = limit - taken

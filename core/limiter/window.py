@@ -29,6 +29,10 @@ Why even fewer looks do. An anchor that is older than a window stays older: a pl
 has room for until it is taken. So the shorter windows, which have room most of the time, are looked at several places
 ahead, and not again before those are taken. The longest one may stay full for hours, with one place coming free at a
 time, so it is looked at for each request: a full day costs no more than an empty one.
+
+Why counting is seldom a search. An anchor that has left a window never comes back into it, and those that come later
+leave later. So what a window has left changes with what is taken, and not with time until its oldest anchor leaves: a
+subtraction tells it (`Tally`), and only then the ring is searched for the next oldest.
 """
 
 from __future__ import annotations
@@ -54,15 +58,31 @@ def stretch(window_ns: int) -> int:
     return window_ns + window_ns * DRIFT_PPM // 1_000_000 + 1
 
 
+class Tally:
+    """One window as it was last counted: `spare - taken` of its `limit` are free until its oldest anchor `leaves_ns`.
+
+    The one that has no anchor is counted at each look: the next one may be any age.
+    """
+
+    __slots__ = ("leaves_ns", "limit", "span_ns", "spare", "window_ns")
+
+    def __init__(self, limit: int, span_ns: int, window_ns: int, spare: int) -> None:
+        self.limit = limit
+        self.span_ns = span_ns
+        self.window_ns = window_ns
+        self.spare = spare
+        self.leaves_ns = NEVER
+
+
 class SlidingWindows:
     """The windows of one budget over one ring of anchors, and what is in flight in all of them.
 
     `ring` holds int64 monotonic nanoseconds, oldest first from `head` on; it is made here (8 bytes for each permit of
     the largest limit) unless the counts live elsewhere and their owner hands it in. `newest_ns` is the latest of them,
     NEVER when there is none. `taken` counts on from `head`: the places between the two are in flight. `spans` are pairs
-    (limit, stretched window) of what may be used now, `bounds` the same with the window as the broker has it in third
-    place, `rates` the limits as values. `opens_ns` is when the gate opens that a refusal has closed; `shut_until` sets
-    it.
+    (limit, stretched window) of what may be used now, `rates` the limits as values, `tallies` the counts, in the same
+    order; empty until somebody wants to count. `opens_ns` is when the gate opens that a refusal has closed;
+    `shut_until` sets it.
     """
 
     __slots__ = (
@@ -71,7 +91,6 @@ class SlidingWindows:
         "_longest",
         "_longest_ns",
         "_shorter",
-        "bounds",
         "budget",
         "head",
         "largest_cost",
@@ -82,6 +101,7 @@ class SlidingWindows:
         "share",
         "spans",
         "taken",
+        "tallies",
     )
 
     def __init__(self, budget: Budget, ring: memoryview[int] | None = None) -> None:
@@ -108,6 +128,7 @@ class SlidingWindows:
         self.newest_ns = self.ring[head - 1]
         self.opens_ns = opens_ns
         self._known = head
+        self.tallies: tuple[Tally, ...] = ()
 
     @property
     def in_flight(self) -> int:
@@ -124,14 +145,11 @@ class SlidingWindows:
         self.share = share
         self.spans = tuple((self.limit(rate), stretch(rate.window_ns)) for rate in self.budget.rates)
         self.largest_cost = min(limit for limit, _ in self.spans)
-        self.bounds = tuple(
-            (limit, span_ns, rate.window_ns)
-            for rate, (limit, span_ns) in zip(self.budget.rates, self.spans, strict=True)
-        )
-        self.rates = tuple(Rate(limit, window_ns) for limit, _, window_ns in self.bounds)
+        self.rates = tuple(Rate(self.limit(rate), rate.window_ns) for rate in self.budget.rates)
         *shorter, longest = sorted((span_ns, limit + 1) for limit, span_ns in self.spans)
         self._shorter = tuple(shorter)
         self._longest_ns, self._longest = longest
+        self.tallies = ()
         self._look_anew()
 
     def limit(self, rate: Rate) -> int:
@@ -186,6 +204,8 @@ class SlidingWindows:
             self.head = 0
             self.taken -= head
             self._known -= head
+            for tally in self.tallies:
+                tally.spare -= head
         if cost > 1:  # a range of nothing would cost a tenth of the whole request
             for _ in range(cost - 1):
                 self.settle(1, anchor_ns)
@@ -240,6 +260,29 @@ class SlidingWindows:
         if ring[capacity - 1] <= than_ns:  # until the ring has gone round once, nothing younger stands there
             return head
         return head + capacity - bisect_right(ring, than_ns, capacity - most + head, capacity)
+
+    def begin_tallies(self) -> tuple[Tally, ...]:
+        """The `tallies`, with nothing counted yet."""
+        self.tallies = tuple(
+            Tally(limit, span_ns, rate.window_ns, self.head - self._capacity + limit)
+            for rate, (limit, span_ns) in zip(self.budget.rates, self.spans, strict=True)
+        )
+        return self.tallies
+
+    def free(self, tally: Tally, now_ns: int) -> int:
+        """What one of the `tallies` has left."""
+        return max(0, tally.spare - self.taken if now_ns < tally.leaves_ns else self.count(tally, now_ns))
+
+    def count(self, tally: Tally, now_ns: int) -> int:
+        """What one of the `tallies` has left, below 0 when more is in flight than it allows; its count is renewed."""
+        head, limit = self.head, tally.limit
+        than_ns = now_ns - tally.span_ns
+        used = 0
+        if self.newest_ns > than_ns:
+            used = self.younger(than_ns, min(head + limit - tally.spare, self._capacity))
+        tally.leaves_ns = self.ring[head - used] + tally.span_ns if used else NEVER
+        tally.spare = spare = head + limit - used
+        return spare - self.taken
 
     def fill(self, anchors: Iterable[tuple[int, int]]) -> None:
         """Enter pairs (anchor, count) among those that are there, each at its own place in the order."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.clock import MILLISECOND, MINUTE, SECOND, VirtualClock
-from core.limiter import EnhancedRateLimiter
+from core.limiter import EnhancedRateLimiter, Permit, stretch
 from core.models import Budget, Category, Priority, Rate
 
 SMALL = (
@@ -19,7 +21,7 @@ steps = st.lists(
         st.sampled_from(["orders", "reads"]),
         st.integers(1, 2),
         st.sampled_from(["answer", "leave", "nothing", "close"]),
-        st.sampled_from([0, MILLISECOND, SECOND // 3, SECOND, 20 * SECOND]),
+        st.sampled_from([0, MILLISECOND, SECOND // 3, SECOND, stretch(SECOND), 20 * SECOND]),
     ),
     max_size=30,
 )
@@ -50,6 +52,33 @@ def test_one_look_says_what_every_single_question_would(story: list[tuple[str, i
             elif then == "leave":
                 permit.unanswered(SECOND)
         clock._now_ns += gap_ns
+
+
+def test_what_a_look_remembers_of_a_window_is_what_counting_anew_finds() -> None:
+    """Told again and again, or for the first time: the same, whatever was taken, recorded, filled or capped since."""
+    clock, rng = VirtualClock(), random.Random(7)
+    limiter = EnhancedRateLimiter(budgets=SMALL, clock=clock)
+    sent: list[Permit] = []
+    for _ in range(5000):
+        clock._now_ns += rng.choice([0, 0, 1, MILLISECOND, SECOND // 3, stretch(SECOND) - 1, SECOND, 20 * SECOND])
+        match rng.randrange(9):
+            case 0:
+                limiter.record_request(rng.choice(["orders", "reads"]))
+            case 1:
+                limiter.set_cap(rng.choice([0.3, 0.7, 1.0]))
+            case 2:
+                limiter.load_state(limiter.save_state(next_within_ns=0), epoch_now_ns=clock.epoch_ns())
+            case 3 | 4 if sent:
+                rng.choice([Permit.done, Permit.give_back, lambda permit: permit.unanswered(SECOND)])(sent.pop(0))
+            case _:
+                permit = limiter.try_acquire(rng.choice(["orders", "reads"]))
+                if permit is not None:
+                    permit.sent()
+                    sent.append(permit)
+        remembered = limiter.look("orders").rooms, limiter.look("reads").rooms, limiter.rooms()
+        for windows in limiter._backend.windows:
+            windows.begin_tallies()
+        assert remembered == (limiter.look("orders").rooms, limiter.look("reads").rooms, limiter.rooms())
 
 
 async def test_a_look_counts_those_who_wait(clock: VirtualClock) -> None:
