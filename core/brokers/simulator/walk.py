@@ -30,20 +30,20 @@ class Walk:
             return
         listing, draw = self.listing, self._rng.random
         price, high, low, volume = self.price_paise, self.high_paise, self.low_paise, self.volume
-        tick, close, band = listing.tick_paise, listing.close_paise, listing.high_paise - listing.close_paise
-        reach = max(1, price // (20_000 * tick))  # about half a basis point a step, whatever the tick
+        tick, close, least, most = listing.tick_paise, listing.close_paise, listing.low_paise, listing.high_paise
+        band = most - close
+        # About half a basis point a step, whatever the tick; of the close, because the price of now is another for each
+        # who looks.
+        move = max(1, close // (20_000 * tick)) * tick
         for _ in range(steps - self._steps):
             chance = draw()
             up = 0.35 - 0.3 * (price - close) / band
             if chance < up:
-                price += reach * tick
+                price = min(price + move, most)
+                high = max(high, price)
             elif chance > up + 0.3:
-                price -= reach * tick
-            price = min(max(price, listing.low_paise), listing.high_paise)
-            if price > high:
-                high = price
-            elif price < low:
-                low = price
+                price = max(price - move, least)
+                low = min(low, price)
             volume += int(chance * 1000) * listing.lot
         self.price_paise, self.high_paise, self.low_paise, self.volume = price, high, low, volume
         self._steps = steps
