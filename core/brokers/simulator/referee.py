@@ -28,32 +28,25 @@ class Breach:
 
 
 class _Window:
-    """One rate. `arrivals` are the accepted ones of (now - window, now], oldest first."""
+    """One rate of a budget. `arrivals` are the accepted ones of (now - window, now], oldest first."""
 
-    __slots__ = ("arrivals", "fullest", "rate", "refused")
+    __slots__ = ("arrivals", "budget", "fullest", "permits", "rate", "refused", "window_ns")
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(self, budget: Budget, rate: Rate) -> None:
+        self.budget = budget
         self.rate = rate
+        self.permits = rate.permits
+        self.window_ns = rate.window_ns
         self.arrivals: deque[int] = deque()
         self.fullest = 0
         self.refused = 0
 
-    def lacks_room(self, now_ns: int, cost: int) -> bool:
-        arrivals, since_ns = self.arrivals, now_ns - self.rate.window_ns
-        while arrivals and arrivals[0] <= since_ns:
-            arrivals.popleft()
-        return len(arrivals) + cost > self.rate.permits
-
-    def count(self, now_ns: int, cost: int) -> None:
-        self.arrivals.extend([now_ns] * cost)
-        self.fullest = max(self.fullest, len(self.arrivals))
-
     def retry_in_ns(self, now_ns: int, cost: int) -> int:
         """From now until `cost` more would fit; the whole window when they never do."""
-        leaving = len(self.arrivals) + cost - self.rate.permits
+        leaving = len(self.arrivals) + cost - self.permits
         if leaving > len(self.arrivals):
-            return self.rate.window_ns
-        return self.arrivals[leaving - 1] + self.rate.window_ns - now_ns
+            return self.window_ns
+        return self.arrivals[leaving - 1] + self.window_ns - now_ns
 
 
 class Referee:
@@ -71,8 +64,8 @@ class Referee:
         self._count_refused = count_refused
         self._tags: set[str] = set()
         self._twice: dict[str, None] = {}
-        self._concerned: dict[str, tuple[tuple[Budget, _Window], ...]] = {}
-        self._windows = tuple((budget, tuple(_Window(rate) for rate in budget.rates)) for budget in self.budgets)
+        self._windows = tuple(_Window(budget, rate) for budget in self.budgets for rate in budget.rates)
+        self._concerned: dict[str, tuple[_Window, ...]] = {}  # by category
 
     def arrive(self, category: str, now_ns: int, *, cost: int = 1) -> Breach | None:
         """Judge one request that arrives now; None when it may pass. Times must not go back.
@@ -81,22 +74,23 @@ class Referee:
         """
         concerned = self._concerned.get(category)
         if concerned is None:
-            concerned = self._concerned[category] = tuple(
-                (budget, window)
-                for budget, windows in self._windows
-                if category in budget.categories
-                for window in windows
-            )
+            concerned = self._concerned[category] = tuple(w for w in self._windows if category in w.budget.categories)
         breach: Breach | None = None
-        for budget, window in concerned:
-            if window.lacks_room(now_ns, cost):
+        for window in concerned:
+            arrivals, since_ns = window.arrivals, now_ns - window.window_ns
+            while arrivals and arrivals[0] <= since_ns:
+                arrivals.popleft()
+            if len(arrivals) + cost > window.permits:
                 window.refused += 1
                 retry_in_ns = window.retry_in_ns(now_ns, cost)
                 if breach is None or retry_in_ns > breach.retry_in_ns:
-                    breach = Breach(budget.name, window.rate, retry_in_ns)
+                    breach = Breach(window.budget.name, window.rate, retry_in_ns)
         if breach is None or self._count_refused:
-            for _, window in concerned:
-                window.count(now_ns, cost)
+            counted = (now_ns,) * cost
+            for window in concerned:
+                arrivals = window.arrivals
+                arrivals += counted
+                window.fullest = max(window.fullest, len(arrivals))
         if breach is None:
             self.accepted += 1
         else:
@@ -117,15 +111,14 @@ class Referee:
     def report(self) -> RefereeReport:
         """What was seen so far."""
         windows = [
-            (f"{budget.name} {window.rate}" if len(self.budgets) > 1 else str(window.rate), window)
-            for budget, windows in self._windows
-            for window in windows
+            (f"{window.budget.name} {window.rate}" if len(self.budgets) > 1 else str(window.rate), window)
+            for window in self._windows
         ]
         return RefereeReport(
             name=self.name,
             accepted=self.accepted,
             refused=self.refused,
-            fullest=tuple((text, window.fullest, window.rate.permits) for text, window in windows),
+            fullest=tuple((text, window.fullest, window.permits) for text, window in windows),
             duplicate_tags=tuple(self._twice),
             breached=sum(1 for _, window in windows if window.refused),
         )
