@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
-from functools import partial
 from random import Random
 from typing import Any, Final, Generic, TypeVar
 
@@ -45,9 +45,9 @@ from ..models import (
     Session,
 )
 from .simulator.accounts import Refusal, SimOrder
-from .simulator.books import Book, average_price
+from .simulator.books import average_price, row_of, rows_of
 from .simulator.exchange import Exchange
-from .simulator.faults import ACCEPTED_KINDS, Fault, FaultKind, Faults
+from .simulator.faults import ACCEPTED_KINDS, FaultKind, Faults
 from .simulator.referee import Breach, DayBlock, Referee
 from .simulator.rules import rupees
 
@@ -57,6 +57,7 @@ T = TypeVar("T")
 
 # A share of the latency that no luck takes away: light in the fibre, the broker's fastest answer.
 _FLOOR_SHARE: Final = 0.4
+_TAIL_SHARE: Final = 1 - _FLOOR_SHARE
 # The part of its way on which a request can arrive.
 _EARLIEST_SHARE: Final = 0.3
 _ARRIVAL_SPAN: Final = 0.7 - _EARLIEST_SHARE
@@ -143,7 +144,6 @@ class MockTradingAPI:
         self.felt: Counter[FaultKind] = Counter()  # faults that changed what a caller got, or when
         for kind, amount in (faults or {}).items():
             self.set_fault(kind, amount)
-        self._book = Book(name)
         self._referee = Referee(name, config.limits)
         self._day_block = DayBlock() if config.provider is APIProvider.FYERS else None
         self._absence_ns = round(absence_proven_after * SECOND)
@@ -178,7 +178,7 @@ class MockTradingAPI:
 
     def books(self) -> tuple[BrokerOrder, ...]:
         """Every order ever taken into the book, oldest first, without a request: the proof that none is doubled."""
-        return self._book.rows(self.exchange.orders(self.account))
+        return rows_of(self.exchange.orders(self.account))
 
     def archive(self, before_epoch_ns: int) -> tuple[BrokerOrder, ...]:
         """Forget the orders that ended before an epoch time, and return their rows: who asks keeps the proof himself.
@@ -186,7 +186,7 @@ class MockTradingAPI:
         A day's book may be large; that of a run of days would grow for ever.
         """
         self.exchange.advance()
-        rows = self._book.last_rows(self.account.forget(before_epoch_ns))
+        rows = rows_of(self.account.forget(before_epoch_ns))
         self._referee.forget_tags(row.tag for row in rows)
         return rows
 
@@ -242,19 +242,17 @@ class MockTradingAPI:
         )
 
     async def get_order(self, broker_order_id: str) -> BrokerOrder:
-        return await self._call(
-            Operation.GET_ORDER, lambda: self._book.row(self.exchange.find(self.account, broker_order_id))
-        )
+        return await self._call(Operation.GET_ORDER, lambda: row_of(self.exchange.find(self.account, broker_order_id)))
 
     async def find_orders_by_tag(self, tag: str) -> tuple[BrokerOrder, ...]:
         def find() -> tuple[BrokerOrder, ...]:
             self.exchange.advance()
-            return self._book.rows(self.account.by_tag.get(tag, ()))
+            return rows_of(self.account.tagged(tag))
 
         return await self._call(Operation.FIND_ORDERS_BY_TAG, find)
 
     async def get_orders(self) -> tuple[BrokerOrder, ...]:
-        return await self._call(Operation.GET_ORDERS, lambda: self._book.rows(self.exchange.orders(self.account)))
+        return await self._call(Operation.GET_ORDERS, lambda: rows_of(self.exchange.orders(self.account)))
 
     async def get_positions(self) -> tuple[Position, ...]:
         return await self._call(Operation.GET_POSITIONS, self._positions)
@@ -280,12 +278,23 @@ class MockTradingAPI:
             await clock.sleep_until_ns(sent_ns + min(latency_ns, MILLISECOND))
             self._feel(kind, _DOWN)
             raise OrderNotSent(f"{self._name}: connection refused", provider=self._name)
+        answer_ns = sent_ns + latency_ns
         give_up_ns = sent_ns + self._config.timeout_ms * MILLISECOND
-        arrival_ns, answer_ns = self._instants(sent_ns, latency_ns, give_up_ns, fault)
+        latest_ns = give_up_ns + self._absence_ns - 1  # none arrives after its absence counts as proven
+        on_its_way = _EARLIEST_SHARE + _ARRIVAL_SPAN * self._rng.random()
+        arrival_ns = min(sent_ns + int(latency_ns * on_its_way), latest_ns)
+        if fault is not None:
+            if kind is FaultKind.HANG:
+                answer_ns = give_up_ns + 1
+            elif kind is FaultKind.LATE:
+                # It hangs somewhere on the way and gets through after we have stopped waiting.
+                arrival_ns = answer_ns = min(give_up_ns + fault.delay_ns, latest_ns)
+            elif kind in _SLOW:
+                answer_ns += fault.delay_ns
         request = _Request(operation, do, cost, kind, arrival_ns)
         # It arrives whether or not somebody still waits: who stops waiting does not call the packet back. And nobody
         # need be woken for it, as long as whoever looks at the exchange sees it arrived.
-        self.exchange.at(arrival_ns, partial(self._arrive, request))
+        self.exchange.at(arrival_ns, self._arrive, request)
         await clock.sleep_until_ns(min(answer_ns, give_up_ns))
         self.exchange.advance()
         if kind is not None:
@@ -296,58 +305,44 @@ class MockTradingAPI:
             raise request.error
         return request.result
 
-    def _instants(self, sent_ns: int, latency_ns: int, give_up_ns: int, fault: Fault | None) -> tuple[int, int]:
-        """When the request arrives and when its answer is back; none arrives after its absence counts as proven."""
-        latest_ns = give_up_ns + self._absence_ns - 1
-        on_its_way = _EARLIEST_SHARE + _ARRIVAL_SPAN * self._rng.random()
-        arrival_ns = min(sent_ns + int(latency_ns * on_its_way), latest_ns)
-        if fault is None or fault.kind not in _SLOW:
-            return arrival_ns, sent_ns + latency_ns
-        if fault.kind is FaultKind.HANG:
-            return arrival_ns, give_up_ns + 1
-        if fault.kind is FaultKind.LATE:
-            # It hangs somewhere on the way and gets through after we have stopped waiting.
-            late_ns = min(give_up_ns + fault.delay_ns, latest_ns)
-            return late_ns, late_ns
-        return arrival_ns, sent_ns + latency_ns + fault.delay_ns
-
     def _feel(self, kind: FaultKind | None, among: Collection[FaultKind]) -> None:
         if kind is not None and kind in among:
             self.felt[kind] += 1
 
     def _arrive(self, request: _Request[Any]) -> None:
+        """What happens at the broker, at once. Whoever sent it is told, not whoever looks at the exchange first."""
         try:
-            request.result = self._answer(request)
-        except Exception as error:  # noqa: BLE001 - whoever sent it is told, not whoever looks at the exchange first
+            if request.kind is None:
+                self._judge(request)
+                request.result = request.do()
+            else:
+                request.result = self._answer_struck(request, request.kind)
+        except Refusal as no:
+            request.error = OrderRefused(
+                f"{self._name}: {no}", provider=self._name, code=no.reason.value, status=400, elsewhere=False
+            )
+        except Exception as error:  # noqa: BLE001 - it is told in `_call`
             request.error = error
 
-    def _answer(self, request: _Request[T]) -> T:
-        """What happens at the broker, at once: refuse, do, or do and lose the answer."""
-        kind, operation = request.kind, request.operation
+    def _answer_struck(self, request: _Request[T], kind: FaultKind) -> T:
+        """What happens where a fault strikes: refuse, do, or do and lose the answer."""
         if kind in _BEFORE_ALL:
             request.answered_by = kind
             if kind in _REFUSED_429:
                 raise RateLimited(f"{self._name}: too many requests", provider=self._name, code="429", status=429)
             raise self._lost(kind)
-        self._judge(operation, request.cost, request.arrival_ns)
-        if kind in _REFUSALS and (kind is not FaultKind.WRONG_IP or CATEGORY_OF[operation] is Category.ORDERS):
+        self._judge(request)
+        if kind in _REFUSALS and (kind is not FaultKind.WRONG_IP or CATEGORY_OF[request.operation] is Category.ORDERS):
             request.answered_by = kind
             raise self._refused(kind)
-        refusal: OrderRefused | None = None
-        try:
-            result = request.do()
-        except Refusal as no:
-            refusal = OrderRefused(
-                f"{self._name}: {no}", provider=self._name, code=no.reason.value, status=400, elsewhere=False
-            )
         if kind in ACCEPTED_KINDS and kind is not FaultKind.HANG:
+            with suppress(Refusal):
+                request.do()
             request.answered_by = kind
             raise self._lost(kind)
-        if refusal is not None:
-            raise refusal
-        return result
+        return request.do()
 
-    def _refused(self, kind: FaultKind | None) -> OrderRefused:
+    def _refused(self, kind: FaultKind) -> OrderRefused:
         if kind is FaultKind.TOKEN_EXPIRED:
             message = f"{self._name}: the token has expired; log in again"
             return AuthenticationFailed(message, provider=self._name, code="token_expired", status=401)
@@ -357,7 +352,7 @@ class MockTradingAPI:
         message = f"{self._name}: orders are not taken from this IP address"
         return OrderRefused(message, provider=self._name, code="wrong_ip", status=403, elsewhere=True)
 
-    def _judge(self, operation: Operation, cost: int, now_ns: int) -> None:
+    def _judge(self, request: _Request[Any]) -> None:
         block = self._day_block
         if block is not None and (blocked_ns := block.blocked_for_ns(self.exchange.epoch_ns())):
             self._referee.refused += 1
@@ -368,7 +363,7 @@ class MockTradingAPI:
                 status=429,
                 retry_in_ns=blocked_ns,
             )
-        breach = self._referee.arrive(CATEGORY_OF[operation], now_ns, cost=cost)
+        breach = self._referee.arrive(CATEGORY_OF[request.operation], request.arrival_ns, cost=request.cost)
         if breach is None:
             return
         if block is not None:
@@ -388,19 +383,17 @@ class MockTradingAPI:
         )
 
     def _latency_ns(self) -> int:
-        mean_ns = self.response_time * SECOND
-        if not self.jitter:
+        mean_ns, shape = self.response_time * SECOND, self.jitter
+        if not shape:
             return round(mean_ns)
-        floor_ns = mean_ns * _FLOOR_SHARE
-        shape = self.jitter
-        return round(floor_ns + (mean_ns - floor_ns) * self._rng.lognormvariate(-shape * shape / 2, shape))
+        tail = math.exp(self._rng.normalvariate(-shape * shape / 2, shape))
+        return round(mean_ns * (_FLOOR_SHARE + _TAIL_SHARE * tail))
 
     def _timed_out(self) -> OrderOutcomeUnknown:
         message = f"{self._name}: no answer within {self._config.timeout_ms} ms"
         return OrderOutcomeUnknown(message, provider=self._name, arrives_within_ns=self._absence_ns)
 
-    def _lost(self, kind: FaultKind | None) -> OrderOutcomeUnknown:
-        assert kind is not None  # noqa: S101 - for mypy: callers have looked it up
+    def _lost(self, kind: FaultKind) -> OrderOutcomeUnknown:
         status = 500 if kind in _STATUS_500 else None
         return OrderOutcomeUnknown(f"{self._name}: {_LOST[kind]}", provider=self._name, status=status)
 

@@ -361,7 +361,7 @@ def test_what_the_risk_check_refuses_is_in_the_book_as_rejected(
     assert rejected.message
     clock.pass_ns(MINUTE)
     assert exchange.find(account, rejected.order_id).filled == 0
-    assert account.by_tag["seen"] == [rejected]
+    assert account.tagged("seen") == [rejected]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from ...models import Order, OrderStatus, Product, Side
+from ...models import BrokerOrder, Order, OrderStatus, Product, Side
 from .listings import Listing
 
 __all__ = ["MARGIN_PERCENT", "Account", "Execution", "PositionBook", "Refusal", "RefusalReason", "SimOrder", "Stage"]
@@ -25,7 +25,7 @@ FEE_MAX_PAISE: Final = 2_000
 
 
 class Stage(StrEnum):
-    """Where an order stands at the exchange."""
+    """Where an order stands at the exchange. `words`: its text alone, which the collector need not follow."""
 
     TRANSIT = "transit"
     OPEN = "open"
@@ -34,8 +34,10 @@ class Stage(StrEnum):
     CANCELLED = "cancelled"
     REJECTED = "rejected"
 
+    def __init__(self, text: str) -> None:
+        self.words = text
 
-_OPEN_STAGES: Final = frozenset({Stage.TRANSIT, Stage.OPEN, Stage.TRIGGER_PENDING})
+
 _STATUS: Final = {
     Stage.COMPLETE: OrderStatus.FILLED,
     Stage.CANCELLED: OrderStatus.CANCELLED,
@@ -82,14 +84,18 @@ class Execution(NamedTuple):
 class SimOrder:
     """An order in the broker's book. `history` is one (words, epoch) per stage, oldest first.
 
-    `due_ns` is when the last message about it gets to the exchange. `text`: its row as the wire last wrote it, and the
-    `updated_ns` of then; kept once it has ended.
+    `due_ns` is when the last message about it gets to the exchange. `namesake` is the one before it of the same tag.
+    Kept once it has ended: `row`, and `text`, its row as the wire last wrote it with the `updated_ns` of then.
     """
 
     # What an order begins with is the class's: most orders never have another value in most of these fields.
     stage: Stage = Stage.TRANSIT
+    is_open: bool = True
+    rests: bool = False
     pending: str = ""
     triggered: bool = False
+    executions: tuple[Execution, ...] = ()
+    history: tuple[tuple[str, int], ...] = ()
     filled: int = 0
     value_paise: int = 0
     message: str = ""
@@ -98,6 +104,8 @@ class SimOrder:
     due_ns: int = 0
     reserved_paise: int = 0
     reserved_each_paise: int = 0
+    namesake: SimOrder | None = None
+    row: BrokerOrder | None = None
     text: tuple[int, str] | None = None
 
     def __init__(
@@ -109,7 +117,7 @@ class SimOrder:
         *,
         order_id: str,
         serial: int,
-        account: str,
+        account: Account,
         tag: str,
         epoch_ns: int,
     ) -> None:
@@ -126,12 +134,6 @@ class SimOrder:
         self.product = order.product
         self.validity = order.validity
         self.epoch_ns = epoch_ns
-        self.executions: list[Execution] = []
-        self.history: list[tuple[str, int]] = []
-
-    @property
-    def is_open(self) -> bool:
-        return self.stage in _OPEN_STAGES
 
     @property
     def status(self) -> OrderStatus:
@@ -152,13 +154,15 @@ class SimOrder:
     def move(self, stage: Stage, epoch_ns: int, message: str = "") -> None:
         if stage is not self.stage:
             self.stage = stage
-            self.history.append((str(stage), epoch_ns))
+            if stage in _STATUS:
+                self.is_open = False
+            self.history += ((stage.words, epoch_ns),)
         self.updated_ns = epoch_ns
         if message:
             self.message = message
 
     def note(self, words: str, epoch_ns: int) -> None:
-        self.history.append((words, epoch_ns))
+        self.history += ((words, epoch_ns),)
         self.updated_ns = epoch_ns
 
 
@@ -182,24 +186,23 @@ class PositionBook:
 
     def book(self, side: Side, quantity: int, price_paise: int) -> None:
         """Apply one execution: it closes what stands against it first, and opens with the rest."""
-        value, sign, cost = quantity * price_paise, side.sign, self.cost_paise
+        value, sign, standing, cost = quantity * price_paise, side.sign, self.quantity, self.cost_paise
         if sign > 0:
             self.buy_quantity += quantity
             self.buy_paise += value
         else:
             self.sell_quantity += quantity
             self.sell_paise += value
-        if sign * self.quantity < 0:
-            standing = abs(self.quantity)
-            closing = min(quantity, standing)
+        if sign * standing < 0:
+            closing = min(quantity, abs(standing))
             # A share of the cost that is no whole paise leaves its rest in the position: nothing is lost.
-            released = cost * closing // standing
+            released = cost * closing // abs(standing)
             cost -= released
             value -= closing * price_paise
             self.realised_paise -= sign * closing * price_paise + released
-        self.quantity += sign * quantity
+        self.quantity = standing = standing + sign * quantity
         self.cost_paise = cost = cost + sign * value
-        sold_out_of_holdings = self.product is Product.DELIVERY and self.quantity < 0
+        sold_out_of_holdings = standing < 0 and self.product is Product.DELIVERY
         self.margin_paise = 0 if sold_out_of_holdings else abs(cost) * MARGIN_PERCENT[self.product] // 100
 
     def closing_order(self) -> Order:
@@ -220,9 +223,8 @@ class Account:
         self.reserved_paise = 0
         self.cost_paise = 0  # asked for with each order: not summed anew over all positions
         self.margin_paise = 0
-        self.trades_made = 0
         self.orders: dict[str, SimOrder] = {}
-        self.by_tag: dict[str, list[SimOrder]] = {}
+        self._by_tag: dict[str, SimOrder] = {}  # the latest of each; its namesakes hang on it
         self.open_orders: dict[str, SimOrder] = {}
         self.positions: dict[tuple[str, Product], PositionBook] = {}
         self.holdings: dict[str, tuple[int, int]] = {}  # symbol: (quantity, average paise)
@@ -236,12 +238,23 @@ class Account:
     @property
     def available_paise(self) -> int:
         """Free for new orders: all that the account is worth at cost, less what is bound."""
-        return self.cash_paise + self.cost_paise - self.used_paise
+        return self.cash_paise + self.cost_paise - self.reserved_paise - self.margin_paise
 
     def add(self, order: SimOrder) -> None:
         self.orders[order.order_id] = order
-        if order.tag:
-            self.by_tag.setdefault(order.tag, []).append(order)
+        tag = order.tag
+        if tag:
+            if tag in self._by_tag:
+                order.namesake = self._by_tag[tag]
+            self._by_tag[tag] = order
+
+    def tagged(self, tag: str) -> list[SimOrder]:
+        """The orders of that tag, oldest first: a broker takes one as often as it is sent."""
+        order, found = self._by_tag.get(tag), []
+        while order is not None:
+            found.append(order)
+            order = order.namesake
+        return found[::-1]
 
     def forget(self, before_ns: int) -> list[SimOrder]:
         """Take the orders that ended before an epoch time out of the book and return them, oldest first."""
@@ -253,17 +266,25 @@ class Account:
                 gone.append(order)
         for order in gone:
             del self.orders[order.order_id]
-            self.by_tag.pop(order.tag, None)
+            self._by_tag.pop(order.tag, None)
         return gone
 
-    def need_for(self, order: SimOrder, market_paise: int) -> tuple[int, int]:
-        """What the order's unfilled part binds, for each share and in all; closing a position binds nothing."""
-        each = self._each(order, order.price_paise or market_paise)
-        return each, each * self._opening(order, order.quantity - order.filled)
+    def need_for(self, order: SimOrder, quantity: int, price_paise: int) -> tuple[int, int]:
+        """What so many of the order's shares bind, each and in all; closing a position binds nothing."""
+        product = order.product
+        if product is Product.DELIVERY and order.side is Side.SELL:
+            return 0, 0
+        each_paise = -(-price_paise * MARGIN_PERCENT[product] // 100)
+        position = self.positions.get((order.listing.symbol, product))
+        if position is not None:
+            against = -order.side.sign * position.quantity
+            if against > 0:
+                quantity = max(0, quantity - against)
+        return each_paise, each_paise * quantity
 
     def missing_for_change(self, order: SimOrder, quantity: int, price_paise: int) -> int:
         """By how much the change would overdraw the account; 0 or less when it fits."""
-        need = self._each(order, price_paise) * self._opening(order, quantity - order.filled)
+        _, need = self.need_for(order, quantity - order.filled, price_paise)
         return need - order.reserved_paise - self.available_paise if need > order.reserved_paise else 0
 
     def deliverable(self, symbol: str) -> int:
@@ -291,8 +312,8 @@ class Account:
 
     def settle(self, order: SimOrder, execution: Execution) -> None:
         """Book one execution: money, fee, position, order."""
-        side, quantity, price_paise = order.side, execution.quantity, execution.price_paise
-        value = quantity * price_paise
+        _, quantity, price_paise, epoch_ns = execution
+        side, value = order.side, quantity * price_paise
         fee = min(value * FEE_PER_10_000 // 10_000, FEE_MAX_PAISE)
         self.cash_paise -= side.sign * value + fee
         self.fees_paise += fee
@@ -304,21 +325,14 @@ class Account:
         position.book(side, quantity, price_paise)
         self.cost_paise += position.cost_paise - cost
         self.margin_paise += position.margin_paise - margin
-        order.executions.append(execution)
-        order.filled += quantity
+        order.executions += (execution,)
         order.value_paise += value
-        still_bound = order.reserved_each_paise * (order.quantity - order.filled)
+        order.filled = filled = order.filled + quantity
+        if filled == order.quantity:
+            order.move(Stage.COMPLETE, epoch_ns)
+            self.release(order)
+            return
+        still_bound = order.reserved_each_paise * (order.quantity - filled)
         if still_bound < order.reserved_paise:
             self.reserved_paise -= order.reserved_paise - still_bound
             order.reserved_paise = still_bound
-
-    def _each(self, order: SimOrder, price_paise: int) -> int:
-        if order.product is Product.DELIVERY and order.side is Side.SELL:
-            return 0
-        return -(-price_paise * MARGIN_PERCENT[order.product] // 100)
-
-    def _opening(self, order: SimOrder, quantity: int) -> int:
-        """How many of `quantity` would open or widen a position."""
-        position = self.positions.get((order.listing.symbol, order.product))
-        against = -order.side.sign * position.quantity if position else 0
-        return max(0, quantity - against) if against > 0 else quantity

@@ -4,43 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Final
 
 from ...models import BrokerOrder
 from .accounts import SimOrder
 from .rules import rupees
 
-__all__ = ["Book", "average_price"]
+__all__ = ["average_price", "row_of", "rows_of"]
+
+_FOUR_PLACES: Final = Decimal("0.0001")
 
 
-class Book:
-    """One account's orders as rows. The row of a finished order is made once: a day's book is read again and again."""
-
-    def __init__(self, provider: str) -> None:
-        self._provider = provider
-        self._finished: dict[str, BrokerOrder] = {}
-
-    def rows(self, orders: Iterable[SimOrder]) -> tuple[BrokerOrder, ...]:
-        return tuple(map(self.row, orders))
-
-    def last_rows(self, orders: Iterable[SimOrder]) -> tuple[BrokerOrder, ...]:
-        """The rows of orders that are leaving the book."""
-        rows = self.rows(orders)
-        for row in rows:
-            self._finished.pop(row.broker_order_id, None)
-        return rows
-
-    def row(self, order: SimOrder) -> BrokerOrder:
-        row = self._finished.get(order.order_id)
-        if row is None:
-            row = _row(self._provider, order)
-            if not order.is_open:
-                self._finished[order.order_id] = row
-        return row
+def rows_of(orders: Iterable[SimOrder]) -> tuple[BrokerOrder, ...]:
+    """One row for each order."""
+    return tuple([order.row or row_of(order) for order in orders])
 
 
-def _row(provider: str, order: SimOrder) -> BrokerOrder:
-    return BrokerOrder(
-        provider=provider,
+def row_of(order: SimOrder) -> BrokerOrder:
+    """An order as it stands. That of an ended one is made once: a day's book is read again and again."""
+    if order.row is not None:
+        return order.row
+    row = BrokerOrder(
+        provider=order.account.name,
         broker_order_id=order.order_id,
         tag=order.tag,
         symbol=order.listing.symbol,
@@ -55,8 +40,11 @@ def _row(provider: str, order: SimOrder) -> BrokerOrder:
         price=rupees(order.price_paise) if order.price_paise else None,
         trigger_price=rupees(order.trigger_paise) if order.trigger_paise else None,
     )
+    if not order.is_open:
+        order.row = row
+    return row
 
 
 def average_price(value_paise: int, quantity: int) -> Decimal:
     """Rupees to four places, as the brokers give averages; 0 without a fill."""
-    return (rupees(value_paise) / quantity).quantize(Decimal("0.0001")) if quantity else Decimal(0)
+    return (rupees(value_paise) / quantity).quantize(_FOUR_PLACES) if quantity else Decimal(0)

@@ -9,14 +9,15 @@ Money is in whole paise, so that it adds up to the last one; `accounts.py` keeps
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from ...clock import DAY, MILLISECOND, SECOND, Clock
 from ...models import Order, OrderType, Quote, Validity
@@ -64,14 +65,14 @@ class Exchange:
         self._rng = Random(f"exchange/{settings.seed}")
         self._start_ns = clock.now_ns()
         self._now_ns = self._start_ns
+        self._epoch_ahead_ns = clock.epoch_ns() - self._start_ns
         self._walks: dict[str, Walk] = {}  # of the symbols that somebody has looked at
         self._resting: dict[str, dict[str, SimOrder]] = {}
-        # Drawn from with `choice`, which draws what `randint` would in two thirds of its time.
-        self._transits_ns = _from_to(*settings.transit_ns)
-        self._refills_ns = _from_to(*settings.refill_ns)
-        self._slips = _from_to(0, settings.slippage_ticks)
-        self._due: list[tuple[int, int, Callable[[], None]]] = []
-        self._serial = 0
+        self._draw_transit_ns = _draws(self._rng, *settings.transit_ns)
+        self._draw_refill_ns = _draws(self._rng, *settings.refill_ns)
+        self._draw_slip = _draws(self._rng, 0, settings.slippage_ticks)
+        self._due: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._serials = count(1)
         self._orders = 0
         self._step_planned = False
         self._is_living = False
@@ -129,20 +130,20 @@ class Exchange:
             trigger_paise,
             order_id=f"{self._date(epoch_ns)}{self._orders:0{account.serial_digits}d}",
             serial=self._orders,
-            account=account.name,
+            account=account,
             tag=tag,
             epoch_ns=epoch_ns,
         )
         account.add(placed)
-        walk = self._walk_to_now(listing.symbol)
-        each_paise, need_paise = account.need_for(placed, walk.price_paise)
+        binding_paise = price_paise or self._walk_to_now(listing.symbol).price_paise
+        each_paise, need_paise = account.need_for(placed, placed.quantity, binding_paise)
         reason = risk_refusal(account, placed, need_paise, is_open=self.is_open)
         if reason is not None:
             placed.move(Stage.REJECTED, epoch_ns, str(reason))
             placed.reason = reason.reason
             return placed
         account.reserve(placed, each_paise, need_paise)
-        self._send(placed, partial(self._enter, placed))
+        self._send(placed, self._enter)
         return placed
 
     def modify(
@@ -177,7 +178,7 @@ class Exchange:
             raise refusal
         order.pending = "modify"
         order.note("modify pending", self.epoch_ns())
-        self._send(order, lambda: self._change(account, order, change))
+        self._send(order, partial(self._change, change))
         return order
 
     def cancel(self, account: Account, order_id: str) -> SimOrder:
@@ -190,15 +191,7 @@ class Exchange:
         self._check_open(order)
         order.pending = "cancel"
         order.note("cancel pending", self.epoch_ns())
-
-        def cancelled() -> None:
-            order.pending = ""
-            if order.is_open:
-                self._finish(order, Stage.CANCELLED, "")
-            else:
-                order.note("not cancelled", self.epoch_ns())
-
-        self._send(order, cancelled)
+        self._send(order, self._cancel)
         return order
 
     # -- prices --------------------------------------------------------------------------------------------------
@@ -245,30 +238,32 @@ class Exchange:
         if self._is_living:
             return  # what is due may look, too: it sees its own instant, and nothing that comes after
         now_ns = self.clock.now_ns()
+        self._epoch_ahead_ns = self.clock.epoch_ns() - now_ns
         due = self._due
         self._is_living = True
         try:
             while due and due[0][0] <= now_ns:
-                at_ns, _, act = heapq.heappop(due)
-                self._now_ns = max(self._now_ns, at_ns)
-                act()
+                self._now_ns, _, act, about = heappop(due)
+                act(*about)
         finally:
             self._is_living = False
         self._now_ns = now_ns
 
-    def at(self, at_ns: int, act: Callable[[], None]) -> None:
-        """Let something happen at an instant to come: `advance` lives through it, and `act` may not raise."""
-        self._serial += 1  # events of one instant happen in the order in which they were planned
-        heapq.heappush(self._due, (at_ns, self._serial, act))
+    def at(self, at_ns: int, act: Callable[..., None], *about: object) -> None:
+        """Let something happen now or at an instant to come: `advance` lives through it, and `act` may not raise.
+
+        What is planned for one instant happens in the order in which it was planned.
+        """
+        heappush(self._due, (at_ns, next(self._serials), act, about))
 
     def epoch_ns(self) -> int:
         """The wall clock at the instant that is lived through, which may lie a little back."""
-        return self.clock.epoch_ns() - (self.clock.now_ns() - self._now_ns)
+        return self._now_ns + self._epoch_ahead_ns
 
-    def _send(self, order: SimOrder, act: Callable[[], None]) -> None:
+    def _send(self, order: SimOrder, act: Callable[[SimOrder], None]) -> None:
         """Let a message about the order get to the exchange; one line carries them all, so none overtakes another."""
-        order.due_ns = max(order.due_ns + 1, self._now_ns + self._rng.choice(self._transits_ns))
-        self.at(order.due_ns, act)
+        order.due_ns = due_ns = max(order.due_ns + 1, self._now_ns + self._draw_transit_ns())
+        self.at(due_ns, act, order)
 
     def _date(self, epoch_ns: int) -> str:
         """YYMMDD in India; formatted once a day, because it stands in every order id."""
@@ -279,9 +274,11 @@ class Exchange:
 
     def _walk_to_now(self, symbol: str) -> Walk:
         walk = self._walks.get(symbol)
-        if walk is None:
-            walk = self._walks[symbol] = Walk(self.listings[symbol], self.settings.seed)
-        walk.step_to((self._now_ns - self._start_ns) // self.settings.step_ns)
+        if walk is None or self._now_ns >= walk.until_ns:
+            walk = self._walks[symbol] = walk or Walk(self.listings[symbol], self.settings.seed)
+            steps = (self._now_ns - self._start_ns) // self.settings.step_ns
+            walk.step_to(steps)
+            walk.until_ns = self._start_ns + (steps + 1) * self.settings.step_ns
         return walk
 
     def _plan_step(self) -> None:
@@ -304,8 +301,17 @@ class Exchange:
 
     # -- matching ------------------------------------------------------------------------------------------------
 
-    def _change(self, account: Account, order: SimOrder, change: Change) -> None:
+    def _cancel(self, order: SimOrder) -> None:
+        """A cancel gets to the exchange."""
+        order.pending = ""
+        if order.is_open:
+            self._finish(order, Stage.CANCELLED, "")
+        else:
+            order.note("not cancelled", self.epoch_ns())
+
+    def _change(self, change: Change, order: SimOrder) -> None:
         """A change gets to the exchange; what has happened since it was asked for may forbid it."""
+        account = order.account
         if order.pending == "modify":
             order.pending = ""
         epoch_ns = self.epoch_ns()
@@ -316,7 +322,8 @@ class Exchange:
         account.release(order)
         order.quantity, order.order_type = change.quantity, change.order_type
         order.price_paise, order.trigger_paise = change.price_paise, change.trigger_paise
-        account.reserve(order, *account.need_for(order, market_paise))
+        unfilled = order.quantity - order.filled
+        account.reserve(order, *account.need_for(order, unfilled, order.price_paise or market_paise))
         order.note("modified", epoch_ns)
         if order.stage is not Stage.TRANSIT:
             self._unrest(order)
@@ -337,59 +344,53 @@ class Exchange:
         """Trigger, fill a part, or rest."""
         market_paise = self._walk_to_now(order.listing.symbol).price_paise
         sign = order.side.sign
-        if order.stage is Stage.TRIGGER_PENDING:
+        if order.trigger_paise and not order.triggered:
             if sign * (market_paise - order.trigger_paise) < 0:
                 self._rest(order)
                 return
             order.triggered = True
             self._unrest(order)
             order.move(Stage.OPEN, epoch_ns)
-        if order.stage is not Stage.OPEN:
-            return
         if order.price_paise and sign * (order.price_paise - market_paise) < 0:
             self._rest(order)
             return
-        self._unrest(order)
+        if order.rests:
+            self._unrest(order)
         self._fill(order, market_paise, epoch_ns)
         if order.is_open and order.validity is not Validity.IOC:
-            self.at(self._now_ns + self._rng.choice(self._refills_ns), partial(self._again, order))
+            self.at(self._now_ns + self._draw_refill_ns(), self._again, order)
 
     def _again(self, order: SimOrder) -> None:
-        if order.is_open and order.order_id not in self._resting.get(order.listing.symbol, {}):
+        if order.is_open and not order.rests:
             self._try(order, self.epoch_ns())
 
     def _fill(self, order: SimOrder, market_paise: int, epoch_ns: int) -> None:
-        rng, listing, sign, limit_paise = self._rng, order.listing, order.side.sign, order.price_paise
+        listing, sign, limit_paise = order.listing, order.side.sign, order.price_paise
         lots = (order.quantity - order.filled) // listing.lot
-        if lots > 1 and rng.random() >= self.settings.whole_fill:
-            lots = rng.randint(1, lots - 1)
-        slip_paise = rng.choice(self._slips) * listing.tick_paise
-        price_paise = market_paise + sign * slip_paise
-        if limit_paise and sign * (limit_paise - price_paise) < 0:  # a limit is kept: at the limit or better
+        if lots > 1 and self._rng.random() >= self.settings.whole_fill:
+            lots = self._rng.randint(1, lots - 1)
+        price_paise = market_paise + sign * self._draw_slip() * listing.tick_paise
+        if not limit_paise:
+            price_paise = min(max(price_paise, listing.low_paise), listing.high_paise)
+        elif sign * (limit_paise - price_paise) < 0:  # a limit, which is within the band, is kept: there or better
             price_paise = limit_paise
-        price_paise = min(max(price_paise, listing.low_paise), listing.high_paise)
-        account = self.accounts[order.account]
-        account.trades_made += 1
-        execution = Execution(
-            number=len(order.executions) + 1, quantity=lots * listing.lot, price_paise=price_paise, epoch_ns=epoch_ns
-        )
-        account.settle(order, execution)
-        self.street_paise += sign * execution.quantity * price_paise
-        if order.filled == order.quantity:
-            order.move(Stage.COMPLETE, epoch_ns)
-            account.release(order)
+        quantity = lots * listing.lot
+        order.account.settle(order, Execution(len(order.executions) + 1, quantity, price_paise, epoch_ns))
+        self.street_paise += sign * quantity * price_paise
 
     def _rest(self, order: SimOrder) -> None:
+        order.rests = True
         self._resting.setdefault(order.listing.symbol, {})[order.order_id] = order
         self._plan_step()
 
     def _unrest(self, order: SimOrder) -> None:
+        order.rests = False
         self._resting.get(order.listing.symbol, {}).pop(order.order_id, None)
 
     def _finish(self, order: SimOrder, stage: Stage, message: str) -> None:
         self._unrest(order)
         order.move(stage, self.epoch_ns(), message)
-        self.accounts[order.account].release(order)
+        order.account.release(order)
 
     # -- checks --------------------------------------------------------------------------------------------------
 
@@ -407,8 +408,18 @@ class Exchange:
             raise Refusal(RefusalReason.PENDING, f"order {order.order_id} has a cancel under way")
 
 
-def _from_to(least: int, most: int) -> range:
-    return range(least, most + 1)
+def _draws(rng: Random, least: int, most: int) -> Callable[[], int]:
+    """What `rng.randint(least, most)` would draw, in a third of its time."""
+    numbers, draw_bits = most - least + 1, rng.getrandbits
+    bits = numbers.bit_length()
+
+    def draw() -> int:
+        drawn = draw_bits(bits)
+        while drawn >= numbers:
+            drawn = draw_bits(bits)
+        return least + drawn
+
+    return draw
 
 
 def _ist(epoch_ns: int) -> datetime:

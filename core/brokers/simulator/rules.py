@@ -39,12 +39,12 @@ def check_input(
         raise Refusal(RefusalReason.QUANTITY, f"quantity is {quantity}; give at least 1")
     if quantity % listing.lot:
         raise Refusal(RefusalReason.LOT, f"quantity {quantity} is no multiple of the lot of {listing.lot}")
-    return listing, _paise(listing, price), _paise(listing, trigger_price)
+    price_paise = 0 if price is None else _paise(listing, price)
+    trigger_paise = 0 if trigger_price is None else _paise(listing, trigger_price)
+    return listing, price_paise, trigger_paise
 
 
-def _paise(listing: Listing, price: Decimal | None) -> int:
-    if price is None:
-        return 0
+def _paise(listing: Listing, price: Decimal) -> int:
     paise = price * 100
     if paise % listing.tick_paise:
         tick = rupees(listing.tick_paise)
@@ -88,14 +88,17 @@ def change_refusal(account: Account, order: SimOrder, change: Change, market_pai
     return None
 
 
-def _outside_band(listing: Listing, *prices_paise: int) -> Refusal | None:
+def _outside_band(listing: Listing, price_paise: int, trigger_paise: int) -> Refusal | None:
     """The refusal of a price outside the day's band; 0 is no price."""
     low, high = listing.low_paise, listing.high_paise
-    for price in prices_paise:
-        if price and not low <= price <= high:
-            band = f"{rupees(low)} to {rupees(high)}"
-            return Refusal(RefusalReason.PRICE_BAND, f"price {rupees(price)} is outside the day's band of {band}")
-    return None
+    if price_paise and not low <= price_paise <= high:
+        outside = price_paise
+    elif trigger_paise and not low <= trigger_paise <= high:
+        outside = trigger_paise
+    else:
+        return None
+    band = f"{rupees(low)} to {rupees(high)}"
+    return Refusal(RefusalReason.PRICE_BAND, f"price {rupees(outside)} is outside the day's band of {band}")
 
 
 def fitting_prices(order_type: OrderType, price: int, trigger: int) -> tuple[int, int]:

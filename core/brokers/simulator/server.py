@@ -22,7 +22,7 @@ from aiohttp import web
 from ...clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Clock, SystemClock
 from ...errors import ConfigError
 from ...models import BrokerOrder, Budget, Rate, RefereeReport
-from .books import Book
+from .books import rows_of
 from .exchange import Exchange, ExchangeSettings
 from .faults import ACCEPTED_KINDS, Fault, FaultKind, FaultPlan, Faults, Latency, read_plan
 from .logins import Logins
@@ -133,7 +133,6 @@ class Simulator:
             retry_after=settings.retry_after,
         )
         self.wires: tuple[Wire, ...] = (self.upstox, self.fyers)
-        self._books = {wire.name: Book(wire.name) for wire in self.wires}
         self._listeners = [_Listener(self, (), settings.port)]
         if settings.separate_ports:
             self._listeners += [_Listener(self, (wire.name,), 0) for wire in self.wires]
@@ -159,13 +158,11 @@ class Simulator:
 
     def books(self) -> dict[str, tuple[BrokerOrder, ...]]:
         """Every order that each broker ever took, oldest first."""
-        return {wire.name: self._books[wire.name].rows(self.exchange.orders(wire.account)) for wire in self.wires}
+        return {wire.name: rows_of(self.exchange.orders(wire.account)) for wire in self.wires}
 
     def archive(self, before_epoch_ns: int) -> dict[str, tuple[BrokerOrder, ...]]:
         """Forget the orders that ended before an epoch time, and return their rows."""
-        gone = {
-            wire.name: self._books[wire.name].last_rows(wire.account.forget(before_epoch_ns)) for wire in self.wires
-        }
+        gone = {wire.name: rows_of(wire.account.forget(before_epoch_ns)) for wire in self.wires}
         for wire in self.wires:
             wire.referee.forget_tags(row.tag for row in gone[wire.name])
         return gone

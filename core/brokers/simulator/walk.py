@@ -10,15 +10,30 @@ __all__ = ["Walk"]
 
 
 class Walk:
-    """The market of one symbol. The price after n steps depends on the seed alone, not on when anyone looked."""
+    """The market of one symbol. The price after n steps depends on the seed alone, not on when anyone looked.
 
-    __slots__ = ("_rng", "_seed", "_steps", "high_paise", "listing", "low_paise", "open_paise", "price_paise", "volume")
+    `until_ns`: when the next step is due, as whoever counts the steps by time has noted it.
+    """
+
+    __slots__ = (
+        "_rng",
+        "_seed",
+        "_steps",
+        "high_paise",
+        "listing",
+        "low_paise",
+        "open_paise",
+        "price_paise",
+        "until_ns",
+        "volume",
+    )
 
     def __init__(self, listing: Listing, seed: int) -> None:
         self.listing = listing
         self._seed = seed
         self._rng = Random(f"walk/{seed}/{listing.symbol}")
         self._steps = 0
+        self.until_ns = 0
         self.price_paise = listing.close_paise + self._rng.randint(-20, 20) * listing.tick_paise
         self.price_paise = min(max(self.price_paise, listing.low_paise), listing.high_paise)
         self.open_paise = self.high_paise = self.low_paise = self.price_paise

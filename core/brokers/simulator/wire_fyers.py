@@ -195,7 +195,7 @@ class FyersWire(Wire):
             orders = [self._order(order_id)]
         elif tag is not None:
             self.exchange.advance()
-            orders = self.account.by_tag.get(tag[2:], []) if tag.startswith("1:") else []
+            orders = self.account.tagged(tag[2:]) if tag.startswith("1:") else []
         else:
             orders = self.exchange.orders(self.account)
         return self._order_book(orders, call)

@@ -215,7 +215,7 @@ class UpstoxWire(Wire):
             raise Bad("UDAPI1023", prop="order_id")
         if order_id is None:
             self.exchange.advance()
-            orders = self.account.by_tag.get(str(tag), [])
+            orders = self.account.tagged(str(tag))
         else:
             order = self._order(order_id)
             orders = [order] if tag in {None, order.tag} else []
