@@ -202,9 +202,7 @@ class TradingEngine:
                 await self._placer.deny(live, live.give_up_because or "nothing was sent: the caller gave up")
             raise
         finally:
-            if not live.is_claimed:
-                self._book.drop(live)  # it never came to be
-            live.settle()
+            self._book.placed(live)
         return live.outcome()
 
     async def modify_order(
@@ -364,7 +362,7 @@ class TradingEngine:
         return live
 
     async def _cancel(self, live: LiveOrder, deadline_ns: int, why: str) -> str:
-        live.cancel_wanted = True
+        self._book.want_cancel(live)
         if live.status is _S.NEW:
             _give_up(live, why)
         await live.settled()  # its own deadline, and the broker's timeout, bound this
@@ -384,7 +382,7 @@ class TradingEngine:
         self._give_up_unsent(why)
         orders = tuple(self._book.open())
         for live in orders:
-            live.cancel_wanted = True
+            self._book.want_cancel(live)
         faults: dict[str, str] = {}
 
         async def cancel(live: LiveOrder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from types import MappingProxyType
@@ -196,6 +196,8 @@ class OrderBook:
         self._orders: dict[str, LiveOrder] = {}
         self._by_tag: dict[str, LiveOrder] = {}
         self._open: dict[str, LiveOrder] = {}
+        self._sent: defaultdict[str, dict[str, LiveOrder]] = defaultdict(dict)  # the open ones by broker
+        self._watched: dict[str, LiveOrder] = {}
         self._ended: deque[LiveOrder] = deque()  # in the order in which they ended, which is that of forgetting them
         # The dicts' own, not methods around them: a book that was read is looked up row by row.
         self.get = self._orders.get
@@ -220,23 +222,40 @@ class OrderBook:
         if self._orders.get(live.id) is live:
             del self._orders[live.id]
             self._open.pop(live.id, None)
+            self._watched.pop(live.id, None)
+            self._sent[live.provider].pop(live.id, None)
         self._by_tag.pop(live.tag, None)
 
     def reindex(self, live: LiveOrder) -> None:
-        """After news that may have changed its tag and its openness."""
+        """After news that may have changed its broker, its tag and its openness."""
         if live.tag:
             self.tagged(live)
         if live.status in OPEN:
-            self._open[live.id] = live
+            self._open[live.id] = self._watched[live.id] = live
         else:
             self.ended(live)
 
     def tagged(self, live: LiveOrder) -> None:
-        """It has got a tag; it is still found by those it had."""
+        """It goes to a broker under a tag; it is still found by the tags it had."""
         self._by_tag[live.tag] = live
+        if live.attempt > 1:
+            for there in self._sent.values():
+                there.pop(live.id, None)
+        self._sent[live.provider][live.id] = live
+
+    def placed(self, live: LiveOrder) -> None:
+        """Its placement has ended, whatever came of it."""
+        if not live.is_claimed:
+            self.drop(live)  # it never came to be
+        elif live.status not in AT_BROKER:
+            self.watch(live)
+        live.settle()
 
     def ended(self, live: LiveOrder) -> None:
         """It is open no more."""
+        self._sent[live.provider].pop(live.id, None)
+        if self._watched:
+            self._watched.pop(live.id, None)
         if self._open.pop(live.id, None) is not None:
             self._ended.append(live)
             if len(self._orders) - len(self._open) > self._recent_max:
@@ -248,16 +267,46 @@ class OrderBook:
             if live.is_placing:  # somebody still waits to be told
                 self._ended.append(live)
                 return
-            if not live.is_open:
-                self.drop(live)
+            if not live.is_open and self._orders.get(live.id) is live:
+                del self._orders[live.id]
+                self._by_tag.pop(live.tag, None)
 
     def open(self) -> Iterator[LiveOrder]:
         """Every open order, as of now: steps may be taken while the caller goes through them."""
         return iter(tuple(self._open.values()))
 
     def open_at(self, provider: str) -> list[LiveOrder]:
-        """Those at one broker; a list of the caller's own."""
-        return [live for live in self._open.values() if live.provider == provider]
+        """Those that went to one broker last, in the order in which they did; a list of the caller's own."""
+        return list(self._sent[provider].values())
+
+    def resting_at(self, provider: str) -> Iterator[LiveOrder]:
+        """Those of them that rest there; no step may be taken meanwhile."""
+        return (live for live in self._sent[provider].values() if live.status in AT_BROKER)
+
+    def providers(self) -> list[str]:
+        """The brokers at which orders are open: first the one that was sent the oldest of them."""
+        first = [(next(iter(there.values())).created_epoch_ns, name) for name, there in self._sent.items() if there]
+        return [name for _, name in sorted(first)]
+
+    def watch(self, live: LiveOrder) -> None:
+        """An open order that is to be looked after: nobody is placing it, or its cancel is wanted."""
+        if self._open.get(live.id) is live:
+            self._watched[live.id] = live
+
+    def want_cancel(self, live: LiveOrder) -> None:
+        """From now on its cancel is wanted."""
+        live.cancel_wanted = True
+        self.watch(live)
+
+    def watched(self) -> list[LiveOrder]:
+        """Those that are still to be looked after, oldest first; a list of the caller's own.
+
+        Not those that simply rest at a broker: of the thousands that may be open these are few.
+        """
+        for live in tuple(self._watched.values()):
+            if not live.cancel_wanted and (live.is_placing or live.status in AT_BROKER):
+                del self._watched[live.id]
+        return sorted(self._watched.values(), key=_age)
 
     def count_open(self) -> int:
         return len(self._open)
@@ -274,3 +323,7 @@ class OrderBook:
                 break
             newest.append(live)
         return tuple(newest)
+
+
+def _age(live: LiveOrder) -> int:
+    return live.created_epoch_ns

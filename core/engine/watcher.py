@@ -6,8 +6,8 @@ holds up no other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -40,22 +40,6 @@ class _Pace:
     visiting: bool = False
 
 
-@dataclass(slots=True)
-class _Found:
-    """What one round has found of one broker."""
-
-    resting: list[LiveOrder] = field(default_factory=list)  # in its book; of a calm broker not all
-    is_urgent: bool = False  # a wanted cancel has not been sent, or a lost order is to be asked for
-
-    def add(self, live: LiveOrder, now_ns: int) -> None:
-        if live.status in AT_BROKER:
-            self.resting.append(live)
-            if live.cancel_wanted and live.status in _RESTING:
-                self.is_urgent = True
-        elif live.status in LOST and live.ask_next_ns <= now_ns:
-            self.is_urgent = True
-
-
 class Watcher:
     """Keeps asking. Used by one background task, and by the start, which waits for what it finds."""
 
@@ -80,35 +64,26 @@ class Watcher:
     async def watch(self, tasks: TaskGroup) -> None:
         """Start what is due now in `tasks`; does not wait for it."""
         now_ns = self._clock.now_ns()
-        for provider, found in self._looked_through(tasks, now_ns).items():
-            pace = self._paces[provider]
-            if not pace.visiting and (found.is_urgent or self._is_book_due(pace, found.resting, now_ns)):
+        urgent = self._look_after(tasks, now_ns)
+        for provider in self._book.providers():
+            pace = self._paces.setdefault(provider, _Pace())
+            if not pace.visiting and (provider in urgent or self._is_book_due(provider, pace, now_ns)):
                 pace.visiting = True
                 tasks.start_soon(self._safely, partial(self.visit, provider))
 
-    def _looked_through(self, tasks: TaskGroup, now_ns: int) -> dict[str, _Found]:
-        """What each broker may have to be visited for; orders that nobody is placing are taken on."""
-        found: dict[str, _Found] = {}
-        calm: set[str] = set()
-        for live in self._book.open():
-            provider, status = live.provider, live.status
-            if status in AT_BROKER:
-                if provider in calm and not live.cancel_wanted:
-                    continue  # of thousands, most of the time
-            elif live.is_placing:
-                if status in LOST:
-                    continue  # its own task asks
-            elif status in _UNSENT:
-                tasks.start_soon(self._safely, partial(self.adopt, live))
-            there = found.get(provider)
-            if there is None:
-                if not provider:
-                    continue
-                there = found[provider] = _Found()
-                if self._is_calm(provider, now_ns):
-                    calm.add(provider)
-            there.add(live, now_ns)
-        return found
+    def _look_after(self, tasks: TaskGroup, now_ns: int) -> set[str]:
+        """Take on the orders that nobody is placing; the brokers at which one is to be asked for or cancelled now."""
+        urgent: set[str] = set()
+        for live in self._book.watched():
+            if live.status in AT_BROKER:
+                if live.status in _RESTING:
+                    urgent.add(live.provider)  # for the cancel that is wanted
+            elif not live.is_placing:  # else its own task asks
+                if live.status in _UNSENT:
+                    tasks.start_soon(self._safely, partial(self.adopt, live))
+                if live.status in LOST and live.ask_next_ns <= now_ns:
+                    urgent.add(live.provider)
+        return urgent
 
     async def adopt(self, live: LiveOrder) -> None:
         """Take on an order that no task of this process is placing: its process, or its task, has ended."""
@@ -132,11 +107,13 @@ class Watcher:
 
     async def _ask(self, provider: str, pace: _Pace) -> None:
         now_ns = self._clock.now_ns()
-        orders = self._book.open_at(provider)
-        resting = [live for live in orders if live.status in AT_BROKER]
-        lost = [live for live in orders if live.status in LOST and not live.is_placing]
-        if self._is_book_due(pace, resting, now_ns):
-            newest_ns = max(live.moved_ns for live in resting)
+        lost = [
+            live
+            for live in self._book.watched()
+            if live.provider == provider and live.status in LOST and not live.is_placing
+        ]
+        if self._is_book_due(provider, pace, now_ns):
+            newest_ns = max(live.moved_ns for live in self._book.resting_at(provider))
             await self._asker.ask(provider, since_ns=now_ns, priority=Priority.MODIFY if lost else None)
             is_quiet = newest_ns <= pace.moved_ns
             pace.pause_ns = min(2 * pace.pause_ns, self._settings.poll_most_ns) if is_quiet else 0
@@ -161,8 +138,8 @@ class Watcher:
                 await self._asker.quarantine(live)
 
     async def _cancel_wanted(self, provider: str) -> None:
-        for live in self._book.open_at(provider):
-            if not live.cancel_wanted or live.status not in _RESTING:
+        for live in self._book.watched():
+            if live.provider != provider or not live.cancel_wanted or live.status not in _RESTING:
                 continue
             if live.cancels_sent >= self._settings.cancels_max:
                 live.cancel_wanted = False
@@ -180,21 +157,19 @@ class Watcher:
         except OrderError as error:
             self._recorder.tell("illegal_step", "", str(error))
 
-    def _is_calm(self, provider: str, now_ns: int) -> bool:
-        """Its book is being read or was a moment ago: it is not due again, whatever has moved."""
-        pace = self._paces.setdefault(provider, _Pace())
-        return pace.visiting or (pace.pause_ns > 0 and now_ns < pace.read_ns + self._settings.poll_least_ns)
-
-    def _is_book_due(self, pace: _Pace, resting: Sequence[LiveOrder], now_ns: int) -> bool:
-        """Whether the book in which these orders rest has to be read."""
-        known_ns = pace.moved_ns
+    def _is_book_due(self, provider: str, pace: _Pace, now_ns: int) -> bool:
+        """Whether the book has to be read of the broker at which orders rest."""
+        least_ns = pace.read_ns + self._settings.poll_least_ns
+        if pace.pause_ns and now_ns < least_ns:
+            return False  # it was read a moment ago, whatever has moved since
         # Something moved: look soon, however long the pauses have become, but a fill takes a moment too. The moment of
         # the first one: in a steady flow there is always one that has just moved, and the book would never be read.
-        soon_ns = now_ns - self._settings.ask_first_ns if now_ns >= pace.read_ns + self._settings.poll_least_ns else 0
-        has_moved = False
-        for live in resting:
-            if live.moved_ns > known_ns:
-                if live.moved_ns <= soon_ns:
-                    return True
+        soon_ns = now_ns - self._settings.ask_first_ns
+        rests = has_moved = False
+        for live in self._book.resting_at(provider):
+            rests = True
+            if live.moved_ns > pace.moved_ns:
+                if now_ns < least_ns or live.moved_ns <= soon_ns:
+                    return now_ns >= least_ns
                 has_moved = True
-        return bool(resting) and not has_moved and now_ns >= pace.read_ns + pace.pause_ns
+        return rests and not has_moved and now_ns >= pace.read_ns + pace.pause_ns
