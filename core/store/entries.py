@@ -215,16 +215,14 @@ class JournaledOrder:
 
 def fingerprint(order: Order) -> str:
     """32 hex digits of the order's content, its id left out: equal content, equal fingerprint, in every process."""
+    # 652.5 and 652.50 are one price.
+    price = "null" if order.price is None else f'"{order.price.normalize(_EXACT):f}"'
+    trigger = "null" if order.trigger_price is None else f'"{order.trigger_price.normalize(_EXACT):f}"'
     content = (
-        f'[{_quoted(order.symbol)},{order.quantity:d},"{order.side!s}","{order.order_type!s}",{_exact(order.price)},'
-        f'{_exact(order.trigger_price)},"{order.product!s}","{order.validity!s}"]'
+        f'[{_quoted(order.symbol)},{order.quantity:d},"{order.side!s}","{order.order_type!s}",{price},{trigger},'
+        f'"{order.product!s}","{order.validity!s}"]'
     )
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
-
-
-def _exact(price: Decimal | None) -> str:
-    # 652.5 and 652.50 are one price.
-    return "null" if price is None else f'"{price.normalize(_EXACT):f}"'
 
 
 def order_json(order: Order) -> str:

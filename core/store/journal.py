@@ -208,9 +208,7 @@ class _Chain:
         serial, epoch_ns, version, kind, order_id, body, checksum = row
         if serial != self.serial + 1:
             raise StoreCorrupt(f"journal: entry {self.serial + 1} is missing; restore a backup")
-        expected = link(
-            self._checksum, serial=serial, epoch_ns=epoch_ns, version=version, kind=kind, order_id=order_id, body=body
-        )
+        expected = link(self._checksum, serial, epoch_ns, version, kind, order_id, body)
         if expected != checksum:
             raise StoreCorrupt(f"journal: entry {serial} fails its checksum; restore a backup")
         self.serial, self._checksum = serial, expected

@@ -43,14 +43,11 @@ _REPLACE: Final = (
     f"UPDATE trades SET ({TRADE_COLUMNS}) = ({_MARKS}) WHERE order_id = ? AND request IS NULL RETURNING id"
 )
 _STATUS: Final = "UPDATE trades SET status = ?, updated_ns = ? WHERE order_id = ? AND request IS NULL"
-_INSERT_CLAIMED: Final = (
-    f"INSERT INTO trades ({TRADE_COLUMNS}, attempt, request, fingerprint, first_serial, last_serial, is_open) "
-    f"VALUES ({_MARKS}, ?, ?, ?, ?, ?, 1) ON CONFLICT (order_id) DO NOTHING"
-)
-_CLAIM: Final = (
-    "UPDATE trades SET request = ?1, fingerprint = ?2, attempt = 0, first_serial = ?3, last_serial = ?3, is_open = 1 "
-    "WHERE order_id = ?4"
-)
+# The row of an order whose id is taken, in the order of TRADE_COLUMNS and of what only journaled rows have.
+_TAKEN: Final = f"{TRADE_COLUMNS}, attempt, request, fingerprint, first_serial, last_serial, is_open"
+_AT_FIRST: Final = "?1, ?2, ?3, ?4, ?5, ?6, ?7, '', ?8, 0, ?9, '', ?10, ?10, ?11, ?12, ?13, ?14, ?14, 1"
+_TAKE: Final = f"INSERT INTO trades ({_TAKEN}) VALUES ({_AT_FIRST}) ON CONFLICT (order_id) DO NOTHING"
+_TAKE_OVER: Final = f"UPDATE trades SET ({_TAKEN}) = ({_AT_FIRST}) WHERE order_id = ?1 AND request IS NULL RETURNING id"
 # Each as long as the order's openness stays what it is: naming is_open would have its index written at every step.
 _SEND: Final = (
     "UPDATE trades SET status = 'SUBMITTING', provider = ?1, tag = ?2, broker_order_id = '', attempt = ?3, "
@@ -94,7 +91,7 @@ _NOTHING: Final = Decimal(0)
 ORDER_QUERY: Final = f"SELECT {TRADE_COLUMNS}, attempt, request, fingerprint FROM trades WHERE request IS NOT NULL"
 
 
-def link(before: bytes, *, serial: int, epoch_ns: int, version: int, kind: str, order_id: str, body: str) -> bytes:
+def link(before: bytes, serial: int, epoch_ns: int, version: int, kind: str, order_id: str, body: str) -> bytes:
     """The checksum of a journal row, over its columns and the checksum of the row before."""
     row = f"{serial} {epoch_ns} {version} {kind} {len(order_id)} {order_id}{body}"
     # An id that has something to clean, and its clean form, have one checksum.
@@ -179,7 +176,7 @@ class Ledger:
             return
         replaced = self._write(_REPLACE, (*row, row[0])).fetchall()
         if not replaced:
-            raise StoreError(f"order {row[0]} is journaled: its row moves by journal entries only")
+            raise _moves_by_entries(row[0])
         self._widen(replaced[0][0], row[12])
 
     def set_status(self, order_id: str, status: str, now_ns: int) -> bool:
@@ -208,8 +205,10 @@ class Ledger:
         if self.serial < 0:
             self._read_head()
         for entry in entries:
+            epoch_ns = entry.epoch_ns or now_ns
+            if abs(epoch_ns) > _FARTHEST_NS:
+                raise _too_far(epoch_ns)
             if isinstance(entry, Step) and (expected is None or entry.order_id == expected[0]):
-                epoch_ns = _time_of(entry, now_ns)
                 is_known = self._step(entry, epoch_ns, self.serial + 1, expected)
             elif isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
@@ -220,7 +219,6 @@ class Ledger:
                     self._expect(*expected)
                 if isinstance(entry, Intent):
                     self._check(entry)
-                epoch_ns = _time_of(entry, now_ns)
                 is_known = self.apply(entry, epoch_ns, self.serial + 1)
             if not is_known:
                 raise UnknownOrder(f"order {entry.order_id} is not in the journal; claim it first")
@@ -251,23 +249,27 @@ class Ledger:
         """
         if self.serial < 0:
             self._read_head()
-        text = order_json(order)
-        first, intent = entries[0] if entries else None, None
+        first = entries[0] if entries else None
+        taking: Claimed | Intent
         # An intent takes the id with it; only an order that is to wait is claimed by an entry of its own.
         if isinstance(first, Intent) and first.attempt > 0 and (first.order is order or first.order == order):
-            intent = first
-        taking = intent or Claimed(order, now_ns, simulated)
-        epoch_ns = _time_of(taking, now_ns)
-        if not self._halt and self._insert(taking, epoch_ns, self.serial + 1, text):
+            taking, rest = first, entries[1:]
+        else:
+            taking, rest = Claimed(order, now_ns, simulated), entries
+        epoch_ns = taking.epoch_ns or now_ns
+        if abs(epoch_ns) > _FARTHEST_NS:
+            raise _too_far(epoch_ns)
+        text = order_json(order)
+        if not self._halt and self._take(taking, epoch_ns, self.serial + 1, text):
             self._link(taking, epoch_ns, text)
-            if intent is None:
+            if taking is not first:
                 self._claimed = order
-            if rest := entries[0 if intent is None else 1 :]:
+            if rest:
                 self.append(rest, now_ns)
             return None
         existing = self.order(order.client_order_id)
         if existing is None:  # its row was stored by hand, or nothing may leave
-            self.append((taking, *entries) if intent is None else entries, now_ns)
+            self.append((taking, *rest), now_ns)
         elif existing.fingerprint != fingerprint(order):
             raise _conflict(order)
         return existing
@@ -285,11 +287,9 @@ class Ledger:
 
     def _link(self, entry: Entry, epoch_ns: int, order_text: str = "") -> None:
         """Append `entry` to the chain. `order_text` as in `json_of`."""
-        serial = self.serial = self.serial + 1
         kind, order_id, body = type(entry).__name__, entry.order_id, json_of(entry, order_text)
-        checksum = self._checksum = link(
-            self._checksum, serial=serial, epoch_ns=epoch_ns, version=VERSION, kind=kind, order_id=order_id, body=body
-        )
+        self.serial = serial = self.serial + 1
+        self._checksum = checksum = link(self._checksum, serial, epoch_ns, VERSION, kind, order_id, body)
         self._rows += (serial, epoch_ns, VERSION, kind, order_id or None, body, checksum)
 
     def _check(self, entry: Intent) -> None:
@@ -320,7 +320,7 @@ class Ledger:
             case Step():
                 return self._step(entry, epoch_ns, serial)
             case Claimed():
-                self._claim(entry, epoch_ns, serial)
+                self._take_anyhow(entry, epoch_ns, serial)
                 self._claimed = entry.order
             case Intent():
                 return self._send(entry, epoch_ns, serial)
@@ -335,33 +335,33 @@ class Ledger:
                     self._write(_MENTION, (serial, entry.order_id))
         return True
 
-    def _claim(self, claimed: Claimed, epoch_ns: int, serial: int) -> None:
-        order, text = claimed.order, order_json(claimed.order)
-        if not self._insert(claimed, epoch_ns, serial, text):
-            # The id has a row that was stored by hand: the journal takes it over.
-            self.put_trade(_first_row(claimed, epoch_ns))
-            self._run(_CLAIM, (text, fingerprint(order), serial, clean(order.client_order_id)))
-
-    def _insert(self, taking: Claimed | Intent, epoch_ns: int, serial: int, text: str) -> bool:
+    def _take(self, taking: Claimed | Intent, epoch_ns: int, serial: int, text: str) -> bool:
         """Make the row of an order whose id is taken, by an intent if it leaves at once; False if the id has a row."""
-        attempt = taking.attempt if isinstance(taking, Intent) else 0
-        row = _first_row(taking, epoch_ns)
-        cursor = self._write(_INSERT_CLAIMED, (*row, attempt, text, fingerprint(taking.order), serial, serial))
+        cursor = self._write(_TAKE, _first_row(taking, epoch_ns, serial, text))
         if cursor.rowcount != 1 or cursor.lastrowid is None:
             return False
         self._widen(cursor.lastrowid, epoch_ns)
         return True
+
+    def _take_anyhow(self, taking: Claimed | Intent, epoch_ns: int, serial: int) -> None:
+        """The same; a row that was stored by hand becomes the journal's."""
+        text = order_json(taking.order)
+        if self._take(taking, epoch_ns, serial, text):
+            return
+        taken = self._write(_TAKE_OVER, _first_row(taking, epoch_ns, serial, text)).fetchall()
+        if not taken:
+            raise _moves_by_entries(taking.order_id)
+        self._widen(taken[0][0], epoch_ns)
 
     def _send(self, entry: Intent, epoch_ns: int, serial: int) -> bool:
         order_id = entry.order_id
         sent = (entry.provider, entry.tag, entry.attempt, int(entry.simulated), epoch_ns, order_id, serial)
         if self._write(_SEND, sent).rowcount == 1:
             return True
-        if self._write(_REOPEN, (order_id,)).rowcount == 0:
-            if self._insert(entry, epoch_ns, serial, order_json(entry.order)):
-                return True
-            self._claim(Claimed(entry.order, epoch_ns, entry.simulated), epoch_ns, serial)
-        return self._write(_SEND, sent).rowcount == 1
+        if self._write(_REOPEN, (order_id,)).rowcount == 1:
+            return self._write(_SEND, sent).rowcount == 1
+        self._take_anyhow(entry, epoch_ns, serial)
+        return True
 
     def _step(self, entry: Step, epoch_ns: int, serial: int, expected: Expected | None = None) -> bool:
         """`expected` holds the step to the state that its caller knows. Raises OrderConflict where that is not so."""
@@ -413,36 +413,36 @@ class Ledger:
         self._extents[block] = block, first_ns, last_ns
 
 
-def _first_row(taking: Claimed | Intent, epoch_ns: int) -> TradeRow:
+def _first_row(taking: Claimed | Intent, epoch_ns: int, serial: int, text: str) -> tuple[Any, ...]:
+    """The values of _AT_FIRST."""
     order = taking.order
-    status, provider, tag = "NEW", "", ""
+    status, provider, tag, attempt = "NEW", "", "", 0
     if isinstance(taking, Intent):
-        status, provider, tag = "SUBMITTING", taking.provider, taking.tag
-    price = units(order.price or order.trigger_price or _NOTHING)
+        status, provider, tag, attempt = "SUBMITTING", taking.provider, taking.tag, taking.attempt
     return (
         order.client_order_id,
         order.symbol,
         str(order.side),
         order.quantity,
-        price,
+        units(order.price or order.trigger_price or _NOTHING),
         status,
         provider,
-        "",
         tag,
-        0,
         int(taking.simulated),
-        "",
         epoch_ns,
-        epoch_ns,
+        attempt,
+        text,
+        fingerprint(order),
+        serial,
     )
 
 
-def _time_of(entry: Entry, now_ns: int) -> int:
-    epoch_ns = entry.epoch_ns or now_ns
-    if abs(epoch_ns) <= _FARTHEST_NS:
-        return epoch_ns
-    message = f"epoch_ns is {epoch_ns}; give nanoseconds since 1970 that fit 63 bits"
-    raise ValueError(message)
+def _too_far(epoch_ns: int) -> ValueError:
+    return ValueError(f"epoch_ns is {epoch_ns}; give nanoseconds since 1970 that fit 63 bits")
+
+
+def _moves_by_entries(order_id: str) -> StoreError:
+    return StoreError(f"order {order_id} is journaled: its row moves by journal entries only")
 
 
 def _conflict(order: Order) -> OrderConflict:
