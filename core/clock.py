@@ -24,6 +24,7 @@ __all__ = [
     "SECOND",
     "Cancellable",
     "Clock",
+    "Passes",
     "SystemClock",
     "VirtualClock",
 ]
@@ -83,6 +84,12 @@ class Cancellable(Protocol):
     def cancel(self) -> object: ...
 
 
+class Passes(Protocol):
+    """`passes`: how many a loop has made. What is done within one pass, nothing came between."""
+
+    passes: int
+
+
 class SystemClock:
     """The machine's own time."""
 
@@ -127,9 +134,10 @@ class VirtualClock:
         self._selector: _IdleSelector | None = None  # of the loop inside `run`
 
     @property
-    def turn(self) -> int:
-        """How many passes the loop has made in `run`: what is done within one pass, nothing came between."""
-        return 0 if self._selector is None else self._selector.passes
+    def loop(self) -> Passes:
+        """The loop inside `run`."""
+        assert self._selector is not None  # noqa: S101 - nobody asks elsewhere
+        return self._selector
 
     def now_ns(self) -> int:
         return self._now_ns

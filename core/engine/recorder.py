@@ -242,7 +242,7 @@ class Recorder:
         """Hand a write in, for `_end`; it goes with all that are handed in before the next await."""
         live.in_doubt = True
         if live.is_claimed:
-            return self._journal.append(*entries, expected=(live.id, live.status, live.attempt))
+            return self._journal.move(*entries)
         return self._journal.claim(live.order, *entries, simulated=live.simulated)
 
     async def _end(self, live: LiveOrder, write: Awaitable[Any]) -> bool:

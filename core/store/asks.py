@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from ..clock import Clock
 from ..models import Trade
 from .lane import Lane
+from .ledger import Ledger
 from .reader import Query
 from .rows import TRADE_COLUMNS, clean, trade_from_row, trade_row
 from .writer import Work
@@ -61,12 +62,12 @@ class Asks:
         self._clock = clock
 
     def store_trade(self, trade: Trade | object) -> Ask[None]:
-        row = trade_row(trade, now_ns=self._clock.epoch_ns())
-        return Ask(self._writes, lambda ledger: ledger.put_trade(row), _nothing)
+        now_ns = self._clock.epoch_ns()
+        return Ask(self._writes, (Ledger.put_trade, trade_row(trade, now_ns=now_ns), now_ns), _nothing)
 
     def update_trade_status(self, order_id: str, status: str) -> Ask[bool]:
-        values = clean(order_id), clean(str(status)), self._clock.epoch_ns()
-        return Ask(self._writes, lambda ledger: ledger.set_status(*values), bool)
+        change = clean(order_id), clean(str(status))
+        return Ask(self._writes, (Ledger.set_status, change, self._clock.epoch_ns()), bool)
 
     def get_recent_trades(self, limit: int) -> Ask[list[Trade]]:
         return Ask(self._quick, Query(_RECENT, (_at_most(limit),), _trades), list)

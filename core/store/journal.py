@@ -21,9 +21,9 @@ import anyio.to_thread
 from ..clock import Clock
 from ..errors import OrderError, StoreCorrupt, StoreError
 from ..models import Order
-from .entries import Entry, JournaledOrder, JournalRow, LimiterSaved, entry_from_json
+from .entries import Claimed, Entry, Intent, JournaledOrder, JournalRow, LimiterSaved, entry_from_json
 from .faults import told, translate_faults
-from .ledger import ORDER_QUERY, Expected, Ledger, link, order_from_row
+from .ledger import ORDER_QUERY, Ledger, link, order_from_row
 from .reader import Readers, connect_reader
 from .rows import TRADE_COLUMNS, clean
 from .schema import connect, migrate
@@ -83,20 +83,24 @@ class Journal:
 
     # Writing.
 
-    def append(self, *entries: Entry | LimiterSaved, expected: Expected | None = None) -> Awaitable[int]:
+    def append(self, *entries: Entry | LimiterSaved) -> Awaitable[int]:
         """Append `entries` in one transaction, move the projection with them, and return the last serial: all durable.
 
         Handed in at once, to be awaited: what is handed in before the next await shares the transaction.
-        `expected` names an order, its status and its attempt as the caller knows them; OrderConflict when another
-        process has moved it on since.
 
         Raises EngineHalted for an Intent while the kill switch is on, in whichever process it was thrown; OrderConflict
         for an Intent of an order that is not NEW, whose attempt is not above its last one, or whose content differs;
         UnknownOrder for a step of an order that was never claimed; StoreError when it cannot be written. Then
         none of them is written.
         """
-        now_ns = self._clock.epoch_ns()
-        return self._writer.write(lambda ledger: ledger.append(entries, now_ns, expected=expected))
+        return self._writer.write((Ledger.append, entries, self._clock.epoch_ns()))
+
+    def move(self, *entries: Entry) -> Awaitable[int]:
+        """`append`, for whoever knows where the order stands: OrderConflict when another process has moved it on since.
+
+        A step must find it at its `before` and its `attempt`, an intent at NEW and the attempt before its own.
+        """
+        return self._writer.write((Ledger.move, entries, entries[0].epoch_ns or self._clock.epoch_ns()))
 
     async def claim(
         self, order: Order, *entries: Entry | LimiterSaved, simulated: bool = True
@@ -110,8 +114,13 @@ class Journal:
         if not order.client_order_id:
             message = "an order needs a client_order_id before it can be claimed"
             raise OrderError(message)
-        now_ns = (entries[0].epoch_ns if entries else 0) or self._clock.epoch_ns()
-        return await self._writer.write(lambda ledger: ledger.claim(order, entries, now_ns, simulated=simulated))
+        first = entries[0] if entries else None
+        now_ns = (first.epoch_ns if first else 0) or self._clock.epoch_ns()
+        # An intent takes the id with it; only an order that is to wait is claimed by an entry of its own.
+        if not isinstance(first, Intent) or first.attempt < 1 or (first.order is not order and first.order != order):
+            entries = (Claimed(order, now_ns, simulated), *entries)
+        known: JournaledOrder | None = await self._writer.write((Ledger.claim, entries, now_ns))
+        return known
 
     # Asking.
 
@@ -165,7 +174,8 @@ class Journal:
 
         Raises StoreCorrupt, and changes nothing, when the entries themselves fail their checksums.
         """
-        return await self._writer.write(_rebuild)
+        count: int = await self._writer.write((_rebuild, None, self._clock.epoch_ns()))
+        return count
 
     async def export_csv(self, target: Path | str) -> int:
         """Write every entry to `target` as CSV; how many there were. The file appears whole or not at all."""
@@ -215,7 +225,7 @@ class _Chain:
         return entry_from_json(kind, version, body), epoch_ns
 
 
-def _rebuild(ledger: Ledger) -> int:
+def _rebuild(ledger: Ledger, _what: None, _now_ns: int) -> int:
     ledger.settle()  # what others have appended in this very transaction is replayed too
     connection = ledger.connection
     connection.execute(

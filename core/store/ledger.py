@@ -30,10 +30,9 @@ from .entries import (
 )
 from .rows import TRADE_COLUMNS, TradeRow, clean, money, units
 
-__all__ = ["BLOCK_BITS", "ORDER_QUERY", "Expected", "Head", "Ledger", "Mark", "link", "order_from_row"]
+__all__ = ["BLOCK_BITS", "ORDER_QUERY", "Head", "Ledger", "Mark", "link", "order_from_row"]
 
 BLOCK_BITS: Final = 10
-Expected = tuple[str, OrderStatus, int]
 Mark = tuple[int, bytes, str, int, int]
 Head = tuple[int, bytes, str]  # serial and checksum of the last entry, and the kill switch
 
@@ -86,7 +85,7 @@ _JOURNAL: Final = tuple(
 _CHAIN: Final = "UPDATE chain SET serial = ?, checksum = ? WHERE one = 1"
 _HEAD: Final = "SELECT serial, checksum, coalesce((SELECT reason FROM halts), '') FROM chain WHERE one = 1"
 _FARTHEST_NS: Final = 2**63 - 1
-_ANYHOW: Final = (None, None, None)
+_ANYWHERE: Final = (None, None)
 _NOTHING: Final = Decimal(0)
 ORDER_QUERY: Final = f"SELECT {TRADE_COLUMNS}, attempt, request, fingerprint FROM trades WHERE request IS NOT NULL"
 
@@ -127,7 +126,6 @@ class Ledger:
     _checksum: bytes = b""  # and its own
     _halt: str = ""  # the kill switch inside this transaction, once the head was read
     _written: int = 0  # how many of `_rows` are in the table
-    _claimed: Order | None = None  # what the last entry claimed: it is NEW, without another look
 
     def __init__(self, connection: sqlite3.Connection, head: Head | None = None) -> None:
         self.connection = connection
@@ -151,7 +149,6 @@ class Ledger:
         """Forget what was appended since `mark`. Block extents stay: too wide costs a look, never a row."""
         self.serial, self._checksum, self._halt, count, self._written = mark
         del self._rows[count:]
-        self._claimed = None
 
     def settle(self) -> None:
         """Write what is written together; called right before the commit, and by whoever reads the journal sooner."""
@@ -168,7 +165,7 @@ class Ledger:
 
     # Rows that are kept by hand.
 
-    def put_trade(self, row: TradeRow) -> None:
+    def put_trade(self, row: TradeRow, _now_ns: int) -> None:
         """Insert the row, or replace the one of its order_id."""
         cursor = self._write(_INSERT, row)
         if cursor.rowcount == 1 and cursor.lastrowid is not None:
@@ -179,8 +176,9 @@ class Ledger:
             raise _moves_by_entries(row[0])
         self._widen(replaced[0][0], row[12])
 
-    def set_status(self, order_id: str, status: str, now_ns: int) -> bool:
-        """Set the status of a row; False when there is none."""
+    def set_status(self, change: tuple[str, str], now_ns: int) -> bool:
+        """Set the status of the row with an order_id; False when there is none."""
+        order_id, status = change
         if self._run(_STATUS, (status, now_ns, order_id)).rowcount:
             return True
         if self._run("SELECT 1 FROM trades WHERE order_id = ?", (order_id,)).fetchone():
@@ -189,40 +187,33 @@ class Ledger:
 
     # The journal.
 
-    def append(
-        self,
-        entries: Iterable[Entry | LimiterSaved],
-        now_ns: int,
-        *,
-        expected: Expected | None = None,
-    ) -> int:
+    def append(self, entries: Iterable[Entry | LimiterSaved], now_ns: int) -> int:
         """Check, write and apply `entries`; the serial of the last one in the journal.
-
-        `expected`: an order, and the status and the attempt that its caller believes it has.
 
         Raises OrderConflict, EngineHalted or UnknownOrder; what was written before must then be undone.
         """
+        return self.move(entries, now_ns, held=False)
+
+    def move(self, entries: Iterable[Entry | LimiterSaved], now_ns: int, *, held: bool = True) -> int:
+        """`append`. `held`: a step or an intent must find its order where it says that it comes from."""
         if self.serial < 0:
             self._read_head()
         for entry in entries:
             epoch_ns = entry.epoch_ns or now_ns
             if abs(epoch_ns) > _FARTHEST_NS:
                 raise _too_far(epoch_ns)
-            if isinstance(entry, Step) and (expected is None or entry.order_id == expected[0]):
-                is_known = self._step(entry, epoch_ns, self.serial + 1, expected)
+            if isinstance(entry, Step):
+                is_known = self._step(entry, epoch_ns, self.serial + 1, held=held)
             elif isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
                 self._run("INSERT OR REPLACE INTO limiter_states VALUES (?, ?)", saved)
                 continue
             else:
-                if expected is not None:
-                    self._expect(*expected)
                 if isinstance(entry, Intent):
-                    self._check(entry)
+                    self._check(entry, held=held)
                 is_known = self.apply(entry, epoch_ns, self.serial + 1)
             if not is_known:
                 raise UnknownOrder(f"order {entry.order_id} is not in the journal; claim it first")
-            expected = None
             self._link(entry, epoch_ns)
         return self.serial
 
@@ -240,36 +231,27 @@ class Ledger:
         row = self._run(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),)).fetchone()
         return None if row is None else order_from_row(row)
 
-    def claim(
-        self, order: Order, entries: Sequence[Entry | LimiterSaved], now_ns: int, *, simulated: bool
-    ) -> JournaledOrder | None:
-        """Take the order's id and append `entries`; or, where the id is taken, write nothing and return its order.
+    def claim(self, entries: Sequence[Any], now_ns: int) -> JournaledOrder | None:
+        """Take an id by the first of `entries`, a Claimed or an Intent, and append the others.
 
-        Raises OrderConflict where the id is taken by other content.
+        Or, where the id is taken, write nothing and return its order. Raises OrderConflict if it has other content.
         """
         if self.serial < 0:
             self._read_head()
-        first = entries[0] if entries else None
-        taking: Claimed | Intent
-        # An intent takes the id with it; only an order that is to wait is claimed by an entry of its own.
-        if isinstance(first, Intent) and first.attempt > 0 and (first.order is order or first.order == order):
-            taking, rest = first, entries[1:]
-        else:
-            taking, rest = Claimed(order, now_ns, simulated), entries
+        taking: Claimed | Intent = entries[0]
+        order = taking.order
         epoch_ns = taking.epoch_ns or now_ns
         if abs(epoch_ns) > _FARTHEST_NS:
             raise _too_far(epoch_ns)
         text = order_json(order)
         if not self._halt and self._take(taking, epoch_ns, self.serial + 1, text):
             self._link(taking, epoch_ns, text)
-            if taking is not first:
-                self._claimed = order
-            if rest:
-                self.append(rest, now_ns)
+            if len(entries) > 1:
+                self.append(entries[1:], now_ns)
             return None
         existing = self.order(order.client_order_id)
         if existing is None:  # its row was stored by hand, or nothing may leave
-            self.append((taking, *rest), now_ns)
+            self.append(entries, now_ns)
         elif existing.fingerprint != fingerprint(order):
             raise _conflict(order)
         return existing
@@ -292,11 +274,11 @@ class Ledger:
         self._checksum = checksum = link(self._checksum, serial, epoch_ns, VERSION, kind, order_id, body)
         self._rows += (serial, epoch_ns, VERSION, kind, order_id or None, body, checksum)
 
-    def _check(self, entry: Intent) -> None:
+    def _check(self, entry: Intent, *, held: bool) -> None:
+        if held:
+            self._expect(entry.order_id, OrderStatus.NEW, entry.attempt - 1)
         if self._halt:
             raise EngineHalted(f"trading is halted ({self._halt}): order {entry.order_id} stays here; lift it by name")
-        if entry.attempt > 0 and self._claimed is not None and self._claimed == entry.order:
-            return
         row = self._run(_STANDS, (clean(entry.order_id),)).fetchone()
         if row is None:
             return
@@ -315,13 +297,11 @@ class Ledger:
 
     def apply(self, entry: Entry, epoch_ns: int, serial: int) -> bool:
         """Move the projection by the entry of that serial; False where it names an order that nothing is known of."""
-        self._claimed = None
         match entry:
             case Step():
                 return self._step(entry, epoch_ns, serial)
             case Claimed():
                 self._take_anyhow(entry, epoch_ns, serial)
-                self._claimed = entry.order
             case Intent():
                 return self._send(entry, epoch_ns, serial)
             case Halted():
@@ -363,11 +343,10 @@ class Ledger:
         self._take_anyhow(entry, epoch_ns, serial)
         return True
 
-    def _step(self, entry: Step, epoch_ns: int, serial: int, expected: Expected | None = None) -> bool:
-        """`expected` holds the step to the state that its caller knows. Raises OrderConflict where that is not so."""
-        self._claimed = None
+    def _step(self, entry: Step, epoch_ns: int, serial: int, *, held: bool = False) -> bool:
+        """`held`: from `before` at this very attempt, and from nowhere else. Raises OrderConflict."""
         is_final = entry.after in FINAL
-        _, status, attempt = expected or _ANYHOW
+        status, attempt = (str(entry.before), entry.attempt) if held else _ANYWHERE
         moved = (
             str(entry.after),
             entry.provider,
@@ -380,7 +359,7 @@ class Ledger:
             epoch_ns,
             entry.order_id,
             0 if is_final else 1,
-            None if status is None else str(status),
+            status,
             attempt,
             serial,
         )
@@ -390,8 +369,8 @@ class Ledger:
             return True
         if self._write(_STAY if turns else _TURN, moved).rowcount == 1:
             return True
-        if expected is not None:
-            self._expect(*expected)
+        if held:
+            self._expect(entry.order_id, entry.before, entry.attempt)
         return False
 
     def _write(self, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:

@@ -143,7 +143,8 @@ class TradeStore:
         Journaled orders go oldest first and only as far as nothing before them is still open: the journal loses its
         beginning, never a piece from its middle. An id that is gone can be used again. Other writes wait meanwhile.
         """
-        return await self._writer.write(lambda ledger: upkeep.retire(ledger, before_ns, now_ns=self._clock.epoch_ns()))
+        rows: int = await self._writer.write((upkeep.retire, before_ns, self._clock.epoch_ns()))
+        return rows
 
     @property
     def disk_syncs(self) -> int:

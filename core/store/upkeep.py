@@ -87,7 +87,7 @@ def size(path: Path) -> StoreSize:
     return StoreSize(path.stat().st_size, log.stat().st_size if log.exists() else 0, free * page_bytes)
 
 
-def retire(ledger: Ledger, before_ns: int, *, now_ns: int) -> int:
+def retire(ledger: Ledger, before_ns: int, now_ns: int) -> int:
     """Delete what ended before `before_ns`; how many rows of trades went."""
     run = ledger.connection.execute
     # What must outlive its entry is said once more at the end of the journal, so that a rebuild still finds it.

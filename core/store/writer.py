@@ -6,12 +6,12 @@ A scratch store leaves its transaction open from write to write instead.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from ..clock import Clock, VirtualClock
+from ..clock import Clock, Passes, VirtualClock
 from .faults import is_about_the_file, told
 from .lane import Job, Lane, LaneConnection
 from .ledger import Head, Ledger
@@ -19,14 +19,20 @@ from .schema import configure
 
 __all__ = ["Work", "Writer"]
 
-T = TypeVar("T")
-Work = Callable[[Ledger], Any]
+# What is done, with what, and when it was handed in, in epoch nanoseconds. Three values, not a function made for each
+# write: those would be five objects more.
+Work = tuple[Callable[[Ledger, Any, int], Any], Any, int]
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 _LEFT_OPEN: Final = 512  # writes: what an open transaction holds in memory stays small
 
 
 class Writer:
-    """The one way to write: the lane that owns the file's writing connection."""
+    """The one way to write: the lane that owns the file's writing connection.
+
+    `write` does its work inside the next transaction; its result, to be awaited, once that is durable. The work is done
+    in the writer's thread and may be done twice; it changes nothing but the ledger. Raises what the work raised, or a
+    StoreError; in both cases nothing of this write is in the file.
+    """
 
     def __init__(self, path: Path, *, clock: Clock, busy_ms: int, max_bytes: int | None, scratch: bool) -> None:
         self.lane = Lane[Work](
@@ -36,17 +42,10 @@ class Writer:
             carry=_carry_on if scratch else partial(_commit, path),
             at_once=_ScratchConnection.do,  # type: ignore[arg-type]  # no other connection is `at_once`
         )
+        self.write = self.lane.do
         self.open = self.lane.open
         self.close = self.lane.close
         self.alone = self.lane.alone
-
-    def write(self, work: Callable[[Ledger], T]) -> Awaitable[T]:
-        """Run `work` inside the next transaction; its result, to be awaited, once that is durable.
-
-        `work` runs in the writer's thread and may run twice; it changes nothing but the ledger.
-        Raises what `work` raised, or a StoreError; in both cases nothing of this write is in the file.
-        """
-        return self.lane.do(work)
 
 
 class _ScratchConnection(LaneConnection):
@@ -57,25 +56,26 @@ class _ScratchConnection(LaneConnection):
 
     at_once = True
     path: Path
-    clock: VirtualClock
+    loop: Passes
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._ledger: Ledger | None = None  # of the open transaction
         self._head: Head | None = None  # where the one before ended
         self._works: list[Work] = []  # what the open transaction holds
-        self._turn = -1  # of the last write
+        self._pass = -1  # of the loop, in which the last write was
 
     def do(self, work: Work) -> Any:
         """Do one write. Those of one pass of the loop would share a commit elsewhere, and count as one sync."""
-        if self._turn != (turn := self.clock.turn):
-            self._turn = turn
+        if self._pass != (now := self.loop.passes):
+            self._pass = now
             self.syncs += 1
         try:
+            act, what, now_ns = work
             ledger = self._ledger or self._begin()
             before = self.total_changes, ledger.serial
             try:
-                result = work(ledger)
+                result = act(ledger, what, now_ns)
             except Exception as error:
                 if is_about_the_file(error):
                     raise
@@ -118,8 +118,8 @@ class _ScratchConnection(LaneConnection):
         """Begin anew with all that the transaction held: another write failed after it had changed something."""
         self.execute("ROLLBACK")
         ledger = self._begin()
-        for work in self._works:
-            work(ledger)
+        for act, what, now_ns in self._works:
+            act(ledger, what, now_ns)
 
     def _commit(self) -> None:
         assert self._ledger is not None  # noqa: S101 - as long as a transaction is open
@@ -141,7 +141,7 @@ def _connect(path: Path, *, clock: Clock, busy_ms: int, max_bytes: int | None, s
     configure(raw, path, busy_ms=busy_ms)
     if isinstance(raw, _ScratchConnection):
         assert isinstance(clock, VirtualClock)  # noqa: S101 - `TradeStore` has seen to it
-        raw.path, raw.clock = path, clock
+        raw.path, raw.loop = path, clock.loop
         for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = MEMORY", "synchronous = OFF"):
             raw.execute(f"PRAGMA {pragma}")
     # A limit of 0 would truncate the log at every checkpoint, which costs 28 %.
@@ -199,7 +199,8 @@ def _apply(path: Path, job: Job[Work], ledger: Ledger, *, careful: bool) -> bool
     if careful:
         connection.execute("SAVEPOINT one")
     try:
-        job.result = job.work(ledger)
+        act, what, now_ns = job.work
+        job.result = act(ledger, what, now_ns)
     except Exception as error:  # whatever it is, it goes to the caller who handed in the work
         if is_about_the_file(error):
             raise

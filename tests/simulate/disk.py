@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 from core.clock import MICROSECOND, Clock
 from core.errors import StoreFull
@@ -21,9 +21,8 @@ from core.store.ledger import Ledger
 from core.store.reader import Readers
 from core.store.rows import TRADE_COLUMNS, trade_from_row
 from core.store.schema import migrate
-from core.store.writer import Writer
+from core.store.writer import Work, Writer
 
-T = TypeVar("T")
 PATH = Path("simulated.db")
 _MADE_BY = {"Claimed": "NEW", "Intent": "SUBMITTING"}
 
@@ -51,11 +50,12 @@ class Disk:
         self._steps: dict[str, set[str]] = {}
         self._read_upto = 0
 
-    def transact(self, work: Callable[[Ledger], T]) -> T:
+    def transact(self, work: Work) -> Any:
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             ledger = Ledger(self.connection)
-            result = work(ledger)
+            act, what, now_ns = work
+            result = act(ledger, what, now_ns)
             ledger.settle()
             self.connection.execute("COMMIT")
         finally:
@@ -103,10 +103,10 @@ class InlineWriter:
         self._fate = fate
         self._clock = clock
 
-    def write(self, work: Callable[[Ledger], T]) -> Awaitable[T]:
+    def write(self, work: Work) -> Awaitable[Any]:
         return asyncio.create_task(self._write(work))
 
-    async def _write(self, work: Callable[[Ledger], T]) -> T:
+    async def _write(self, work: Work) -> Any:
         self._fate.check()
         if self._fate.strikes("disk_full"):
             raise StoreFull("simulated: no room left")

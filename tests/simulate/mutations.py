@@ -101,14 +101,14 @@ def _claim_ignored() -> AbstractContextManager[Any]:
     async def always_ours(self: Journal, order: Any, *entries: Any, simulated: bool = True) -> None:
         await claim(self, order, *entries, simulated=simulated)
 
-    def blindly(self: Ledger, entries: Any, now_ns: int, *, expected: Any = None) -> int:
-        return append(self, entries, now_ns)
+    def blindly(self: Ledger, entries: Any, now_ns: int, *, held: bool = True) -> int:
+        return move(self, entries, now_ns, held=False)
 
-    append = Ledger.append
+    move = Ledger.move
     stack = ExitStack()
     stack.enter_context(patch.object(Journal, "claim", always_ours))
     stack.enter_context(patch.object(Ledger, "_check", _nothing))
-    stack.enter_context(patch.object(Ledger, "append", blindly))
+    stack.enter_context(patch.object(Ledger, "move", blindly))
     return stack
 
 

@@ -83,11 +83,11 @@ def test_a_call_that_meets_the_end_of_the_loop_is_told_and_not_kept_waiting(path
 
 
 def test_a_timeout_raised_inside_a_job_is_the_jobs_own(path: Path) -> None:
-    def late(_: object) -> None:
+    def late(*_: object) -> None:
         raise TimeoutError("the job's own")
 
     with BlockingTradeStore(path) as store, pytest.raises(TimeoutError, match="the job's own"):
-        store._store._writer.lane.do_for_thread(late)
+        store._store._writer.lane.do_for_thread((late, None, 0))
 
 
 def test_a_store_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:

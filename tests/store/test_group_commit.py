@@ -114,8 +114,8 @@ async def test_equal_questions_that_travel_together_are_asked_once_and_each_gets
     assert [[each.order_id for each in three] for three in threes] == [["4", "3", "2"]] * 9
 
 
-def half_done(ledger: Ledger) -> None:
-    ledger.put_trade(("half", "S", "BUY", 1, 1, "NEW", "", "", "", 0, 1, "", 1, 1))
+def half_done(ledger: Ledger, _what: None, now_ns: int) -> None:
+    ledger.put_trade(("half", "S", "BUY", 1, 1, "NEW", "", "", "", 0, 1, "", 1, 1), now_ns)
     message = "changed its mind"
     raise LookupError(message)
 
@@ -123,7 +123,7 @@ def half_done(ledger: Ledger) -> None:
 async def test_one_bad_write_leaves_nothing_and_takes_no_other_with_it(store: TradeStore) -> None:
     done = await asyncio.gather(
         store.store_trade(trade("before")),
-        store._writer.write(half_done),
+        store._writer.write((half_done, None, 0)),
         store.journal.claim(Order(symbol="S", quantity=1, client_order_id="order")),
         store.journal.append(Step("nobody", OrderStatus.NEW, OrderStatus.DENIED)),
         store.store_trade(trade("after")),
@@ -135,12 +135,12 @@ async def test_one_bad_write_leaves_nothing_and_takes_no_other_with_it(store: Tr
 
 
 async def test_a_row_that_the_table_refuses_is_one_callers_matter(store: TradeStore) -> None:
-    def refused(ledger: Ledger) -> None:
+    def refused(ledger: Ledger, _what: None, _now_ns: int) -> None:
         ledger.connection.execute("INSERT INTO chain VALUES (2, 0, x'', 0, x'')")
 
     done = await asyncio.gather(
         store.store_trade(trade("a")),
-        store._writer.write(refused),
+        store._writer.write((refused, None, 0)),
         store.store_trade(trade("b")),
         return_exceptions=True,
     )
@@ -270,7 +270,7 @@ def test_inside_a_virtual_run_the_store_needs_no_thread(path: Path) -> None:
         async with made_before as store:
             writes = [store.store_trade(trade(f"{number}")) for number in range(50)]
             with pytest.raises(ZeroDivisionError):
-                await asyncio.gather(store._writer.write(lambda _: 1 // 0), *writes)
+                await asyncio.gather(store._writer.write((lambda *_: 1 // 0, None, 0)), *writes)
             await store.vacuum()
             assert await ids(store) == {f"{number}" for number in range(50)}
             assert not [thread for thread in set(threading.enumerate()) - before if "connection" in thread.name]

@@ -636,11 +636,16 @@ async def test_the_csv_holds_every_entry(store: TradeStore, tmp_path: Path) -> N
 
 async def test_a_step_from_where_another_process_has_moved_on_is_refused(store: TradeStore) -> None:
     await sent(store)
-    stale = Step("a", S.UNKNOWN, S.DENIED)
-    for expected in (("a", S.UNKNOWN, 1), ("a", S.SUBMITTING, 2)):
-        with pytest.raises(OrderConflict, match="is SUBMITTING at attempt 1, by another process"):
-            await store.journal.append(stale, expected=expected)
-    await store.journal.append(Step("a", S.SUBMITTING, S.ACCEPTED), expected=("a", S.SUBMITTING, 1))
+    for stale in (
+        Step("a", S.UNKNOWN, S.DENIED, attempt=1),
+        Step("a", S.SUBMITTING, S.DENIED, attempt=2),
+        Intent(order(), "t2", "fyers", attempt=2),
+    ):
+        for entries in ((stale,), (CancelIntended("a"), stale)):
+            with pytest.raises(OrderConflict, match="is SUBMITTING at attempt 1, by another process"):
+                await store.journal.move(*entries)
+    assert len(await store.journal.story("a")) == 2
+    await store.journal.move(Step("a", S.SUBMITTING, S.ACCEPTED, attempt=1))
     found = await store.journal.order("a")
     assert found is not None
     assert found.status is S.ACCEPTED

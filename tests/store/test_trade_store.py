@@ -228,12 +228,12 @@ def test_a_range_finds_exactly_its_rows_whatever_order_the_times_came_in(tmp_pat
 async def _move(store: TradeStore, order_id: str, trade_id: int) -> None:
     """Give a row another id, as thousands of rows before it would have done, and its block its times."""
 
-    def work(ledger: Any) -> None:
+    def work(ledger: Any, *_: Any) -> None:
         ledger.connection.execute("UPDATE trades SET id = ? WHERE order_id = ?", (10_000 + trade_id, order_id))
         (at,) = ledger.connection.execute("SELECT epoch_ns FROM trades WHERE order_id = ?", (order_id,)).fetchone()
         ledger._widen(10_000 + trade_id, at)
 
-    await store._writer.write(work)
+    await store._writer.write((work, None, 0))
 
 
 async def test_a_replaced_row_is_found_by_its_new_time(store: TradeStore) -> None:

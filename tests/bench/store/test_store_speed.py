@@ -314,7 +314,7 @@ def fill_up(path: Path, rows: int) -> None:
         db.execute("BEGIN IMMEDIATE")
         ledger = Ledger(db)
         for number in range(begin, min(rows, begin + 50_000)):
-            ledger.put_trade(trade_row(trade("old", number), now_ns=1))
+            ledger.put_trade(trade_row(trade("old", number), now_ns=1), 1)
         ledger.settle()
         db.execute("COMMIT")
     db.close()
@@ -372,7 +372,7 @@ def test_opening_a_store_of_many_journaled_orders(benchmark: Any, busy: bool, tm
     ledger = Ledger(db)
     for number in range(orders):
         one = Order(symbol=SYMBOLS[number % len(SYMBOLS)], quantity=1, client_order_id=f"{number:09d}")
-        ledger.claim(one, [Intent(one, tag=f"{number}", provider="fyers")], number + 1, simulated=True)
+        ledger.claim([Intent(one, tag=f"{number}", provider="fyers")], number + 1)
         end = OrderStatus.ACCEPTED if number % (orders // still_open) == 0 else OrderStatus.FILLED
         ledger.append([Step(one.client_order_id, OrderStatus.SUBMITTING, end, broker_order_id=f"{number}")], number + 1)
     ledger.settle()
