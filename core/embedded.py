@@ -138,7 +138,8 @@ async def on_the_wire(
     """
     # An HTTP client and server: 0.2 s of import that a router in memory does not owe.
     from .brokers.simulator.faults import Latency
-    from .brokers.simulator.server import SimulatorSettings, serve
+    from .brokers.simulator.server import serve
+    from .brokers.simulator.settings import SimulatorSettings
 
     wires = _wires(configs)
     settings = SimulatorSettings(
@@ -161,28 +162,28 @@ class _InAProcess:
         self._wires = wires
 
     async def referee_reports(self) -> tuple[RefereeReport, ...]:
-        from .brokers.simulator.apart import REFEREES, Ask
+        from .brokers.simulator.asks import REFEREES, Ask
 
         return _named(self._wires, REFEREES.validate_json(await self._child.ask(Ask(what="referees"))))
 
     async def books(self) -> Mapping[str, tuple[BrokerOrder, ...]]:
-        from .brokers.simulator.apart import BOOKS, Ask
+        from .brokers.simulator.asks import BOOKS, Ask
 
         return _of_each(self._wires, BOOKS.validate_json(await self._child.ask(Ask(what="books"))))
 
     async def archive(self, before_epoch_ns: int) -> Mapping[str, tuple[BrokerOrder, ...]]:
-        from .brokers.simulator.apart import BOOKS, Ask
+        from .brokers.simulator.asks import BOOKS, Ask
 
         gone = await self._child.ask(Ask(what="archive", before_ns=before_epoch_ns))
         return _of_each(self._wires, BOOKS.validate_json(gone))
 
     async def set_fault(self, broker: str, kind: str, value: float) -> None:
-        from .brokers.simulator.apart import Ask
+        from .brokers.simulator.asks import Ask
 
         await self._child.ask(Ask(what="fault", broker=_wire_of(broker, self._wires), kind=kind, value=value))
 
     async def set_latency(self, broker: str, typical_ms: float) -> None:
-        from .brokers.simulator.apart import Ask
+        from .brokers.simulator.asks import Ask
 
         await self._child.ask(Ask(what="latency", broker=_wire_of(broker, self._wires), value=typical_ms))
 
@@ -220,7 +221,7 @@ async def in_a_process(configs: Mapping[str, APIConfig], clock: Clock, seed: int
 
     Raises ConfigError for an account that the simulator does not serve.
     """
-    from .brokers.simulator.apart import Setup
+    from .brokers.simulator.asks import Setup
 
     wires = _wires(configs)
     async with AsyncExitStack() as stack:
@@ -240,7 +241,7 @@ async def _connect(
     clock: Clock,
 ) -> dict[str, TradingAPI]:
     """The real adapter of each account, with the credentials that the simulator takes."""
-    from .brokers.simulator.server import SimulatorSettings
+    from .brokers.simulator.settings import SimulatorSettings
 
     known = SimulatorSettings()
     credentials = {

@@ -16,7 +16,8 @@ from core.brokers import FyersAPI, UpstoxAPI, published_limits
 from core.brokers.base import ANSWER_IS_IN
 from core.brokers.oauth import code_in_answer, exchange_code, login_url
 from core.brokers.simulator.faults import Fault, FaultKind
-from core.brokers.simulator.server import Simulator, SimulatorSettings, serve
+from core.brokers.simulator.server import Simulator, serve
+from core.brokers.simulator.settings import SimulatorSettings
 from core.clock import MILLISECOND, MINUTE, SECOND
 from core.errors import (
     AuthenticationFailed,

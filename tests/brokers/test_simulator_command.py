@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from core.brokers.simulator.faults import FaultKind, read_fault_file
-from core.brokers.simulator.server import Simulator, SimulatorSettings
+from core.brokers.simulator.server import Simulator
+from core.brokers.simulator.settings import SimulatorSettings
 from core.clock import SystemClock
 from core.errors import ConfigError
 from tui.__main__ import main

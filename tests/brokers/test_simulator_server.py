@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 
 from core.brokers.simulator.faults import Fault, FaultKind, FaultPlan, Latency
-from core.brokers.simulator.server import Simulator, SimulatorSettings, serve
+from core.brokers.simulator.server import Simulator, serve
+from core.brokers.simulator.settings import SimulatorSettings
 from core.clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, SystemClock
 from core.errors import ConfigError
 from core.models import Budget, OrderStatus, Rate

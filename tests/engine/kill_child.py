@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from core.brokers import adapter_of
 from core.brokers.base import TradingAPI
-from core.brokers.simulator.server import SimulatorSettings
+from core.brokers.simulator.settings import SimulatorSettings
 from core.clock import MILLISECOND, SECOND
 from core.engine import EngineSettings, GuardSettings, TradingEngine
 from core.manager import MultiAPIManager

@@ -19,7 +19,8 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from core.brokers.simulator.faults import Fault, FaultKind, Latency
-from core.brokers.simulator.server import Simulator, SimulatorSettings, serve
+from core.brokers.simulator.server import Simulator, serve
+from core.brokers.simulator.settings import SimulatorSettings
 from core.clock import SECOND
 from core.models import BrokerOrder, Budget, OrderStatus, Rate
 

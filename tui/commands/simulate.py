@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from core.brokers.simulator.server import Simulator, SimulatorSettings
+    from core.brokers.simulator.server import Simulator
+    from core.brokers.simulator.settings import SimulatorSettings
 
 __all__ = ["add_parser", "run"]
 
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> SimulatorSettings:
     from core.brokers.simulator.exchange import ExchangeSettings
     from core.brokers.simulator.faults import FaultPlan, read_fault_file
-    from core.brokers.simulator.server import SimulatorSettings
+    from core.brokers.simulator.settings import SimulatorSettings
 
     plan = FaultPlan() if arguments.faults is None else read_fault_file(arguments.faults)
     chosen = {

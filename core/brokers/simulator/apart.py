@@ -13,43 +13,12 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from typing import Final, Literal
-
-from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ...collector import settle
-from ...models import BrokerOrder, Budget, RefereeReport
+from .asks import BOOKS, REFEREES, Ask, Setup
 from .faults import Latency
-from .server import FYERS_LIMITS, UPSTOX_LIMITS, Simulator, SimulatorSettings, serve
-
-__all__ = ["BOOKS", "REFEREES", "Ask", "Setup"]
-
-REFEREES: Final = TypeAdapter(dict[str, RefereeReport])
-BOOKS: Final = TypeAdapter(dict[str, tuple[BrokerOrder, ...]])
-
-
-class Setup(BaseModel):
-    """What to serve: the limits that each broker enforces."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int
-    limits: dict[str, tuple[Budget, ...]]
-
-
-class Ask(BaseModel):
-    """`fault` and `latency` change one broker; `archive` takes ended orders out of the books; the others read.
-
-    `value`: as `Simulator` takes it, or milliseconds. `before_ns`: an epoch time.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    what: Literal["referees", "books", "archive", "fault", "latency"]
-    broker: str = ""
-    kind: str = ""
-    value: float = 0.0
-    before_ns: int = 0
+from .server import Simulator, serve
+from .settings import FYERS_LIMITS, UPSTOX_LIMITS, SimulatorSettings
 
 
 def _answer(simulator: Simulator, ask: Ask) -> bytes:

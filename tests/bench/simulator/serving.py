@@ -16,7 +16,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from core.brokers.simulator.server import SimulatorSettings, serve
+from core.brokers.simulator.server import serve
+from core.brokers.simulator.settings import SimulatorSettings
 from core.clock import MINUTE, SECOND
 from core.models import Budget, Rate
 
