@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from .models import Event, Incident, OrderIntended, OrderMoved, RequestDone
@@ -41,6 +41,9 @@ class EventBus:
     def __init__(self) -> None:
         self._listeners: dict[type[Event], list[Subscription]] = {kind: [] for kind in _EVERY}
         self._subscriptions: list[Subscription] = []
+        # Who listens to a kind, often nobody: what comes with every order need not be made then. The dict's own method,
+        # because it is asked for every order too.
+        self.hears: Callable[[type[Event]], Collection[Subscription]] = self._listeners.__getitem__
 
     def subscribe(self, capacity: int = 4096, *, kinds: Collection[type[Event]] = _EVERY) -> Subscription:
         """The events of these kinds, from now on."""
@@ -55,10 +58,6 @@ class EventBus:
         for listeners in self._listeners.values():
             if subscription in listeners:
                 listeners.remove(subscription)
-
-    def hears(self, kind: type[Event]) -> bool:
-        """Whether anybody listens to this kind: what comes with every order need not be made for nobody."""
-        return bool(self._listeners[kind])
 
     def publish(self, event: Event) -> None:
         for subscription in self._listeners[type(event)]:

@@ -7,9 +7,12 @@ again between two looks is seen as its reason says, one move at most a second.
 from __future__ import annotations
 
 import math
-from collections import deque
+from bisect import bisect_left
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from .models import (
@@ -39,25 +42,21 @@ _REFUSED: Final = frozenset({"limited", "refused"})
 class _Latencies:
     """How many answers took how long, to a tenth."""
 
-    buckets: dict[int, int] = field(default_factory=dict)
+    buckets: Counter[int] = field(default_factory=Counter)
     max_ns: int = 0
 
     @property
     def count(self) -> int:
-        return sum(self.buckets.values())
+        return self.buckets.total()
 
     def add(self, latencies_ns: Sequence[int]) -> None:
         """Count these answers."""
-        buckets = self.buckets
-        for latency_ns in latencies_ns:
-            bucket = 0 if latency_ns <= _FLOOR_NS else 1 + int(math.log(latency_ns / _FLOOR_NS) / _STEP)
-            buckets[bucket] = buckets.get(bucket, 0) + 1
+        self.buckets.update(map(_bucket, latencies_ns))
         self.max_ns = max(self.max_ns, max(latencies_ns, default=0))
 
     def join(self, other: _Latencies) -> None:
         """Count what `other` has counted too."""
-        for bucket, number in other.buckets.items():
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + number
+        self.buckets.update(other.buckets)
         self.max_ns = max(self.max_ns, other.max_ns)
 
     def quantile_ns(self, share: float) -> int:
@@ -81,6 +80,11 @@ class _Latencies:
 
 def _edge_ns(bucket: int) -> int:
     return round(_FLOOR_NS * math.exp(_STEP * bucket))
+
+
+_EDGES_NS: Final = tuple(_edge_ns(bucket) for bucket in range(250))  # to the days that no request lasts
+_bucket: Final = partial(bisect_left, _EDGES_NS)
+_WAIT_NS: Final = attrgetter("wait_ns")
 
 
 @dataclass(slots=True)
@@ -112,7 +116,7 @@ class BrokerChronicle:
         row = self.operations.get(operation)
         if row is None:
             row = self.operations[operation] = _Operation()
-        row.wait_ns += sum([event.wait_ns for event in events])
+        row.wait_ns += sum(map(_WAIT_NS, events))
         row.ended_epoch_ns = epoch_at_zero_ns + events[-1].at_ns
         answered_ns = [event.latency_ns for event in events if event.outcome == "ok"]
         row.latencies.add(answered_ns)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import Final
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, cast
 
 from .chronicle import Chronicle
 from .clock import MINUTE
@@ -16,6 +18,9 @@ __all__ = ["Seconds"]
 HISTORY_S: Final = 240
 RATE_WINDOW_S: Final = 10
 INCIDENTS_KEPT: Final = 200
+_ABOUT: Final = attrgetter("provider", "operation")
+_WAIT_NS: Final = attrgetter("wait_ns")
+_LATENCY_NS: Final = attrgetter("latency_ns")
 
 
 class Seconds:
@@ -24,7 +29,8 @@ class Seconds:
     def __init__(self, manager: MultiAPIManager) -> None:
         self._manager = manager
         self._clock = manager.clock
-        self._news = manager.bus.subscribe(kinds=(RequestDone, Incident))
+        self._done = manager.bus.subscribe(kinds=(RequestDone,))
+        self._news = manager.bus.subscribe(kinds=(Incident,))
         self.chronicle = Chronicle()
         self._incidents: deque[IncidentRow] = deque(maxlen=INCIDENTS_KEPT)
         self.throughput: deque[float] = deque(maxlen=HISTORY_S)
@@ -36,19 +42,18 @@ class Seconds:
         """The second is over: count what came."""
         # The bus tells by the monotonic clock, people read the wall's.
         epoch_at_zero_ns = self._clock.epoch_ns() - self._clock.now_ns()
-        ended: dict[tuple[str, str], list[RequestDone]] = {}
-        for event in self._news.drain():
-            if isinstance(event, RequestDone):
-                ended.setdefault((event.provider, event.operation), []).append(event)
-            elif isinstance(event, Incident):
-                self._note(event)
-                if event.kind == "rate_limited":
-                    self.chronicle.refused(event, epoch_at_zero_ns + event.at_ns)
+        for event in cast("tuple[Incident, ...]", self._news.drain()):
+            self._note(event)
+            if event.kind == "rate_limited":
+                self.chronicle.refused(event, epoch_at_zero_ns + event.at_ns)
         counts: dict[str, int] = {}
         latency_ns = 0
-        for (name, operation), events in ended.items():
+        # Thousands may have come: what is done with each of them is done in C.
+        done = sorted(cast("tuple[RequestDone, ...]", self._done.drain()), key=_ABOUT)
+        for (name, operation), group in groupby(done, key=_ABOUT):
+            events = list(group)
             counts[name] = counts.get(name, 0) + len(events)
-            latency_ns += sum([event.wait_ns + event.latency_ns for event in events])
+            latency_ns += sum(map(_WAIT_NS, events)) + sum(map(_LATENCY_NS, events))
             self.chronicle.of(name).done(operation, events, epoch_at_zero_ns)
         requests = sum(counts.values())
         self._requests_by_second.append(counts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..clock import MINUTE, SECOND
 from ..models import WindowForecast, WindowHeadroom
@@ -144,11 +144,15 @@ def _seen_later(forecast: WindowForecast, by_ns: int) -> WindowForecast:
     """The same instants, counted from `by_ns` later."""
     if not by_ns or forecast.exhausted_in_ns is None:
         return forecast
-    return replace(
-        forecast,
+    # Field by field: `replace` asks the class for its fields first, for five times the price.
+    return WindowForecast(
         exhausted_in_ns=max(0, forecast.exhausted_in_ns - by_ns),
         earliest_in_ns=None if forecast.earliest_in_ns is None else max(0, forecast.earliest_in_ns - by_ns),
         latest_in_ns=None if forecast.latest_in_ns is None else max(0, forecast.latest_in_ns - by_ns),
+        probability_60s=forecast.probability_60s,
+        rate_per_s=forecast.rate_per_s,
+        hit_rate=forecast.hit_rate,
+        brier_60s=forecast.brier_60s,
     )
 
 

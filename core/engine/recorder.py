@@ -40,7 +40,7 @@ class Recorder:
         *,
         clock: Clock,
         emit: Callable[[Event], None],
-        hears: Callable[[type[Event]], bool],
+        hears: Callable[[type[Event]], object],
     ) -> None:
         self._journal = journal
         self._book = book
