@@ -21,7 +21,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
@@ -130,7 +130,8 @@ class World:
 
     def run(self) -> Report:
         """Live it all; the same seed gives the same report to the digit."""
-        self.clock.run(self._main)
+        with closing(self.disk.connection):
+            self.clock.run(self._main)
         report = self.report
         report.digest = self._trace.hexdigest()
         report.orders = len(self.orders)
