@@ -1,21 +1,23 @@
-"""The one way out: it sends each request once, and knows whether it left.
+"""The one way out: it sends each request once over aiohttp's connections, and knows whether it left.
 
-What an exception tells is not enough: a bare TimeoutError comes before a send as well as after it. So each request
-notes when its first byte is about to be handed to the socket (client.py); over 28 real network faults against a server
-that knows what it read (tests/brokers/test_http_faults.py) that note never said "not sent" of a request that arrived.
-The note is asked first, and the exception only lends the words.
+What aiohttp tells by its exceptions alone is not enough: a bare TimeoutError comes before a send as well as after it.
+So each request notes when its first byte is about to be handed to the socket (client.py); over 28 real network
+faults against a server that knows what it read (tests/brokers/test_http_faults.py) that note never said "not sent" of a
+request that arrived. The note is asked first, and the exception only lends the words.
 """
 
 from __future__ import annotations
 
 import socket
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from ..clock import MILLISECOND, SECOND, Clock
 from ..errors import BrokerError, OrderNotSent, OrderOutcomeUnknown
-from .client import WORDS, Connections
 from .reply import Reply, clean_text
+
+if TYPE_CHECKING:
+    from .client import Connections
 
 __all__ = ["HTTPTransport"]
 
@@ -66,11 +68,13 @@ class HTTPTransport:
         self._connections: Connections | None = None
 
     async def __aenter__(self) -> Self:
+        from .client import Connections  # noqa: PLC0415 - 150 ms that a router of mock brokers need not pay
+
         self._connections = Connections(
             timeout_s=self._timeout_ns / SECOND,
             connect_within_s=self._connect_within_ns / SECOND,
             limit=self._limit,
-            prepare=self._prepare,
+            open_socket=self._open_socket,
         )
         return self
 
@@ -93,21 +97,29 @@ class HTTPTransport:
         sending = _Sending(self._clock)
         with self._clock.outside():
             try:
-                answer = await self._connections.send(
-                    method, url, headers=headers, body=body, leaves=sending.leaves, body_bytes_max=BODY_BYTES_MAX
+                status, answer_headers, content = await self._connections.send(
+                    method,
+                    url,
+                    headers=headers,
+                    body=body,
+                    leaves=sending.leaves,
+                    answer_bytes_max=BODY_BYTES_MAX,
                 )
             except Exception as error:
                 raise self._sorted(error, sending) from error
         if sending.begun_ns is None:
             message = f"{self._name}: answered, but nobody told when the request left: it cannot be relied on"
             raise OrderOutcomeUnknown(message, provider=self._name)
-        return Reply(answer.status, answer.body, answer.headers, sending.begun_ns, self._clock.now_ns())
+        return Reply(status, content, answer_headers, sending.begun_ns, self._clock.now_ns())
 
-    def _prepare(self, opened: socket.socket) -> None:
+    def _open_socket(self, address: tuple[int, int, int, str, object]) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        opened = socket.socket(family, kind, protocol)
         if _USER_TIMEOUT is not None:
             # After this long without an acknowledgement the kernel drops what it holds: a request that we have given
             # up cannot arrive minutes later.
             opened.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, max(1, self._timeout_ns // MILLISECOND))
+        return opened
 
     def _sorted(self, error: Exception, sending: _Sending) -> BrokerError:
         what = self._in_words(error)
@@ -124,6 +136,8 @@ class HTTPTransport:
         )
 
     def _in_words(self, error: Exception) -> str:
+        from .client import WORDS  # noqa: PLC0415 - loaded long ago, when the session was opened
+
         for kind, words in WORDS:
             if isinstance(error, kind):
                 text = words.format(timeout_ms=self._timeout_ns // MILLISECOND)
