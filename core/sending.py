@@ -149,9 +149,8 @@ class Sender:
             self.orders += 1
         else:
             self.reads += 1
-        balancer.started(name, operation)
+        sent_ns = balancer.started(name, operation)
         permit.sent()
-        sent_ns = self._clock.now_ns()
         outcome: str = "unknown"
         fault: BaseException | None = None
         heard = None if is_order else _Heard(balancer, self._clock, place, sent_ns)

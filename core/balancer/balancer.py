@@ -39,8 +39,8 @@ from ..models import (
 )
 from .breaker import BreakerSettings, CircuitBreaker
 from .candidate import NO_RULES, Candidate, RoutingRules
-from .choice import Choice, cheapest, fewest, hurry, in_time, nobody, probe_of, ready, ruled_out, sound
-from .cost import NO_SCARCITY, Cost, Prices, Scarcity, next_minute, scarcities, weigh
+from .choice import Choice, cheapest, fewest, hurry, in_time, nobody, probe_of, ready, ruled_out
+from .cost import Cost, Prices, Scarcity, next_minute, scarcities, weigh
 from .efficiency import EfficiencyMeter
 from .known import DOUBT, HALF_OPEN, OPEN, Known, Recent
 from .load import PeakEwma
@@ -147,56 +147,34 @@ class IntelligentLoadBalancer:
         """
         now_ns = self._now_ns()
         orders = operation in _ORDERS
-        ruled = rules.bars or pin or exclude
-        knowns: list[Known] = []
-        barred: list[str] = []
-        able: list[int] = []
-        for i, candidate in enumerate(candidates):
-            known = self._known[candidate.name]
-            knowns.append(known)
-            # What rules out comes first: a broker that is out of the question must not be probed with this request
-            # either.
-            why = ruled_out(candidate, rules, pin, exclude) if ruled or candidate.weight <= 0 else ""
-            why = why or candidate.barred or known.bar(now_ns, orders=orders)
-            barred.append(why)
-            if not why:
-                able.append(i)
-        if able != self._scarce_for or now_ns >= self._scarce_until_ns:
+        left_s = math.inf if deadline_ns is None else deadline_ns / 1e9
+        settings = self._settings
+        if now_ns >= self._scarce_until_ns:
+            self._judge_scarcity(candidates, self._scarce_for, now_ns)
+        while True:  # once, but where others are able than scarcity was judged for
+            costs, sound = weigh(
+                settings.prices, candidates, self._known, self._scarce, operation, now_ns, left_s, self._cold_s, orders
+            )
+            plain = sound and not (rules.bars or pin or exclude)
+            barred: dict[int, str] = {}
+            able = list(range(len(candidates)))
+            if not plain:
+                able = self._able(candidates, barred, rules, pin, exclude, now_ns, orders=orders)
+            if able == self._scarce_for:
+                break
             self._judge_scarcity(candidates, able, now_ns)
-        scarcity = self._scarce
-        prices, cold_s = self._settings.prices, -1.0
-        tail_share = prices.tail_share
-        costs: list[Cost] = []
-        for candidate, known in zip(candidates, knowns, strict=True):
-            load = known.load
-            ewma = load.latency_of.get(operation)
-            if ewma is None:
-                cold_s = self._cold_s(operation) if cold_s < 0 else cold_s
-                expected_s = cold_s * (candidate.in_flight + 1)
-            else:
-                if now_ns >= ewma.look_ns:
-                    load.fade(ewma, now_ns)
-                expected_s = ewma.expected_s(candidate.in_flight) + tail_share * load.latency.tail_ns / 1e9
-            scarce = scarcity.get(candidate.name, NO_SCARCITY)
-            costs.append(weigh(prices, candidate, load, known.breakers[orders], scarce, expected_s, now_ns, orders))
-        index, reason = self._pick(
-            candidates,
-            costs,
-            barred,
-            able,
-            knowns,
-            rules,
-            exclude,
-            deadline_ns,
-            now_ns,
-            orders=orders,
-            thrifty=thrifty,
-        )
+        if plain and len(able) > 1 and not (rules.prefer or thrifty):
+            # As nearly always: nobody is out, nobody has to wait, and nothing but the cost decides.
+            index, reason = cheapest(able, costs, rules.weights, settings.near_s, settings.near_share, self._random)
+        else:
+            index, reason = self._pick(
+                candidates, costs, barred, able, rules, exclude, left_s, now_ns, orders=orders, thrifty=thrifty
+            )
         self._serial += counted
-        choice = Choice(self._serial, now_ns, operation, reason, index, candidates, costs, barred)
+        choice = Choice(self._serial, now_ns, operation, reason, index, costs, barred)
         if counted:
             if index >= 0:
-                knowns[index].routed += 1
+                self._known[choice.chosen].routed += 1
             self._ring.append(choice)
         return choice
 
@@ -214,8 +192,8 @@ class IntelligentLoadBalancer:
 
     # What came of it
 
-    def started(self, name: str, operation: str) -> None:
-        """A request has left for `name`. Each one needs its `finished`."""
+    def started(self, name: str, operation: str) -> int:
+        """A request leaves for `name`; when that is. Each one needs its `finished`."""
         now_ns = self._now_ns()
         known = self._known[name]
         orders = operation in _ORDERS
@@ -226,6 +204,7 @@ class IntelligentLoadBalancer:
             known.asked_ns = now_ns
             for breaker in known.breakers:
                 breaker.probe_sent(now_ns)
+        return now_ns
 
     def heard(self, name: str, operation: str, latency_ns: int) -> None:
         """The answer of `name` is there after `latency_ns`, and only has to be read: it owes that one no more."""
@@ -255,7 +234,8 @@ class IntelligentLoadBalancer:
         if outcome in _WORKS:
             known.auth_failed = ""
             load.answered(operation, latency_ns, now_ns)
-            load.worked(now_ns)
+            if load.failures.level:  # else nothing was lost either
+                load.worked(now_ns)
             if known.suspect:
                 known.suspect = max(load.failures.at(now_ns), load.lost.at(now_ns)) > DOUBT
             was_open = breaker.is_open
@@ -419,9 +399,33 @@ class IntelligentLoadBalancer:
                 best_ns = ewma.value_ns
         return best_ns / 1e9 if cold and best_ns < math.inf else self._settings.prices.cold_latency_s
 
+    def _able(
+        self,
+        candidates: Sequence[Candidate],
+        barred: dict[int, str],
+        rules: RoutingRules,
+        pin: str,
+        exclude: Collection[str],
+        now_ns: int,
+        *,
+        orders: bool,
+    ) -> list[int]:
+        """The places of those that may take it; why each of the others may not goes into `barred`."""
+        able = []
+        for i, candidate in enumerate(candidates):
+            # What rules out comes first: a broker that is out of the question must not be probed with this request
+            # either.
+            why = ruled_out(candidate, rules, pin, exclude) or candidate.barred
+            why = why or self._known[candidate.name].bar(now_ns, orders=orders)
+            if why:
+                barred[i] = why
+            else:
+                able.append(i)
+        return able
+
     def _judge_scarcity(self, candidates: Sequence[Candidate], able: list[int], now_ns: int) -> None:
         """What the others could not carry, per broker: asked ten times a second, and when another set is able."""
-        chosen = [candidates[i] for i in able]
+        chosen = [candidate for i, candidate in enumerate(candidates) if i in able]
         self._scarce = scarcities(self._settings.prices, chosen, self._demand_per_s(now_ns))
         self._scarce_for = able.copy()
         self._scarce_until_ns = now_ns + 100 * MILLISECOND
@@ -430,12 +434,11 @@ class IntelligentLoadBalancer:
         self,
         candidates: Sequence[Candidate],
         costs: Sequence[Cost],
-        barred: list[str],
+        barred: dict[int, str],
         able: list[int],
-        knowns: Sequence[Known],
         rules: RoutingRules,
         exclude: Collection[str],
-        deadline_ns: int | None,
+        left_s: float,
         now_ns: int,
         *,
         orders: bool,
@@ -443,21 +446,22 @@ class IntelligentLoadBalancer:
     ) -> tuple[int, str]:
         """The place of the chosen candidate, -1 when there is none, and why."""
         last_resort = ""
-        if not able or len(able) < len(barred):
+        if barred or not able:
+            knowns = [self._known[candidate.name] for candidate in candidates]
             if not any(candidates[i].wait_ns <= 0 for i in able):
                 hurry(candidates, barred, knowns, now_ns)
             if not orders:
                 grace_ns = self._settings.probe_grace_ns if able else 0
                 probe = probe_of(candidates, barred, knowns, now_ns, grace_ns)
                 if probe >= 0:
-                    barred[probe] = ""
+                    del barred[probe]
                     return probe, f"probe: {candidates[probe].name} may have recovered"
                 if not able:
                     # Better a broker in doubt than none, and the decision says so. Not for an order: it may go under.
-                    able = [i for i, why in enumerate(barred) if why in (OPEN, HALF_OPEN)]
+                    able = [i for i, why in barred.items() if why in (OPEN, HALF_OPEN)]
                     last_resort = "last resort, every breaker is open: "
                     for i in able:
-                        barred[i] = ""
+                        del barred[i]
             if not able:
                 return -1, nobody(candidates, barred)
         if exclude and rules.chain:
@@ -469,21 +473,16 @@ class IntelligentLoadBalancer:
         if len(able) == 1:
             index, reason = able[0], "the only one that can"
         else:
-            left_s = math.inf if deadline_ns is None else deadline_ns / 1e9
-            now, among = True, able
-            if not sound(able, costs, left_s):
-                able = in_time(able, costs, barred, left_s)
-                now, among = ready(able, candidates, costs)
+            able = in_time(able, costs, barred, left_s)
+            now, among = ready(able, candidates, costs)
             for name in rules.prefer if now else ():
                 for i in among:
                     if candidates[i].name == name:
                         return i, f"preferred for this operation: {name}"
             if thrifty and now:
                 among = fewest(among, candidates, barred)
-            index, reason = cheapest(
-                among, candidates, costs, rules.weights, settings.near_s, settings.near_share, self._random
-            )
-            if among is not able and not costs[index].silent:  # where all are sound, none is silent
+            index, reason = cheapest(among, costs, rules.weights, settings.near_s, settings.near_share, self._random)
+            if not costs[index].silent:
                 for i in able:
                     if costs[i].silent and candidates[i].wait_ns <= 0:
                         barred[i] = "silent: longer without an answer than any of its answers took"

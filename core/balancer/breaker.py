@@ -54,6 +54,7 @@ class CircuitBreaker:
         "_bucket",
         "_bucket_ends_ns",
         "_closed_at_ns",
+        "_count",
         "_counts",
         "_in_a_row",
         "_probe_until_ns",
@@ -79,8 +80,8 @@ class CircuitBreaker:
         self._streak = 0
         self._proven = 0
         self._tripped_at_ns = 0
-        self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]  # requests, failures, slow answers
         self._bucket = -1
+        self._forget_counts()
         self._bucket_ends_ns = 0
         self.is_open = False  # open or half open
         self.trusted_at_ns = 0  # when the slow start ends
@@ -135,7 +136,10 @@ class CircuitBreaker:
         if self.is_open:
             self._answered_while_open(now_ns, sent_ns, slow=slow)
             return
-        counts = self._count(now_ns)
+        if now_ns >= self._bucket_ends_ns:
+            self._go_on_to(now_ns)
+        counts = self._count
+        counts[0] += 1
         self._in_a_row = 0
         self.probation = False
         if slow:
@@ -160,7 +164,10 @@ class CircuitBreaker:
         if self.is_open:
             self.trip(now_ns, f"probe failed: {reason}")
             return
-        self._count(now_ns)[1] += 1
+        if now_ns >= self._bucket_ends_ns:
+            self._go_on_to(now_ns)
+        self._count[0] += 1
+        self._count[1] += 1
         self._in_a_row += 1
         settings = self._settings
         if self.probation:
@@ -191,7 +198,7 @@ class CircuitBreaker:
         self.is_open = self.probation = False
         self.reason = ""
         self._in_a_row = self._streak = self._probe_until_ns = self._proven = 0
-        self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]
+        self._forget_counts()
 
     def _answered_while_open(self, now_ns: int, sent_ns: int, *, slow: bool) -> None:
         if sent_ns < self._retry_at_ns:
@@ -207,14 +214,11 @@ class CircuitBreaker:
             self.trusted_at_ns = now_ns + self._settings.slow_start_ns
             self.reason = ""
             self._in_a_row = 0
-            self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]
+            self._forget_counts()
 
-    def _count(self, now_ns: int) -> list[int]:
-        if now_ns >= self._bucket_ends_ns:
-            self._go_on_to(now_ns)
-        counts = self._counts[self._bucket % _BUCKETS]
-        counts[0] += 1
-        return counts
+    def _forget_counts(self) -> None:
+        self._counts = [[0, 0, 0] for _ in range(_BUCKETS)]  # requests, failures, slow answers
+        self._count = self._counts[self._bucket % _BUCKETS]  # those of now
 
     def _go_on_to(self, now_ns: int) -> None:
         """Empty the buckets from the last one on, up to that of `now_ns`."""
@@ -223,6 +227,7 @@ class CircuitBreaker:
         for stale in range(max(self._bucket + 1, bucket - _BUCKETS + 1), bucket + 1):
             self._counts[stale % _BUCKETS] = [0, 0, 0]
         self._bucket = bucket
+        self._count = self._counts[bucket % _BUCKETS]
         self._bucket_ends_ns = -(-(bucket + 1) * window_ns // _BUCKETS)
 
     def _totals(self) -> tuple[int, int, int]:

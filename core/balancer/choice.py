@@ -1,6 +1,7 @@
 """One choice: who is out, who is ready, who is cheapest; and what is kept of it.
 
-Brokers are named by their place in `candidates`, to which `costs`, `barred` and `knowns` are parallel.
+Brokers are named by their place in `candidates`, to which `costs` and `knowns` are parallel. `barred` tells why some of
+them are out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .candidate import Candidate, RoutingRules
 from .cost import Cost
 from .known import HALF_OPEN, OPEN, Known
 
-__all__ = ["Choice", "cheapest", "fewest", "hurry", "in_time", "nobody", "probe_of", "ready", "ruled_out", "sound"]
+__all__ = ["Choice", "cheapest", "fewest", "hurry", "in_time", "nobody", "probe_of", "ready", "ruled_out"]
 
 _new: Final = tuple.__new__  # what a named tuple calls, without the call around it
 
@@ -28,7 +29,6 @@ class Choice:
 
     __slots__ = (
         "_barred",
-        "_candidates",
         "_costs",
         "_index",
         "_told",
@@ -47,18 +47,16 @@ class Choice:
         operation: str,
         reason: str,
         index: int,
-        candidates: Sequence[Candidate],
         costs: Sequence[Cost],
-        barred: Sequence[str],
+        barred: Mapping[int, str],
     ) -> None:
         self.serial = serial
         self.at_ns = at_ns
         self.operation = operation
         self.reason = reason
-        self.chosen = candidates[index].name if index >= 0 else ""
+        self.chosen = costs[index].name if index >= 0 else ""
         self.outcome = "in flight"
         self._index = index
-        self._candidates = candidates
         self._costs = costs
         self._barred = barred
         self._told: Decision | None = None
@@ -86,7 +84,7 @@ class Choice:
         """It as a value, with what came of it so far."""
         told = self._told
         if told is None:
-            terms = tuple(self._terms(place) for place in range(len(self._candidates)))
+            terms = tuple(self._terms(place) for place in range(len(self._costs)))
         elif told.outcome == self.outcome:
             return told
         else:
@@ -103,15 +101,15 @@ class Choice:
         return told
 
     def _terms(self, place: int) -> CandidateTerms:
-        wait_s, queue_s, latency_s, failure_s, headroom_s, *_ = self._costs[place]
+        name, wait_s, queue_s, latency_s, failure_s, headroom_s, *_ = self._costs[place]
         return CandidateTerms(
-            name=self._candidates[place].name,
+            name=name,
             wait_s=wait_s,
             queue_s=queue_s,
             latency_s=latency_s,
             failure_s=failure_s,
             headroom_s=headroom_s,
-            barred=self._barred[place],
+            barred=self._barred.get(place, ""),
         )
 
 
@@ -128,15 +126,6 @@ def ruled_out(candidate: Candidate, rules: RoutingRules, pin: str, exclude: Coll
     if candidate.weight <= 0 or (rules.weights and rules.weights.get(name, 1.0) <= 0):
         return "weight 0"
     return ""
-
-
-def sound(able: list[int], costs: Sequence[Cost], left_s: float) -> bool:
-    """Whether each has a permit now and would answer in time, as nearly always: then nothing has to be sorted out."""
-    for i in able:
-        cost = costs[i]
-        if not cost.now or cost.answer_s > left_s:
-            return False
-    return True
 
 
 def ready(able: list[int], candidates: Sequence[Candidate], costs: Sequence[Cost]) -> tuple[bool, list[int]]:
@@ -157,7 +146,7 @@ def ready(able: list[int], candidates: Sequence[Candidate], costs: Sequence[Cost
     return bool(now), now or waiting or limited
 
 
-def fewest(among: list[int], candidates: Sequence[Candidate], barred: list[str]) -> list[int]:
+def fewest(among: list[int], candidates: Sequence[Candidate], barred: dict[int, str]) -> list[int]:
     """Those that take the fewest permits for it."""
     least = min(candidates[i].cost for i in among)
     for i in among:
@@ -166,7 +155,7 @@ def fewest(among: list[int], candidates: Sequence[Candidate], barred: list[str])
     return [i for i in among if candidates[i].cost == least]
 
 
-def in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: float) -> list[int]:
+def in_time(able: list[int], costs: Sequence[Cost], barred: dict[int, str], left_s: float) -> list[int]:
     """Those that would answer within the deadline; all, when none would."""
     late = [i for i in able if costs[i].answer_s > left_s]
     if len(late) == len(able):
@@ -176,26 +165,26 @@ def in_time(able: list[int], costs: Sequence[Cost], barred: list[str], left_s: f
     return [i for i in able if i not in late]
 
 
-def nobody(candidates: Sequence[Candidate], barred: Sequence[str]) -> str:
+def nobody(candidates: Sequence[Candidate], barred: Mapping[int, str]) -> str:
     """Why none may take it, in one line."""
     if not candidates:
         return "no broker is configured"
-    return "; ".join(f"{candidate.name} {why}" for candidate, why in zip(candidates, barred, strict=True))
+    return "; ".join(f"{candidates[i].name} {why}" for i, why in barred.items())
 
 
-def hurry(candidates: Sequence[Candidate], barred: Sequence[str], knowns: Sequence[Known], now_ns: int) -> None:
+def hurry(candidates: Sequence[Candidate], barred: Mapping[int, str], knowns: Sequence[Known], now_ns: int) -> None:
     """Nobody has a permit but brokers whose breaker is open: ask these sooner whether they are back."""
-    for candidate, why, known in zip(candidates, barred, knowns, strict=True):
-        if why is OPEN and candidate.wait_ns <= 0:
-            for breaker in known.breakers:
+    for i, why in barred.items():
+        if why is OPEN and candidates[i].wait_ns <= 0:
+            for breaker in knowns[i].breakers:
                 breaker.hurry(now_ns)
 
 
 def probe_of(
-    candidates: Sequence[Candidate], barred: Sequence[str], knowns: Sequence[Known], now_ns: int, grace_ns: int
+    candidates: Sequence[Candidate], barred: Mapping[int, str], knowns: Sequence[Known], now_ns: int, grace_ns: int
 ) -> int:
     """A broker that is half open and that nobody has probed for `grace_ns`; -1 when there is none."""
-    for i, why in enumerate(barred):
+    for i, why in barred.items():
         if why is HALF_OPEN and candidates[i].wait_ns <= 0:
             breaker = knowns[i].breakers[False]
             if breaker.probe_due(now_ns) and breaker.half_open_for_ns(now_ns) >= grace_ns:
@@ -205,7 +194,6 @@ def probe_of(
 
 def cheapest(
     among: Sequence[int],
-    candidates: Sequence[Candidate],
     costs: Sequence[Cost],
     weights: Mapping[str, float],
     near_s: float,
@@ -217,7 +205,7 @@ def cheapest(
         return among[0], "no other can take it now"
     scores = [costs[i].score for i in among]
     if weights:
-        scores = [score / weights.get(candidates[i].name, 1.0) for i, score in zip(among, scores, strict=True)]
+        scores = [score / weights.get(costs[i].name, 1.0) for i, score in zip(among, scores, strict=True)]
     best = min(scores)
     near = best + max(near_s, near_share * best)
     index, ties, fullest = -1, 0, math.inf

@@ -9,24 +9,24 @@ What is worth knowing of the prices:
   has no price.
 - From 80 % on a small price is added in any case: the last permits are kept for those who have no other broker.
 
-The functions here run once per broker and decision. Where they spell out what `max` and `min` would say, a call would
+`weigh` runs once per decision, over every broker. Where it spells out what `max` and `min` would say, a call would
 cost more than the rest of the line.
 """
 
-# ruff: noqa: PLR1730 - see above
+# ruff: noqa: FURB136, PLR1730 - see above
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..clock import MINUTE, SECOND
 from ..models import WindowRoom
-from .breaker import CircuitBreaker
 from .candidate import Candidate
-from .load import SILENT_LEAST_NS, BrokerLoad
+from .known import Known
+from .load import SILENT_LEAST_NS, STALL_LEAST_NS
 
 __all__ = ["NO_SCARCITY", "Cost", "Prices", "Scarcity", "next_minute", "scarcities", "weigh"]
 
@@ -59,13 +59,14 @@ class Prices:
 
 
 class Cost(NamedTuple):
-    """What one broker would cost: its terms, and what a choice looks at.
+    """What the broker `name` would cost: the terms, and what a choice looks at.
 
     `answer_s`: until its answer. `score`: the sum of the terms by the broker's weight, the lowest wins. `fullest`: the
     share gone of its fullest window, the queue before it counted in. `silent`: it owes an answer for longer than its
     answers ever take. `now`: it has a permit, is not limited and not silent.
     """
 
+    name: str
     wait_s: float
     queue_s: float
     latency_s: float
@@ -91,72 +92,108 @@ class Scarcity(NamedTuple):
     priced_from: float
 
 
-_cost: Final = tuple.__new__
+_new: Final = tuple.__new__  # what a named tuple calls, without the call around it
 
 
-def weigh(  # noqa: C901, PLR0912 - one pass, in one frame: a call a window would double it
+def weigh(  # noqa: C901, PLR0912, PLR0915 - one pass, in one frame: a call for each broker or window would double it
     prices: Prices,
-    candidate: Candidate,
-    load: BrokerLoad,
-    breaker: CircuitBreaker,
-    scarcity: Scarcity,
-    expected_s: float,
+    candidates: Sequence[Candidate],
+    known_of: Mapping[str, Known],
+    scarce: Mapping[str, Scarcity],
+    operation: str,
     now_ns: int,
+    left_s: float,
+    cold_s: Callable[[str], float],
     orders: bool,  # noqa: FBT001 - by place: keywords cost a tenth of the call
-) -> Cost:
-    """What one more request costs at this broker; `expected_s` is the latency that its answers let expect."""
-    _, wait_ns, queued, in_flight, rooms, limited, _, weight, cost = candidate
-    failure_s = 0.0
-    silent = False
-    if load.unanswered:
-        silent_ns = load.silent_ns(now_ns)
-        if silent_ns > 2e9 * expected_s:
-            expected_s = silent_ns / 1e9  # nothing has come back for longer than it usually takes
-        if silent_ns > SILENT_LEAST_NS:
-            suspicion = load.suspicion(now_ns)
-            if suspicion >= 1.0:
-                # Not late but silent: one more would probably be lost too. The longer, the surer.
-                silent = True
-                failure_s = (1.0 - 0.5 / suspicion) * (prices.lost_order_s if orders else prices.lost_read_s)
-    if load.failures.level:
-        failure_s += load.failures.at(now_ns) * (prices.failure_order_s if orders else prices.failure_read_s)
-        failure_s += load.lost.at(now_ns) * (prices.lost_order_s if orders else prices.lost_read_s)
-    if now_ns < breaker.trusted_at_ns:
-        # A slow start: the more is under way at a broker that has just recovered, the riskier is one more.
-        doubt = 0.2 * (1.0 - breaker.slow_start_share(now_ns)) * in_flight
-        failure_s += doubt * (prices.failure_order_s if orders else prices.failure_read_s)
+) -> tuple[list[Cost], bool]:
+    """What one more `operation` costs at each; and whether nothing has to be sorted out: each can take it, has a permit
+    now and would answer within `left_s`.
 
-    scarce_s, scarce_long_s, demand_per_s, priced_from = scarcity
-    queue_s = headroom_s = fullest = 0.0
-    for free, permits, window_ns in rooms:
-        gone = 1.0 - (free - queued) / permits
-        if gone > fullest:
-            fullest = gone
-        if gone > priced_from:
-            window_s = window_ns / 1e9
-            if gone > 1.0:
-                queue_s = max(queue_s, (gone - 1.0) * window_s)
-                gone = 1.0
-            if window_s <= 60.0:
-                price_s = scarce_s * gone * gone * window_s
-            else:
-                pace = demand_per_s * window_s / permits
-                price_s = scarce_long_s * gone * gone * min(window_s, prices.window_s_max)
-                if pace < 1.0:
-                    price_s *= pace
-            if gone > _SOFT_FROM:
-                price_s += prices.soft_s * (gone - _SOFT_FROM) * 5.0 * min(window_s, 5.0)
-            if price_s > headroom_s:
-                headroom_s = price_s
+    `cold_s` tells what to expect of a broker that has never answered it.
+    """
+    costs: list[Cost] = []
+    sound = True
+    tail_share = prices.tail_share
+    for name, wait_ns, queued, in_flight, rooms, limited, barred, weight, cost in candidates:
+        known = known_of[name]
+        load = known.load
+        ewma = load.latency_of.get(operation)
+        if ewma is None:
+            expected_s = cold_s(operation) * (in_flight + 1)
+        else:
+            if now_ns >= ewma.look_ns:
+                load.fade(ewma, now_ns)
+            expected_s = ewma.alone_s + ewma.each_s * in_flight + tail_share * load.latency.tail_ns / 1e9
+        failure_s = 0.0
+        silent = False
+        if load.silent_from_ns is not None:
+            silent_ns = now_ns - load.silent_from_ns
+            if silent_ns > 2e9 * expected_s:
+                expected_s = silent_ns / 1e9  # nothing has come back for longer than it usually takes
+            if silent_ns > SILENT_LEAST_NS:
+                suspicion = load.suspicion(now_ns)
+                if suspicion >= 1.0:
+                    # Not late but silent: one more would probably be lost too. The longer, the surer.
+                    silent = True
+                    failure_s = (1.0 - 0.5 / suspicion) * (prices.lost_order_s if orders else prices.lost_read_s)
+        if load.failures.level:
+            failure_s += load.failures.at(now_ns) * (prices.failure_order_s if orders else prices.failure_read_s)
+            failure_s += load.lost.at(now_ns) * (prices.lost_order_s if orders else prices.lost_read_s)
+        breaker = known.breakers[orders]
+        if now_ns < breaker.trusted_at_ns:
+            # A slow start: the more is under way at a broker that has just recovered, the riskier is one more.
+            doubt = 0.2 * (1.0 - breaker.slow_start_share(now_ns)) * in_flight
+            failure_s += doubt * (prices.failure_order_s if orders else prices.failure_read_s)
 
-    if cost > 1:  # that many requests, one after the other
-        expected_s *= cost
-        headroom_s *= cost
-    wait_s = wait_ns / 1e9
-    answer_s = wait_s + queue_s + expected_s
-    score = (answer_s + failure_s + headroom_s) / weight if weight > 0 else math.inf
-    now = wait_ns <= 0 and not silent and not limited
-    return _cost(Cost, (wait_s, queue_s, expected_s, failure_s, headroom_s, answer_s, score, fullest, silent, now))
+        scarce_s, scarce_long_s, demand_per_s, priced_from = scarce.get(name, NO_SCARCITY)
+        queue_s = headroom_s = fullest = 0.0
+        for free, permits, window_ns in rooms:
+            gone = 1.0 - (free - queued) / permits
+            if gone > fullest:
+                fullest = gone
+            if gone > priced_from:
+                window_s = window_ns / 1e9
+                if gone > 1.0:
+                    queue_s = max(queue_s, (gone - 1.0) * window_s)
+                    gone = 1.0
+                if window_s <= 60.0:
+                    price_s = scarce_s * gone * gone * window_s
+                else:
+                    pace = demand_per_s * window_s / permits
+                    price_s = scarce_long_s * gone * gone * min(window_s, prices.window_s_max)
+                    if pace < 1.0:
+                        price_s *= pace
+                if gone > _SOFT_FROM:
+                    price_s += prices.soft_s * (gone - _SOFT_FROM) * 5.0 * (window_s if window_s < 5.0 else 5.0)
+                if price_s > headroom_s:
+                    headroom_s = price_s
+
+        if cost > 1:  # that many requests, one after the other
+            expected_s *= cost
+            headroom_s *= cost
+        wait_s = wait_ns / 1e9
+        answer_s = wait_s + queue_s + expected_s
+        score = math.inf
+        now = not (wait_ns or silent or limited)
+        if weight > 0:
+            score = (answer_s + failure_s + headroom_s) / weight
+        else:
+            sound = False
+        if (
+            not now
+            or answer_s > left_s
+            or barred
+            or breaker.is_open
+            or known.auth_failed
+            or (load.unanswered >= known.stalled and load.oldest_ns(now_ns) >= STALL_LEAST_NS)
+        ):
+            sound = False
+        costs.append(
+            _new(
+                Cost, (name, wait_s, queue_s, expected_s, failure_s, headroom_s, answer_s, score, fullest, silent, now)
+            )
+        )
+    return costs, sound
 
 
 def scarcities(prices: Prices, able: Sequence[Candidate], demand_per_s: float) -> dict[str, Scarcity]:

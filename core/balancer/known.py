@@ -32,7 +32,7 @@ class Recent:
         self.last_ns = 0
 
     def add(self, now_ns: int) -> None:
-        self._count = self.at(now_ns) + 1.0
+        self._count = self._count * math.exp((self.last_ns - now_ns) / self.tau_ns) + 1.0
         self.last_ns = now_ns
 
     def at(self, now_ns: int) -> float:
@@ -42,10 +42,10 @@ class Recent:
 class Known:
     """What the balancer keeps of one broker; the breakers are those of reads and of orders, in this order."""
 
-    __slots__ = ("_stalled", "asked_ns", "auth_failed", "breakers", "load", "refusals", "routed", "suspect", "traffic")
+    __slots__ = ("asked_ns", "auth_failed", "breakers", "load", "refusals", "routed", "stalled", "suspect", "traffic")
 
     def __init__(self, settings: BreakerSettings, rng: random.Random) -> None:
-        self._stalled = settings.stalled
+        self.stalled = settings.stalled  # so many without an answer for far longer than usual open its breakers
         self.load = BrokerLoad()
         self.breakers = (CircuitBreaker(settings, rng), CircuitBreaker(settings, rng))
         self.auth_failed = ""
@@ -75,8 +75,7 @@ class Known:
 
     def bar(self, now_ns: int, *, orders: bool) -> str:
         """Why this broker takes nothing now, by what its answers tell; empty when it does."""
-        if self.load.unanswered >= self._stalled:  # asked here too: one call less per broker and choice
-            self.look_for_stalls(now_ns)
+        self.look_for_stalls(now_ns)
         if self.auth_failed:
             return "log-in refused"
         breaker = self.breakers[orders]
@@ -86,13 +85,13 @@ class Known:
 
     def look_for_stalls(self, now_ns: int) -> None:
         """Open both breakers when so many requests look lost: whoever answers neither is as good as down."""
-        if self.load.unanswered < self._stalled:
+        if self.load.unanswered < self.stalled:
             return
         oldest_ns = self.load.oldest_ns(now_ns)
         if oldest_ns < STALL_LEAST_NS:
             return
         stalled = self.load.stalled(now_ns)
-        if stalled < self._stalled:
+        if stalled < self.stalled:
             return
         reason = f"{stalled} unanswered for {oldest_ns / SECOND:.1f} s"
         self.load.give_up()

@@ -272,6 +272,8 @@ class BrokerLoad:
     """All that is known of one broker from its answers; no clock of its own.
 
     `sent_ns`: when the unanswered reads left, and when the unanswered orders; `unanswered`: how many both are.
+    `silent_from_ns`: when the oldest left that left after every answered one of its class; None when there is none. One
+    answer that is lost among others is not silence.
     """
 
     __slots__ = (
@@ -282,8 +284,8 @@ class BrokerLoad:
         "latency",
         "latency_of",
         "lost",
-        "requests",
         "sent_ns",
+        "silent_from_ns",
         "total_failures",
         "unanswered",
     )
@@ -294,9 +296,9 @@ class BrokerLoad:
         self._check: PeakEwma | None = None  # that of the health checks
         self.failures = FailureRate()
         self.lost = FailureRate()
-        self.requests = 0
         self.total_failures = 0
         self.sent_ns: tuple[list[int], list[int]] = ([], [])
+        self.silent_from_ns: int | None = None
         self.unanswered = 0
         self._heard_ns = [-1, -1]  # of the answered ones, when the last had left; reads and orders
         self._given_up_ns: list[int] = []
@@ -306,9 +308,10 @@ class BrokerLoad:
         return self.unanswered + len(self._given_up_ns)
 
     def started(self, now_ns: int, *, orders: bool) -> None:
-        self.requests += 1
         self.unanswered += 1
         self.sent_ns[orders].append(now_ns)
+        if self.silent_from_ns is None and now_ns > self._heard_ns[orders]:
+            self.silent_from_ns = now_ns
 
     def ended(self, latency_ns: int, now_ns: int, *, orders: bool, heard: bool) -> None:
         """Forget the unanswered request that left `latency_ns` ago, or the one that left nearest to then.
@@ -329,6 +332,7 @@ class BrokerLoad:
         if at and (at == len(sent_ns) or left_ns - sent_ns[at - 1] < sent_ns[at] - left_ns):
             at -= 1
         del sent_ns[at]
+        self.silent_from_ns = self._oldest_unheard_ns() if self.unanswered else None
 
     def give_up(self) -> None:
         """Stop waiting for what is under way, so that it does not count against the broker once it has recovered."""
@@ -337,6 +341,7 @@ class BrokerLoad:
             sent_ns.clear()
         self._given_up_ns.sort()
         self.unanswered = 0
+        self.silent_from_ns = None
 
     def answered(self, operation: str, latency_ns: int, now_ns: int) -> None:
         """Learn the latency of an answer."""
@@ -375,10 +380,9 @@ class BrokerLoad:
         self.lost.record(now_ns, failed=lost)
 
     def worked(self, now_ns: int) -> None:
-        """Learn that an answer was no failure."""
-        if self.failures.level:  # else nothing was lost either, and there is nothing to make good
-            self.failures.record(now_ns, failed=False)
-            self.lost.record(now_ns, failed=False)
+        """Learn that an answer was no failure; without a failure before it there is nothing to make good."""
+        self.failures.record(now_ns, failed=False)
+        self.lost.record(now_ns, failed=False)
 
     def recovered(self) -> None:
         """Forget the failures: the breaker has closed again, and a slow start takes care of the doubt."""
@@ -386,21 +390,19 @@ class BrokerLoad:
         self.lost.forget()
 
     def silent_ns(self, now_ns: int) -> int:
-        """How long it has owed an answer; 0 when what left last was answered.
+        """How long it has owed an answer; 0 when what left last was answered."""
+        return 0 if self.silent_from_ns is None else now_ns - self.silent_from_ns
 
-        Counted from the oldest request that left after every answered one of its class: one answer that is lost among
-        others is not silence.
-        """
-        oldest_ns = now_ns
+    def _oldest_unheard_ns(self) -> int | None:
+        oldest_ns: int | None = None
         for sent_ns, heard_ns in zip(self.sent_ns, self._heard_ns, strict=True):
             if sent_ns and sent_ns[-1] > heard_ns:
-                # Asked at every choice: not even the end of the list is copied to look at its first.
                 first_ns = sent_ns[0]
                 if first_ns <= heard_ns:
                     first_ns = sent_ns[bisect_right(sent_ns, heard_ns)]
-                if first_ns < oldest_ns:  # noqa: PLR1730 - as said; min() costs double
+                if oldest_ns is None or first_ns < oldest_ns:
                     oldest_ns = first_ns
-        return now_ns - oldest_ns
+        return oldest_ns
 
     def _unheard(self) -> list[list[int]]:
         """Of each class, when those left that left after every answered one; classes without any left out."""
@@ -434,7 +436,11 @@ class BrokerLoad:
 
     def oldest_ns(self, now_ns: int) -> int:
         """How long the longest unanswered request has waited; 0 when nothing is under way."""
-        return now_ns - min([now_ns, *(sent_ns[0] for sent_ns in self.sent_ns if sent_ns)])
+        oldest_ns = now_ns
+        for sent_ns in self.sent_ns:
+            if sent_ns and sent_ns[0] < oldest_ns:
+                oldest_ns = sent_ns[0]
+        return now_ns - oldest_ns
 
     def stall_after_ns(self) -> int:
         """When an unanswered request begins to look lost: far beyond what this broker's answers take."""

@@ -158,7 +158,7 @@ def test_of_a_broker_that_is_hardly_known_nothing_is_suspected_for_seconds() -> 
 def test_in_flight_is_never_below_what_started_without_an_end(
     story: list[tuple[bool, bool, bool, int, int]],
 ) -> None:
-    load, at_ns, open_ = BrokerLoad(), 0, [0, 0]
+    load, at_ns, open_, last_heard_ns = BrokerLoad(), 0, [0, 0], [-1, -1]
     for starts, orders, heard, gap_ns, latency_ns in story:
         at_ns += gap_ns
         if starts:
@@ -166,11 +166,15 @@ def test_in_flight_is_never_below_what_started_without_an_end(
             open_[orders] += 1
         else:
             load.ended(latency_ns, at_ns, orders=orders, heard=heard)
+            if heard:
+                last_heard_ns[orders] = max(last_heard_ns[orders], at_ns - latency_ns)
             open_[orders] = max(0, open_[orders] - 1)
         assert load.in_flight == load.unanswered == sum(open_)
         assert [len(sent_ns) for sent_ns in load.sent_ns] == open_
         assert all(sent_ns == sorted(sent_ns) for sent_ns in load.sent_ns)
         assert 0 <= load.silent_ns(at_ns) <= load.oldest_ns(at_ns)
+        unheard = [left_ns for kind in (False, True) for left_ns in load.sent_ns[kind] if left_ns > last_heard_ns[kind]]
+        assert load.silent_ns(at_ns) == at_ns - min([*unheard, at_ns])
 
 
 def test_failures_fade_when_nothing_is_heard_of_the_broker() -> None:
