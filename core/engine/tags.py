@@ -10,7 +10,7 @@ from ..clock import MILLISECOND, Clock
 __all__ = ["TAG_LENGTH", "TagMaker"]
 
 TAG_LENGTH: Final = 19  # the shortest limit among the brokers; letters and digits only: 1 + 8 + 10
-_TIME_LENGTH: Final = 8  # base 36 milliseconds reach the year 2059
+_SPELL_LENGTH: Final = 6  # of the eight digits of the time; base 36 milliseconds reach the year 2059
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 _PAIR: Final = 36**2
@@ -28,6 +28,8 @@ class TagMaker:
         self._clock = clock
         self._rng = rng
         self._millisecond = -1
+        self._spell = -1  # 1.3 s, as long as all but the last pair of the time's digits stay
+        self._spelt = ""
         self._stamp = ""
         self._made: set[str] = set()  # of this millisecond
 
@@ -44,7 +46,10 @@ class TagMaker:
         millisecond = self._clock.epoch_ns() // MILLISECOND
         if millisecond > self._millisecond:
             self._millisecond = millisecond
-            self._stamp = _base36(millisecond)[-_TIME_LENGTH:]
+            spell, rest = divmod(millisecond, _PAIR)
+            if spell != self._spell:
+                self._spell, self._spelt = spell, _base36(spell)[-_SPELL_LENGTH:]
+            self._stamp = self._spelt + _PAIRS[rest]
             self._made.clear()
         while True:
             tag = prefix + self._stamp + _base36(self._rng.getrandbits(52))
