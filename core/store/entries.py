@@ -35,6 +35,8 @@ __all__ = [
     "json_of",
     "order_from_json",
     "order_json",
+    "step_json",
+    "taking_json",
 ]
 
 VERSION: Final = 1
@@ -241,34 +243,40 @@ def order_from_json(text: str) -> Order:
     return _order_of(json.loads(text))
 
 
-def json_of(entry: Entry, order_text: str = "") -> str:
+def json_of(entry: Entry) -> str:
     """The body of `entry` as ASCII JSON, the same text for the same entry.
 
-    `order_text` is the `order_json` of the entry's order where that is at hand. The three kinds that every order has
-    are spelt out: the general way costs four times as much.
+    The three kinds that every order has are spelt out: the general way costs four times as much.
     """
     match entry:
         case Step():
-            return (
-                f'{{"order_id":{_quoted(entry.order_id)},"before":"{entry.before!s}","after":"{entry.after!s}",'
-                f'"provider":{_quoted(entry.provider)},"broker_order_id":{_quoted(entry.broker_order_id)},'
-                f'"tag":{_quoted(entry.tag)},"attempt":{entry.attempt:d},"filled_quantity":{entry.filled_quantity:d},'
-                f'"average_price":"{entry.average_price!s}","message":{_quoted(entry.message)},'
-                f'"epoch_ns":{entry.epoch_ns:d}}}'
-            )
-        case Intent():
-            return (
-                f'{{"order":{order_text or order_json(entry.order)},"tag":{_quoted(entry.tag)},'
-                f'"provider":{_quoted(entry.provider)},"attempt":{entry.attempt:d},"epoch_ns":{entry.epoch_ns:d},'
-                f'"fingerprint":{_quoted(entry.fingerprint)},"simulated":{"true" if entry.simulated else "false"}}}'
-            )
-        case Claimed():
-            return (
-                f'{{"order":{order_text or order_json(entry.order)},"epoch_ns":{entry.epoch_ns:d},'
-                f'"simulated":{"true" if entry.simulated else "false"}}}'
-            )
+            return step_json(entry)
+        case Claimed() | Intent():
+            return taking_json(entry, order_json(entry.order))
         case _:
             return _dumps(entry)
+
+
+def step_json(step: Step) -> str:
+    """`json_of`."""
+    return (
+        f'{{"order_id":{_quoted(step.order_id)},"before":"{step.before!s}","after":"{step.after!s}",'
+        f'"provider":{_quoted(step.provider)},"broker_order_id":{_quoted(step.broker_order_id)},'
+        f'"tag":{_quoted(step.tag)},"attempt":{step.attempt:d},"filled_quantity":{step.filled_quantity:d},'
+        f'"average_price":"{step.average_price!s}","message":{_quoted(step.message)},"epoch_ns":{step.epoch_ns:d}}}'
+    )
+
+
+def taking_json(taking: Claimed | Intent, order_text: str) -> str:
+    """`json_of`. `order_text`: the `order_json` of the entry's order."""
+    simulated = "true" if taking.simulated else "false"
+    if isinstance(taking, Claimed):
+        return f'{{"order":{order_text},"epoch_ns":{taking.epoch_ns:d},"simulated":{simulated}}}'
+    return (
+        f'{{"order":{order_text},"tag":{_quoted(taking.tag)},"provider":{_quoted(taking.provider)},'
+        f'"attempt":{taking.attempt:d},"epoch_ns":{taking.epoch_ns:d},"fingerprint":{_quoted(taking.fingerprint)},'
+        f'"simulated":{simulated}}}'
+    )
 
 
 def entry_from_json(kind: str, version: int, body: str) -> Entry:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any, Final
 
 from ..errors import EngineHalted, OrderConflict, StoreError, UnknownOrder
@@ -27,6 +27,8 @@ from .entries import (
     json_of,
     order_from_json,
     order_json,
+    step_json,
+    taking_json,
 )
 from .rows import TRADE_COLUMNS, TradeRow, clean, money, units
 
@@ -59,12 +61,24 @@ _STEP: Final = (
     "broker_order_id = coalesce(nullif(?3, ''), broker_order_id), tag = coalesce(nullif(?4, ''), tag), "
     "attempt = coalesce(nullif(?5, 0), attempt), "
     "price = CASE WHEN ?6 >= filled_quantity AND ?7 > 0 THEN ?7 ELSE price END, "
-    "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9, last_serial = ?14{turn} "
-    "WHERE order_id = ?10 AND request IS NOT NULL AND is_open = {was} "
-    "AND status = coalesce(?12, status) AND attempt = coalesce(?13, attempt)"
+    "filled_quantity = max(filled_quantity, ?6), message = ?8, updated_ns = ?9, last_serial = ?12"
 )
-_STAY: Final = _STEP.format(turn="", was="?11")
-_TURN: Final = _STEP.format(turn=", is_open = ?11", was="1 - ?11")
+
+
+def _steps(more: str = "") -> tuple[tuple[str, ...], ...]:
+    """A step's statements, by whether the order was at its end, and by whether it is then.
+
+    Naming is_open has its index written, so only a step that turns it does.
+    """
+    where = "WHERE order_id = ?10 AND request IS NOT NULL AND is_open ="
+    return tuple(
+        tuple(f"{_STEP}{'' if then == was else f', is_open = {then}'} {where} {was}{more}" for then in (1, 0))
+        for was in (1, 0)
+    )
+
+
+_ANYWHERE: Final = _steps()
+_HELD: Final = _steps(" AND status = ?11 AND attempt = ?5")
 _REOPEN: Final = "UPDATE trades SET is_open = 1 WHERE order_id = ? AND request IS NOT NULL"
 _MENTION: Final = "UPDATE trades SET last_serial = ? WHERE order_id = ? AND request IS NOT NULL"
 _EXTENT: Final = (
@@ -85,7 +99,6 @@ _JOURNAL: Final = tuple(
 _CHAIN: Final = "UPDATE chain SET serial = ?, checksum = ? WHERE one = 1"
 _HEAD: Final = "SELECT serial, checksum, coalesce((SELECT reason FROM halts), '') FROM chain WHERE one = 1"
 _FARTHEST_NS: Final = 2**63 - 1
-_ANYWHERE: Final = (None, None)
 _NOTHING: Final = Decimal(0)
 ORDER_QUERY: Final = f"SELECT {TRADE_COLUMNS}, attempt, request, fingerprint FROM trades WHERE request IS NOT NULL"
 
@@ -94,7 +107,7 @@ def link(before: bytes, serial: int, epoch_ns: int, version: int, kind: str, ord
     """The checksum of a journal row, over its columns and the checksum of the row before."""
     row = f"{serial} {epoch_ns} {version} {kind} {len(order_id)} {order_id}{body}"
     # An id that has something to clean, and its clean form, have one checksum.
-    return hashlib.blake2b(before + row.encode("utf-8", "replace"), digest_size=16).digest()
+    return blake2b(before + row.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 def order_from_row(row: Sequence[Any]) -> JournaledOrder:
@@ -203,6 +216,7 @@ class Ledger:
             if abs(epoch_ns) > _FARTHEST_NS:
                 raise _too_far(epoch_ns)
             if isinstance(entry, Step):
+                body = step_json(entry)
                 is_known = self._step(entry, epoch_ns, self.serial + 1, held=held)
             elif isinstance(entry, LimiterSaved):
                 saved = clean(entry.provider), clean(entry.state_json)
@@ -211,10 +225,11 @@ class Ledger:
             else:
                 if isinstance(entry, Intent):
                     self._check(entry, held=held)
+                body = json_of(entry)
                 is_known = self.apply(entry, epoch_ns, self.serial + 1)
             if not is_known:
                 raise UnknownOrder(f"order {entry.order_id} is not in the journal; claim it first")
-            self._link(entry, epoch_ns)
+            self._link(entry, epoch_ns, body)
         return self.serial
 
     def head(self) -> tuple[int, bytes]:
@@ -245,7 +260,7 @@ class Ledger:
             raise _too_far(epoch_ns)
         text = order_json(order)
         if not self._halt and self._take(taking, epoch_ns, self.serial + 1, text):
-            self._link(taking, epoch_ns, text)
+            self._link(taking, epoch_ns, taking_json(taking, text))
             if len(entries) > 1:
                 self.append(entries[1:], now_ns)
             return None
@@ -267,9 +282,9 @@ class Ledger:
                 f"{status.value} at attempt {attempt}"
             )
 
-    def _link(self, entry: Entry, epoch_ns: int, order_text: str = "") -> None:
-        """Append `entry` to the chain. `order_text` as in `json_of`."""
-        kind, order_id, body = type(entry).__name__, entry.order_id, json_of(entry, order_text)
+    def _link(self, entry: Entry, epoch_ns: int, body: str) -> None:
+        """Append `entry`, as JSON its `body`, to the chain."""
+        kind, order_id = type(entry).__name__, entry.order_id
         self.serial = serial = self.serial + 1
         self._checksum = checksum = link(self._checksum, serial, epoch_ns, VERSION, kind, order_id, body)
         self._rows += (serial, epoch_ns, VERSION, kind, order_id or None, body, checksum)
@@ -345,8 +360,6 @@ class Ledger:
 
     def _step(self, entry: Step, epoch_ns: int, serial: int, *, held: bool = False) -> bool:
         """`held`: from `before` at this very attempt, and from nowhere else. Raises OrderConflict."""
-        is_final = entry.after in FINAL
-        status, attempt = (str(entry.before), entry.attempt) if held else _ANYWHERE
         moved = (
             str(entry.after),
             entry.provider,
@@ -358,16 +371,15 @@ class Ledger:
             entry.message,
             epoch_ns,
             entry.order_id,
-            0 if is_final else 1,
-            status,
-            attempt,
+            str(entry.before),
             serial,
         )
-        # Naming is_open has its index written, so only a step that turns it does: which that is, `before` tells.
-        turns = (entry.before in FINAL) is not is_final
-        if self._write(_TURN if turns else _STAY, moved).rowcount == 1:
+        statements = _HELD if held else _ANYWHERE
+        was_final, is_final = entry.before in FINAL, entry.after in FINAL
+        if self._write(statements[was_final][is_final], moved).rowcount == 1:
             return True
-        if self._write(_STAY if turns else _TURN, moved).rowcount == 1:
+        # `before` is what its writer believed.
+        if self._write(statements[not was_final][is_final], moved).rowcount == 1:
             return True
         if held:
             self._expect(entry.order_id, entry.before, entry.attempt)
