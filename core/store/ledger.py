@@ -132,27 +132,24 @@ def order_from_row(row: Sequence[Any]) -> JournaledOrder:
 class Ledger:
     """What a write may do inside the writer's transaction. Lives as long as that transaction.
 
-    `head` spares it a look where nobody else can have written since: what `reached` said at the end of the one before.
+    `head` spares it a look where nobody else can have written since: what it was at the end of the one before.
     """
-
-    serial: int = -1  # of the last entry, once the head was read
-    _checksum: bytes = b""  # and its own
-    _halt: str = ""  # the kill switch inside this transaction, once the head was read
-    _written: int = 0  # how many of `_rows` are in the table
 
     def __init__(self, connection: sqlite3.Connection, head: Head | None = None) -> None:
         self.connection = connection
         cursor = connection.cursor()  # one for all: the connection's own `execute` makes one for every statement
         self._run, self._run_many = cursor.execute, cursor.executemany
+        # Read inside the write lock, so that another process cannot append in between.
+        known: Head = self._run(_HEAD).fetchone() if head is None else head
+        self.serial, self._checksum, self._halt = known
         self._rows: list[Any] = []  # of the journal, column after column: they are written together
+        self._written = 0  # how many of `_rows` are in the table
         self._extents: dict[int, tuple[int, int, int]] = {}
-        if head is not None:
-            self.serial, self._checksum, self._halt = head
 
     @property
-    def reached(self) -> Head | None:
-        """The head as it is now; None as long as it was not read."""
-        return None if self.serial < 0 else (self.serial, self._checksum, self._halt)
+    def head(self) -> Head:
+        """As it is now."""
+        return self.serial, self._checksum, self._halt
 
     def mark(self) -> Mark:
         """Where the journal stands, to go `back` to when one write of several is undone."""
@@ -209,8 +206,6 @@ class Ledger:
 
     def move(self, entries: Iterable[Entry | LimiterSaved], now_ns: int, *, held: bool = True) -> int:
         """`append`. `held`: a step or an intent must find its order where it says that it comes from."""
-        if self.serial < 0:
-            self._read_head()
         for entry in entries:
             epoch_ns = entry.epoch_ns or now_ns
             if abs(epoch_ns) > _FARTHEST_NS:
@@ -232,16 +227,6 @@ class Ledger:
             self._link(entry, epoch_ns, body)
         return self.serial
 
-    def head(self) -> tuple[int, bytes]:
-        """Serial and checksum of the last entry."""
-        if self.serial < 0:
-            self._read_head()
-        return self.serial, self._checksum
-
-    def _read_head(self) -> None:
-        # Inside the write lock, so that another process cannot append in between.
-        self.serial, self._checksum, self._halt = self._run(_HEAD).fetchone()
-
     def order(self, order_id: str) -> JournaledOrder | None:
         row = self._run(f"{ORDER_QUERY} AND order_id = ?", (clean(order_id),)).fetchone()
         return None if row is None else order_from_row(row)
@@ -251,8 +236,6 @@ class Ledger:
 
         Or, where the id is taken, write nothing and return its order. Raises OrderConflict if it has other content.
         """
-        if self.serial < 0:
-            self._read_head()
         taking: Claimed | Intent = entries[0]
         order = taking.order
         epoch_ns = taking.epoch_ns or now_ns

@@ -100,7 +100,7 @@ def retire(ledger: Ledger, before_ns: int, now_ns: int) -> int:
         "SELECT min(first_serial) FROM trades WHERE request IS NOT NULL AND (updated_ns >= ?1 OR is_open = 1))",
         (before_ns,),
     ).fetchone()
-    upto = ledger.head()[0] - len(kept) if upto is None else min(upto, ledger.head()[0] - len(kept))
+    upto = ledger.serial - len(kept) if upto is None else min(upto, ledger.serial - len(kept))
     # An order whose entries lie on both sides of the cut stays whole: the cut moves before its first.
     for first, last in run(
         "SELECT first_serial, last_serial FROM trades WHERE request IS NOT NULL AND first_serial <= ? "

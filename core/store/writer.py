@@ -125,7 +125,7 @@ class _ScratchConnection(LaneConnection):
         assert self._ledger is not None  # noqa: S101 - as long as a transaction is open
         self._ledger.settle()
         self.execute("COMMIT")
-        self._head = self._ledger.reached or self._head
+        self._head = self._ledger.head
         self._ledger = None
         self._works.clear()
 
@@ -162,22 +162,24 @@ def _carry_on(connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
 
 
 def _commit(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]]) -> None:
-    if not _attempt(path, connection, jobs, careful=False):
+    if not _attempt(path, connection, jobs, _do_all):
         # One write failed after it had changed something. Once more, each behind a savepoint of its own: savepoints
         # cost too much to have them always.
-        _attempt(path, connection, jobs, careful=True)
+        _attempt(path, connection, jobs, _do_each)
 
 
-def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]], *, careful: bool) -> bool:
+_Doing = Callable[[Path, Ledger, Sequence[Job[Work]]], bool]
+
+
+def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]], do: _Doing) -> bool:
     try:
         # IMMEDIATE: a transaction that reads first and locks later is refused at once when another process got in
         # between, whatever the busy timeout says.
         connection.execute("BEGIN IMMEDIATE")
         changes = connection.total_changes
         ledger = Ledger(connection)
-        for job in jobs:
-            if not _apply(path, job, ledger, careful=careful):
-                return False
+        if not do(path, ledger, jobs):
+            return False
         ledger.settle()
         connection.execute("COMMIT")
         # A commit of nothing writes nothing, and SQLite then asks the disk for nothing.
@@ -191,25 +193,40 @@ def _attempt(path: Path, connection: LaneConnection, jobs: Sequence[Job[Work]], 
     return True
 
 
-def _apply(path: Path, job: Job[Work], ledger: Ledger, *, careful: bool) -> bool:
-    """Do one write; False when it left something behind that only a rollback of the whole can undo."""
-    job.error = None
+def _do_all(path: Path, ledger: Ledger, jobs: Sequence[Job[Work]]) -> bool:
+    """Do the writes; False when one left something behind that only a rollback of the whole can undo."""
     connection = ledger.connection
-    changes, mark = connection.total_changes, ledger.mark()
-    if careful:
-        connection.execute("SAVEPOINT one")
-    try:
+    for job in jobs:
         act, what, now_ns = job.work
-        job.result = act(ledger, what, now_ns)
-    except Exception as error:  # whatever it is, it goes to the caller who handed in the work
-        if is_about_the_file(error):
-            raise
-        job.error = told(error, path) if isinstance(error, sqlite3.Error) else error
-        ledger.back(mark)
-        if careful:
-            connection.execute("ROLLBACK TO one")
-        elif connection.total_changes != changes:
-            return False
-    if careful:
-        connection.execute("RELEASE one")
+        before = connection.total_changes, ledger.serial
+        try:
+            job.result = act(ledger, what, now_ns)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it goes to the caller who handed in the work
+            job.error = _told(error, path)
+            if before != (connection.total_changes, ledger.serial):
+                return False
     return True
+
+
+def _do_each(path: Path, ledger: Ledger, jobs: Sequence[Job[Work]]) -> bool:
+    """Do the writes, and undo those that fail, each by itself."""
+    run = ledger.connection.execute
+    for job in jobs:
+        act, what, now_ns = job.work
+        mark, job.error = ledger.mark(), None
+        run("SAVEPOINT one")
+        try:
+            job.result = act(ledger, what, now_ns)
+        except Exception as error:  # noqa: BLE001 - as in `_do_all`
+            job.error = _told(error, path)
+            ledger.back(mark)
+            run("ROLLBACK TO one")
+        run("RELEASE one")
+    return True
+
+
+def _told(error: Exception, path: Path) -> Exception:
+    """What the caller of one write is told. Raises what befalls the file, and so all who share it."""
+    if is_about_the_file(error):
+        raise error
+    return told(error, path) if isinstance(error, sqlite3.Error) else error
