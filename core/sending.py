@@ -26,7 +26,7 @@ from .errors import (
     RateLimited,
 )
 from .limiter import Permit
-from .models import CATEGORY_OF, Category, Incident, Operation, Priority, RequestDone
+from .models import CATEGORY_OF, Category, Incident, Operation, Priority, RequestDone, maker
 from .reads import SharedReads
 
 __all__ = ["AuditLogger", "Reservation", "Sender"]
@@ -37,6 +37,7 @@ T = TypeVar("T")
 AUDIT_PATIENCE_S: Final = 1.0
 _OURS: Final = frozenset({"ok", "refused", "limited", "abandoned"})  # ends that say nothing against the broker
 _SHUT: Final = frozenset({403, 404, 423})
+_done: Final = maker(RequestDone)
 
 
 class AuditLogger(Protocol):
@@ -185,7 +186,7 @@ class Sender:
             if outcome not in _OURS:
                 account.errors += 1
             self._bus.publish(
-                RequestDone(
+                _done(
                     at_ns=now_ns,
                     provider=name,
                     operation=operation,

@@ -3,13 +3,13 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from core.models import Order, OrderMoved, OrderStatus, Trade, quick
+from core.models import Order, OrderMoved, OrderStatus, Trade, maker, quick
 from core.store import Step
 
 VALUES: tuple[Any, ...] = (
@@ -43,6 +43,19 @@ def test_a_value_is_the_dataclass_it_is_written_as(value: Any) -> None:
     assert repr(value).startswith(f"{kind.__name__}({fields(kind)[0].name}=")
 
 
+@each
+def test_its_maker_makes_what_the_class_makes(value: Any) -> None:
+    kind = type(value)
+    given = {one.name: getattr(value, one.name) for one in fields(kind)}
+    needed = {one.name: given[one.name] for one in fields(kind) if one.default is MISSING}
+    assert maker(kind)(**given) == kind(**given) == value
+    assert maker(kind)(**needed) == kind(**needed)
+    assert type(maker(kind)(**given)) is kind
+    assert inspect.signature(maker(kind)).parameters.keys() == inspect.signature(kind).parameters.keys()
+    with pytest.raises(TypeError, match=kind.__name__):
+        maker(kind)(**given, colour="red")
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [((), {}), (("NSE:SBIN-EQ", 10), {}), ((), {"symbol": "NSE:SBIN-EQ", "quantity": 10, "colour": "red"})],
@@ -54,8 +67,9 @@ def test_what_the_fields_do_not_take_is_refused(arguments: tuple[Any, ...], name
 
 
 def test_a_value_checks_itself_once_it_is_whole() -> None:
-    with pytest.raises(ValueError, match="quantity is 0"):
-        Order(symbol="NSE:SBIN-EQ", quantity=0)
+    for make in (Order, maker(Order)):
+        with pytest.raises(ValueError, match="quantity is 0"):
+            make(symbol="NSE:SBIN-EQ", quantity=0)
 
 
 def test_a_field_that_is_not_simply_given_is_left_to_dataclass() -> None:

@@ -43,6 +43,7 @@ from ..models import (
     Quote,
     RefereeReport,
     Session,
+    maker,
 )
 from .simulator.accounts import Refusal, SimOrder
 from .simulator.books import average_price, row_of, rows_of
@@ -73,6 +74,7 @@ _LOST: Final = {
     FaultKind.WRONG_TYPE: "the answer is text/html",
     FaultKind.UNACKNOWLEDGED: "sent on, and not acknowledged",
 }
+_order_ack: Final = maker(OrderAck)
 _DOWN: Final = frozenset({FaultKind.DOWN})
 _SLOW: Final = frozenset({FaultKind.SLOW, FaultKind.SLOW_BODY, FaultKind.HANG, FaultKind.LATE})
 _REFUSED_429: Final = frozenset({FaultKind.STORM_429, FaultKind.SOFT_429, FaultKind.FIREWALL_429})
@@ -400,7 +402,7 @@ class MockTradingAPI:
     # -- rows ----------------------------------------------------------------------------------------------------
 
     def _ack(self, order: SimOrder, status: OrderStatus = OrderStatus.ACCEPTED) -> OrderAck:
-        return OrderAck(provider=self._name, broker_order_id=order.order_id, status=status)
+        return _order_ack(provider=self._name, broker_order_id=order.order_id, status=status)
 
     def _positions(self) -> tuple[Position, ...]:
         self.exchange.advance()

@@ -186,7 +186,8 @@ class TradingEngine:
                 return first.outcome()
             # The first never came to be, or its id is another run's: this one goes its own way.
         self._switch.check()
-        live = LiveOrder(order, self._clock.epoch_ns(), simulated=self._manager.simulated, is_new=True)
+        live = LiveOrder(order, self._clock.epoch_ns())
+        live.simulated = self._manager.simulated
         self._book.begin(live)  # no await since the look: two tasks cannot both be the first
         try:
             if self.guards.judges and (denial := self._denial(order)):

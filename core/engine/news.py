@@ -8,22 +8,22 @@ know, and never lets a fill be taken back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
-from ..models import ALLOWED_STEPS, FINAL, BrokerOrder, Order, OrderStatus, quick
+from ..models import ALLOWED_STEPS, FINAL, BrokerOrder, Order, OrderStatus
 
 __all__ = ["Folded", "fold", "has_terms", "rows_by_tag", "terms_of"]
 
 _S = OrderStatus
 _ASKED: Final = frozenset({_S.CANCEL_REQUESTED, _S.MODIFY_REQUESTED})
 _SAYS_NOTHING: Final = frozenset({_S.UNKNOWN, _S.QUARANTINED, _S.DENIED})
+_SAYS_THE_END: Final = FINAL - _SAYS_NOTHING
+_FILLED: Final = _S.FILLED
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(NamedTuple):
     """The state after the news. `incident` is not empty when the broker contradicts what we know for certain."""
 
     status: OrderStatus
@@ -60,9 +60,9 @@ def fold(status: OrderStatus, filled_quantity: int, average_price: Decimal, orde
 
 
 def _status_after(status: OrderStatus, said: OrderStatus, filled: int) -> OrderStatus:
-    if said in FINAL and said not in _SAYS_NOTHING:
+    if said in _SAYS_THE_END:
         # A cancel that is confirmed late says nothing against a fill that was confirmed before it.
-        return status if status is _S.FILLED and said is _S.CANCELLED else said
+        return status if status is _FILLED and said is _S.CANCELLED else said
     if said in _SAYS_NOTHING:
         return status
     # It rests, whatever the broker calls it.

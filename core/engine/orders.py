@@ -6,12 +6,13 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
 import anyio
 
-from ..models import OPEN, Order, OrderOutcome, OrderRow, OrderStatus
+from ..models import OPEN, Order, OrderOutcome, OrderRow, OrderStatus, maker
 from ..store import JournaledOrder
 
 __all__ = ["AT_BROKER", "LOST", "LiveOrder", "OrderBook"]
@@ -24,6 +25,9 @@ AT_BROKER: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.CANCEL_REQUES
 
 NEVER_NS: Final = 2**63  # later than any clock reaches
 _NOTHING: Final = Decimal(0)
+_NEW: Final = _S.NEW
+_outcome: Final = maker(OrderOutcome)
+_status_of: Final = attrgetter("status")
 
 
 class LiveOrder:
@@ -51,22 +55,22 @@ class LiveOrder:
     _in_line: deque[asyncio.Future[None]] | None = None  # who waits for his turn; made by the first
     _told: Mapping[str, str] = MappingProxyType({})  # the last incident of each kind
 
-    def __init__(self, order: Order, created_epoch_ns: int, *, simulated: bool, is_new: bool) -> None:
-        """`is_new`: a task of this process is about to place it; any other is in the journal already."""
+    def __init__(self, order: Order, created_epoch_ns: int) -> None:
+        """A new order, which a task of this process is about to place."""
         # What every order sets sooner or later is set here: orders share the layout that the first of them had, and one
         # that gets another attribute afterwards gets a dict of its own with it.
         self.id = order.client_order_id
         self.order = self.terms = order
         self.created_epoch_ns = created_epoch_ns
-        self.status = OrderStatus.NEW
+        self.status = _NEW
         self.provider = self.broker_order_id = self.tag = self.message = ""
         self.attempt = self.filled_quantity = self.updated_epoch_ns = 0
         self.average_price = _NOTHING
-        self.simulated = simulated
+        self.simulated = True
         # --------------------------------------------------------------------------------------------------------------
         self.is_held = False  # by the one task whose turn it is, from reading the state to journaling a step
-        self.is_claimed = not is_new  # the journal has it: with its first entry it comes to be
-        self.is_placing = is_new  # a task of this process is about to send it, or waits for the answer
+        self.is_claimed = False  # the journal has it: with its first entry it comes to be
+        self.is_placing = True  # a task of this process is about to send it, or waits for the answer
         self.in_doubt = False  # a write ended without an answer: the journal may hold more than we know
         self.moved_ns = 0  # when this process took the last step
         self.asked_ns: int | None = None  # when the last question about it was put that the broker answered
@@ -74,7 +78,8 @@ class LiveOrder:
     @classmethod
     def of(cls, known: JournaledOrder) -> LiveOrder:
         """An order of the journal."""
-        live = cls(known.order, known.epoch_ns, simulated=known.simulated, is_new=False)
+        live = cls(known.order, known.epoch_ns)
+        live.is_claimed, live.is_placing = True, False
         live.know(known)
         return live
 
@@ -155,7 +160,7 @@ class LiveOrder:
         self.updated_epoch_ns = known.updated_ns
 
     def outcome(self) -> OrderOutcome:
-        return OrderOutcome(
+        return _outcome(
             order_id=self.id,
             status=self.status,
             provider=self.provider,
@@ -258,11 +263,11 @@ class OrderBook:
             self._watched.pop(live.id, None)
         if self._open.pop(live.id, None) is not None:
             self._ended.append(live)
-            if len(self._orders) - len(self._open) > self._recent_max:
+            if len(self._ended) > self._recent_max:
                 self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        while self._ended and len(self._orders) - len(self._open) > self._recent_max:
+        while len(self._ended) > self._recent_max:
             live = self._ended.popleft()
             if live.is_placing:  # somebody still waits to be told
                 self._ended.append(live)
@@ -312,8 +317,8 @@ class OrderBook:
         return len(self._open)
 
     def count(self, statuses: Iterable[OrderStatus]) -> int:
-        wanted = frozenset(statuses)
-        return sum(live.status in wanted for live in self._open.values())
+        # In C: of the thousands that may be open nearly none is meant.
+        return sum(map(frozenset(statuses).__contains__, map(_status_of, self._open.values())))
 
     def recent(self, limit: int) -> tuple[LiveOrder, ...]:
         """The newest `limit` orders, newest first."""

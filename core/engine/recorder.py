@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
 from ..clock import Clock
 from ..errors import EngineHalted, HeadroomError, IllegalStep, OrderError, StoreError
-from ..models import FINAL, BrokerOrder, Event, Incident, OrderIntended, OrderMoved, OrderStatus, check_step
+from ..models import FINAL, BrokerOrder, Event, Incident, OrderIntended, OrderMoved, OrderStatus, check_step, maker
 from ..store import Entry, IncidentSeen, Intent, Journal, JournaledOrder, Step
 from .news import Folded, fold
 from .orders import LiveOrder, OrderBook
 
 __all__ = ["IdTaken", "Recorder"]
+
+_step: Final = maker(Step)
 
 
 class IdTaken(Exception):
@@ -290,7 +292,7 @@ class Recorder:
     ) -> Step:
         """The step to `after`. Raises IllegalStep."""
         check_step(live.status, after)
-        return Step(
+        return _step(
             order_id=live.id,
             before=live.status,
             after=after,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from anyio.abc import TaskGroup
@@ -27,6 +28,7 @@ __all__ = ["Watcher"]
 _S = OrderStatus
 _RESTING: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED})
 _UNSENT: Final = frozenset({_S.NEW, _S.SUBMITTING})
+_moved_ns_of: Final = attrgetter("moved_ns")
 _CANCEL_MOST_NS: Final = 5 * SECOND  # how long a cancel may wait for its permit before the next round
 
 
@@ -113,7 +115,7 @@ class Watcher:
             if live.provider == provider and live.status in LOST and not live.is_placing
         ]
         if self._is_book_due(provider, pace, now_ns):
-            newest_ns = max(live.moved_ns for live in self._book.resting_at(provider))
+            newest_ns = max(map(_moved_ns_of, self._book.resting_at(provider)))
             await self._asker.ask(provider, since_ns=now_ns, priority=Priority.MODIFY if lost else None)
             is_quiet = newest_ns <= pace.moved_ns
             pace.pause_ns = min(2 * pace.pause_ns, self._settings.poll_most_ns) if is_quiet else 0

@@ -60,7 +60,7 @@ from .order import (
     Validity,
     check_step,
 )
-from .quick import quick
+from .quick import maker, quick
 from .snapshot import (
     AlertRow,
     BreakerState,
@@ -199,6 +199,7 @@ __all__ = [
     "WindowHeadroom",
     "WindowRoom",
     "check_step",
+    "maker",
     "quick",
 ]
 

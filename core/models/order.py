@@ -89,8 +89,13 @@ class OrderStatus(StrEnum):
 
 
 _KINDS: Final = (("side", Side), ("order_type", OrderType), ("product", Product), ("validity", Validity))
-_WITH_PRICE: Final = frozenset({OrderType.LIMIT, OrderType.SL})
-_WITH_TRIGGER: Final = frozenset({OrderType.SL, OrderType.SL_M})
+# Whether an order of this type needs a price, and whether it needs a trigger.
+_NEEDS: Final = {
+    OrderType.MARKET: (False, False),
+    OrderType.LIMIT: (True, False),
+    OrderType.SL: (True, True),
+    OrderType.SL_M: (False, True),
+}
 _S = OrderStatus
 _RESTING: Final = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED})
 _ENDS_AT_BROKER: Final = frozenset({_S.FILLED, _S.CANCELLED, _S.REJECTED, _S.EXPIRED})
@@ -164,12 +169,11 @@ class Order:
             object.__setattr__(self, "price", _price("price", self.price))
         if self.trigger_price is not None:
             object.__setattr__(self, "trigger_price", _price("trigger_price", self.trigger_price))
-        needs_price = self.order_type in _WITH_PRICE
-        needs_trigger = self.order_type in _WITH_TRIGGER
-        if needs_price != (self.price is not None):
+        needs_price, needs_trigger = _NEEDS[self.order_type]
+        if needs_price is (self.price is None):
             message = f"a {self.order_type.value} order {'needs a price' if needs_price else 'takes no price'}"
             raise ValueError(message)
-        if needs_trigger != (self.trigger_price is not None):
+        if needs_trigger is (self.trigger_price is None):
             message = f"a {self.order_type.value} order {'needs' if needs_trigger else 'takes no'} trigger_price"
             raise ValueError(message)
 

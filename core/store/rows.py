@@ -8,7 +8,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
 
-from ..models import Side, Trade
+from ..models import Side, Trade, maker
 
 __all__ = ["TRADE_COLUMNS", "TradeRow", "clean", "money", "trade_from_row", "trade_row", "units"]
 
@@ -18,6 +18,7 @@ _PLACES: Final = 8
 _SCALE: Final = Decimal(10) ** _PLACES
 _EXACT: Final = Context(prec=60)
 _LARGEST: Final = 2**63 - 1
+_trade: Final = maker(Trade)
 
 TRADE_COLUMNS: Final = (
     "order_id, symbol, side, quantity, price, status, provider, broker_order_id, tag, filled_quantity, simulated, "
@@ -84,7 +85,7 @@ def trade_row(trade: object, *, now_ns: int) -> TradeRow:
 
 def trade_from_row(row: Sequence[Any]) -> Trade:
     """The trade whose TRADE_COLUMNS `row` starts with."""
-    return Trade(
+    return _trade(
         order_id=row[0],
         symbol=row[1],
         side=row[2],

@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Final
 
 from ..brokers.simulator.listings import LISTINGS, Listing
-from ..models import BrokerOrder, Order, OrderOutcome, OrderStatus, OrderType, Side
+from ..models import BrokerOrder, Order, OrderOutcome, OrderStatus, OrderType, Side, maker
 
 __all__ = ["Audit", "Ledger", "tradable"]
 
@@ -29,6 +29,7 @@ _BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED, _WIDTH = 103, 95, 91, 93, 2
 
 # 64 bits that stand for a broker's name and its own id of an order, good for this process.
 _mark: Final = hash
+_new_order: Final = maker(Order)
 
 
 class Told(IntEnum):
@@ -116,7 +117,7 @@ class Ledger:
         else:
             hundredths = _BUY_NOW if side is Side.BUY else _SELL_NOW
         price = Decimal(prices.at(hundredths, place)) / 100
-        return Order(
+        return _new_order(
             symbol=prices.listing.symbol,
             quantity=quantity,
             side=side,

@@ -27,7 +27,9 @@ class Shop:
     def begin(self) -> None:
         self.begun += 1
         order = Order(symbol="NSE:SBIN-EQ", quantity=1, client_order_id=f"o{self.begun}")
-        live = LiveOrder(order, self.begun, simulated=True, is_new=self.rng.random() < 0.8)
+        live = LiveOrder(order, self.begun)
+        live.is_placing = self.rng.random() < 0.8
+        live.is_claimed = not live.is_placing
         self.orders.append(live)
         if live.is_placing:
             self.book.begin(live)

@@ -21,7 +21,7 @@ class Stage:
     """Tasks that want one order, and who had it."""
 
     def __init__(self) -> None:
-        self.live = LiveOrder(limit(client_order_id="one"), 0, simulated=True, is_new=True)
+        self.live = LiveOrder(limit(client_order_id="one"), 0)
         self.had: list[str] = []
         self.inside = 0
 

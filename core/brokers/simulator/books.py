@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from ...models import BrokerOrder
+from ...models import BrokerOrder, maker
 from .accounts import SimOrder
 from .rules import rupees
 
 __all__ = ["average_price", "row_of", "rows_of"]
 
 _FOUR_PLACES: Final = Decimal("0.0001")
+_broker_order: Final = maker(BrokerOrder)
 
 
 def rows_of(orders: Iterable[SimOrder]) -> tuple[BrokerOrder, ...]:
@@ -24,7 +25,7 @@ def row_of(order: SimOrder) -> BrokerOrder:
     """An order as it stands. That of an ended one is made once: a day's book is read again and again."""
     if order.row is not None:
         return order.row
-    row = BrokerOrder(
+    row = _broker_order(
         provider=order.account.name,
         broker_order_id=order.order_id,
         tag=order.tag,
