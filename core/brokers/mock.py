@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 from typing import Any, Final, Generic, TypeVar
@@ -84,21 +85,18 @@ _ANSWERS: Final = frozenset(FaultKind) - _SLOW
 _STATUS_500: Final = {FaultKind.ERROR_BEFORE_ACCEPT, FaultKind.ERROR_AFTER_ACCEPT}
 
 
+@dataclass(slots=True)
 class _Request(Generic[T]):
     """One request on its way, and what the broker made of it. `answered_by`: the fault that the answer is owed to."""
 
+    operation: Operation
+    do: Callable[[], T]
+    cost: int
+    kind: FaultKind | None
+    arrival_ns: int
     answered_by: FaultKind | None = None
     error: Exception | None = None
-    result: T
-
-    def __init__(
-        self, operation: Operation, do: Callable[[], T], cost: int, kind: FaultKind | None, arrival_ns: int
-    ) -> None:
-        self.operation = operation
-        self.do = do
-        self.cost = cost
-        self.kind = kind
-        self.arrival_ns = arrival_ns
+    result: T = field(init=False)
 
 
 class MockTradingAPI:
@@ -148,6 +146,7 @@ class MockTradingAPI:
             self.set_fault(kind, amount)
         self._referee = Referee(name, config.limits)
         self._day_block = DayBlock() if config.provider is APIProvider.FYERS else None
+        self._timeout_ns = config.timeout_ms * MILLISECOND
         self._absence_ns = round(absence_proven_after * SECOND)
 
     @property
@@ -276,12 +275,12 @@ class MockTradingAPI:
         fault = self.faults.draw(operation, sent_ns)
         kind = None if fault is None else fault.kind
         latency_ns = self._latency_ns()
-        if kind is FaultKind.DOWN or (self.failure_rate and self._rng.random() < self.failure_rate):
+        if kind in _DOWN or (self.failure_rate and self._rng.random() < self.failure_rate):
             await clock.sleep_until_ns(sent_ns + min(latency_ns, MILLISECOND))
             self._feel(kind, _DOWN)
             raise OrderNotSent(f"{self._name}: connection refused", provider=self._name)
         answer_ns = sent_ns + latency_ns
-        give_up_ns = sent_ns + self._config.timeout_ms * MILLISECOND
+        give_up_ns = sent_ns + self._timeout_ns
         latest_ns = give_up_ns + self._absence_ns - 1  # none arrives after its absence counts as proven
         on_its_way = _EARLIEST_SHARE + _ARRIVAL_SPAN * self._rng.random()
         arrival_ns = min(sent_ns + int(latency_ns * on_its_way), latest_ns)

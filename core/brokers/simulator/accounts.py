@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from ...models import BrokerOrder, Order, OrderStatus, Product, Side
+from ...models import BrokerOrder, Order, OrderStatus, OrderType, Product, Side, Validity
 from .listings import Listing
 
 __all__ = ["MARGIN_PERCENT", "Account", "Execution", "PositionBook", "Refusal", "RefusalReason", "SimOrder", "Stage"]
@@ -81,21 +81,37 @@ class Execution(NamedTuple):
     epoch_ns: int
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class SimOrder:
-    """An order in the broker's book. `history` is one (words, epoch) per stage, oldest first.
+    """An order in the broker's book; slots, because many at once would each have a dict of their own otherwise.
 
+    `history` is one (words, epoch) per stage, `parts` one (quantity, price in paise, epoch) per execution, both oldest
+    first; tuples of numbers and text, because the collector need not follow them. `delivers`: it sells for delivery.
     `due_ns` is when the last message about it gets to the exchange. `namesake` is the one before it of the same tag.
     Kept once it has ended: `row`, and `text`, its row as the wire last wrote it with the `updated_ns` of then.
     """
 
-    # What an order begins with is the class's: most orders never have another value in most of these fields.
+    account: Account
+    order_id: str
+    serial: int
+    tag: str
+    epoch_ns: int
+    listing: Listing
+    side: Side
+    quantity: int
+    order_type: OrderType
+    price_paise: int
+    trigger_paise: int
+    product: Product
+    validity: Validity
+    delivers: bool
     stage: Stage = Stage.TRANSIT
     is_open: bool = True
     rests: bool = False
     pending: str = ""
     triggered: bool = False
-    executions: tuple[Execution, ...] = ()
     history: tuple[tuple[str, int], ...] = ()
+    parts: tuple[tuple[int, int, int], ...] = ()
     filled: int = 0
     value_paise: int = 0
     message: str = ""
@@ -108,33 +124,6 @@ class SimOrder:
     row: BrokerOrder | None = None
     text: tuple[int, str] | None = None
 
-    def __init__(
-        self,
-        order: Order,
-        listing: Listing,
-        price_paise: int,
-        trigger_paise: int,
-        *,
-        order_id: str,
-        serial: int,
-        account: Account,
-        tag: str,
-        epoch_ns: int,
-    ) -> None:
-        self.order_id = order_id
-        self.serial = serial
-        self.account = account
-        self.tag = tag
-        self.listing = listing
-        self.side = order.side
-        self.quantity = order.quantity
-        self.order_type = order.order_type
-        self.price_paise = price_paise
-        self.trigger_paise = trigger_paise
-        self.product = order.product
-        self.validity = order.validity
-        self.epoch_ns = epoch_ns
-
     @property
     def status(self) -> OrderStatus:
         """In headroom's words."""
@@ -146,6 +135,11 @@ class SimOrder:
     def exchange_order_id(self) -> str:
         """The exchange's own number: sixteen digits."""
         return f"11{self.serial:014d}"
+
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        """Its parts, numbered."""
+        return tuple(Execution(number, *part) for number, part in enumerate(self.parts, 1))
 
     def trade_id(self, part: Execution) -> str:
         """The exchange's number of one part."""
@@ -244,8 +238,7 @@ class Account:
         self.orders[order.order_id] = order
         tag = order.tag
         if tag:
-            if tag in self._by_tag:
-                order.namesake = self._by_tag[tag]
+            order.namesake = self._by_tag.get(tag)
             self._by_tag[tag] = order
 
     def tagged(self, tag: str) -> list[SimOrder]:
@@ -271,11 +264,10 @@ class Account:
 
     def need_for(self, order: SimOrder, quantity: int, price_paise: int) -> tuple[int, int]:
         """What so many of the order's shares bind, each and in all; closing a position binds nothing."""
-        product = order.product
-        if product is Product.DELIVERY and order.side is Side.SELL:
+        if order.delivers:
             return 0, 0
-        each_paise = -(-price_paise * MARGIN_PERCENT[product] // 100)
-        position = self.positions.get((order.listing.symbol, product))
+        each_paise = -(-price_paise * MARGIN_PERCENT[order.product] // 100)
+        position = self.positions.get((order.listing.symbol, order.product))
         if position is not None:
             against = -order.side.sign * position.quantity
             if against > 0:
@@ -294,7 +286,7 @@ class Account:
         promised = sum(
             order.quantity - order.filled
             for order in self.open_orders.values()
-            if order.listing.symbol == symbol and order.product is Product.DELIVERY and order.side is Side.SELL
+            if order.delivers and order.listing.symbol == symbol
         )
         return held + (position.quantity if position else 0) - promised
 
@@ -310,9 +302,8 @@ class Account:
         order.reserved_paise = 0
         self.open_orders.pop(order.order_id, None)
 
-    def settle(self, order: SimOrder, execution: Execution) -> None:
+    def settle(self, order: SimOrder, quantity: int, price_paise: int, epoch_ns: int) -> None:
         """Book one execution: money, fee, position, order."""
-        _, quantity, price_paise, epoch_ns = execution
         side, value = order.side, quantity * price_paise
         fee = min(value * FEE_PER_10_000 // 10_000, FEE_MAX_PAISE)
         self.cash_paise -= side.sign * value + fee
@@ -325,7 +316,7 @@ class Account:
         position.book(side, quantity, price_paise)
         self.cost_paise += position.cost_paise - cost
         self.margin_paise += position.margin_paise - margin
-        order.executions += (execution,)
+        order.parts += ((quantity, price_paise, epoch_ns),)
         order.value_paise += value
         order.filled = filled = order.filled + quantity
         if filled == order.quantity:

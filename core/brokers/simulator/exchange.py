@@ -20,8 +20,8 @@ from random import Random
 from typing import Any, Final
 
 from ...clock import DAY, MILLISECOND, SECOND, Clock
-from ...models import Order, OrderType, Quote, Validity
-from .accounts import Account, Execution, Refusal, RefusalReason, SimOrder, Stage
+from ...models import Order, OrderType, Product, Quote, Validity
+from .accounts import Account, Refusal, RefusalReason, SimOrder, Stage
 from .listings import LISTINGS, Listing
 from .referee import IST_OFFSET_NS
 from .rules import Change, change_refusal, check_input, fitting_prices, risk_refusal, rupees
@@ -123,16 +123,22 @@ class Exchange:
             raise Refusal(RefusalReason.KILL_SWITCH, f"segment {listing.segment} is shut by the kill switch")
         epoch_ns = self.epoch_ns()
         self._orders += 1
+        # By position: what a class is given by name is put into a dict and taken out again, a name at a time.
         placed = SimOrder(
-            order,
+            account,
+            self._date(epoch_ns) + str(self._orders).zfill(account.serial_digits),
+            self._orders,
+            tag,
+            epoch_ns,
             listing,
+            order.side,
+            order.quantity,
+            order.order_type,
             price_paise,
             trigger_paise,
-            order_id=f"{self._date(epoch_ns)}{self._orders:0{account.serial_digits}d}",
-            serial=self._orders,
-            account=account,
-            tag=tag,
-            epoch_ns=epoch_ns,
+            order.product,
+            order.validity,
+            order.side.sign < 0 and order.product is Product.DELIVERY,
         )
         account.add(placed)
         binding_paise = price_paise or self._walk_to_now(listing.symbol).price_paise
@@ -337,7 +343,7 @@ class Exchange:
         epoch_ns = self.epoch_ns()
         order.move(Stage.TRIGGER_PENDING if waits else Stage.OPEN, epoch_ns)
         self._try(order, epoch_ns)
-        if order.validity is Validity.IOC and order.is_open:
+        if order.is_open and order.validity is Validity.IOC:
             self._finish(order, Stage.CANCELLED, "IOC: the rest found no counterparty")
 
     def _try(self, order: SimOrder, epoch_ns: int) -> None:
@@ -375,7 +381,7 @@ class Exchange:
         elif sign * (limit_paise - price_paise) < 0:  # a limit, which is within the band, is kept: there or better
             price_paise = limit_paise
         quantity = lots * listing.lot
-        order.account.settle(order, Execution(len(order.executions) + 1, quantity, price_paise, epoch_ns))
+        order.account.settle(order, quantity, price_paise, epoch_ns)
         self.street_paise += sign * quantity * price_paise
 
     def _rest(self, order: SimOrder) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
-from ...models import OrderType, Product, Side
+from ...models import OrderType
 from .accounts import Account, Refusal, RefusalReason, SimOrder
 from .listings import Listing
 
 __all__ = ["Change", "change_refusal", "check_input", "fitting_prices", "risk_refusal", "rupees"]
+
+_PAISA: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def risk_refusal(account: Account, order: SimOrder, need_paise: int, *, is_open:
     outside = _outside_band(order.listing, order.price_paise, order.trigger_paise)
     if outside is not None:
         return outside
-    if order.product is Product.DELIVERY and order.side is Side.SELL:
+    if order.delivers:
         free = account.deliverable(order.listing.symbol)
         if free < order.quantity:
             return Refusal(RefusalReason.HOLDINGS, f"{free} free in holdings, {order.quantity} wanted")
@@ -77,7 +80,7 @@ def change_refusal(account: Account, order: SimOrder, change: Change, market_pai
         return outside
     if change.quantity <= order.filled:
         return Refusal(RefusalReason.QUANTITY, f"{order.filled} of the order are filled; give a larger quantity")
-    if order.product is Product.DELIVERY and order.side is Side.SELL:
+    if order.delivers:
         free = account.deliverable(order.listing.symbol)
         if free < change.quantity - order.quantity:
             return Refusal(RefusalReason.HOLDINGS, f"{free} more free in holdings, {change.quantity} wanted in all")
@@ -116,4 +119,4 @@ def fitting_prices(order_type: OrderType, price: int, trigger: int) -> tuple[int
 
 def rupees(paise: int) -> Decimal:
     """Paise as rupees with two places."""
-    return Decimal(paise).scaleb(-2)
+    return paise * _PAISA
