@@ -52,15 +52,22 @@ WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (OSError, "the connection was reset"),
 )
 
+# Below the 60 s after which load balancers usually hang up: a connection found closed only at the send makes an order
+# unknown for no good reason.
+_KEPT_S: Final = 30.0
 _HOST_STARTS_AT: Final = len("https://")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class _Host(NamedTuple):
-    """Where requests go: what the connector asks of it, and the lines that each of them bears."""
+    """Where requests go: what the connector asks of it, and the lines that each of them bears.
+
+    `free` are the connections that wait for the next request, each with the time since when, the latest last.
+    """
 
     request: ClientRequest
     lines: str
+    free: list[tuple[Connection, float]]
 
 
 class _Patience:
@@ -145,16 +152,18 @@ class Connections:
         self._connector = TCPConnector(
             limit=limit,
             ttl_dns_cache=60,
-            # Below the 60 s after which load balancers usually hang up: a connection found closed only at the send
-            # makes an order unknown for no good reason.
-            keepalive_timeout=30,
+            keepalive_timeout=_KEPT_S,
             socket_factory=open_socket,
         )
         self._loop = asyncio.get_running_loop()
         self._hosts: dict[str, _Host] = {}
+        self._headers: Mapping[str, str] = {}
+        self._lines = ""
+        self._asking = 0  # requests that wait for a connection of the connector
 
     async def close(self) -> None:
         self._patience.close()
+        self._release_free()
         await self._connector.close()
 
     async def send(
@@ -174,29 +183,63 @@ class Connections:
         """
         path_at = url.index("/", _HOST_STARTS_AT)
         host = self._host(url[:path_at])
-        message = _message(method, url[path_at:], host.lines, headers, body)
+        if headers is not self._headers:  # an adapter shows the same ones until it has another token
+            self._headers, self._lines = headers, _lines(headers)
+        message = _message(method, url[path_at:], host.lines + self._lines, body)
         with self._patience.begin():
-            try:
-                connection = await self._connector.connect(host.request, traces=[], timeout=self._connecting)
-            except TimeoutError as error:
-                waited = f"Connection timeout to host {host.request.url}"
-                raise ConnectionTimeoutError(waited) from error
+            connection = self._kept(host) or await self._connected(host)
             try:
                 answer = await self._exchange(connection, host, message, leaves, answer_bytes_max)
             except BaseException:
                 connection.close()
                 raise
-            connection.release()
+            if self._asking:
+                connection.release()
+            else:
+                host.free.append((connection, self._loop.time()))
         return answer
+
+    def _kept(self, host: _Host) -> Connection | None:
+        """A connection of an earlier request.
+
+        They are kept here: to give each back to the connector and get it from there again is a tenth of a request.
+        """
+        while host.free:
+            connection, since_s = host.free.pop()
+            protocol = connection.protocol
+            assert protocol is not None  # noqa: S101 - it was not given back
+            if protocol.is_connected() and not protocol.should_close and self._loop.time() - since_s <= _KEPT_S:
+                return connection
+            connection.close()
+        return None
+
+    async def _connected(self, host: _Host) -> Connection:
+        """A connection from the connector, which counts all of them and waits where there are too many."""
+        self._release_free()
+        self._asking += 1
+        try:
+            connection = await self._connector.connect(host.request, traces=[], timeout=self._connecting)
+        except TimeoutError as error:
+            waited = f"Connection timeout to host {host.request.url}"
+            raise ConnectionTimeoutError(waited) from error
+        finally:
+            self._asking -= 1
+        assert connection.protocol is not None  # noqa: S101 - a connection just handed out
+        connection.protocol.set_response_params(read_until_eof=True)
+        return connection
+
+    def _release_free(self) -> None:
+        for host in self._hosts.values():
+            while host.free:
+                host.free.pop()[0].release()
 
     async def _exchange(
         self, connection: Connection, host: _Host, message: bytes, leaves: Callable[[], None], answer_bytes_max: int
     ) -> tuple[int, CIMultiDictProxy[str], bytes]:
         protocol = connection.protocol
         assert protocol is not None  # noqa: S101 - a connection just handed out
-        protocol.set_response_params(read_until_eof=True)
         leaves()
-        transport = connection.transport
+        transport = protocol.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
         transport.write(message)
@@ -216,20 +259,30 @@ class Connections:
         if host is None:
             request = ClientRequest("GET", URL(origin, encoded=True), loop=self._loop)
             lines = "".join(f"{name}: {request.headers[name]}\r\n" for name in ("Host", "Accept-Encoding"))
-            host = self._hosts[origin] = _Host(request, lines)
+            host = self._hosts[origin] = _Host(request, lines, [])
         return host
 
 
-def _message(method: str, path: str, lines: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """The request as it goes over the wire. Raises ValueError for a text that would break out of its line."""
-    if _CONTROL.search(path) or _CONTROL.search("".join(headers.values())):
+def _lines(headers: Mapping[str, str]) -> str:
+    """Headers as they go over the wire."""
+    _check("".join(headers.values()))
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+
+
+def _message(method: str, path: str, lines: str, body: bytes | None) -> bytes:
+    """The request as it goes over the wire."""
+    _check(path)
+    if body is None and method == "GET":
+        return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode()
+    body = body or b""
+    return f"{method} {path} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def _check(text: str) -> None:
+    """Raises ValueError for one that would break out of its line."""
+    if _CONTROL.search(text):
         message = "a control character in an address or a header"
         raise ValueError(message)
-    told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if body is None and method == "GET":
-        return f"{method} {path} HTTP/1.1\r\n{lines}{told}\r\n".encode()
-    body = body or b""
-    return f"{method} {path} HTTP/1.1\r\n{lines}{told}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def _read_at_most(content: StreamReader, size_max: int) -> bytes:
@@ -237,7 +290,7 @@ async def _read_at_most(content: StreamReader, size_max: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while not content.at_eof():
-        chunk = await content.readany()
+        chunk = content.read_nowait() if content.is_eof() else await content.readany()  # most are there in one piece
         chunks.append(chunk)
         size += len(chunk)
         if size > size_max:

@@ -526,6 +526,52 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used_again():
     assert server.requests == server.connections == 5
 
 
+async def answers_all(server: RawServer, reader: Reader, writer: Writer) -> None:
+    while True:
+        await server.whole(reader)
+        await asyncio.sleep(0.01)
+        writer.write(CHANGED)
+
+
+async def test_there_are_as_many_connections_as_allowed_and_whoever_waits_gets_the_first_that_is_free():
+    server = RawServer(answers_all)
+    transport = HTTPTransport("x", timeout_ns=5 * SECOND, clock=SystemClock(), connections=3)
+    async with server.serving() as address, transport:
+        asked = [transport.request("DELETE", f"http://{address}/{number}", headers={}) for number in range(10)]
+        assert {reply.status for reply in await asyncio.gather(*asked)} == {200}
+    assert server.requests == 10
+    assert server.connections == 3
+
+
+async def test_a_connection_kept_for_one_host_makes_nobody_wait_who_asks_another():
+    server, other = RawServer(answers_all), RawServer(answers_all)
+    transport = HTTPTransport("x", timeout_ns=5 * SECOND, clock=SystemClock(), connections=1)
+    async with server.serving() as address, other.serving() as another, transport:
+        for number in range(4):
+            reply = await transport.request("DELETE", f"http://{another if number % 2 else address}/1", headers={})
+            assert reply.status == 200
+    assert (server.requests, other.requests) == (2, 2)
+
+
+async def test_a_connection_that_has_long_been_idle_is_not_used_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("core.brokers.client._KEPT_S", 0.02)
+    server = RawServer(keep_alive(CHANGED, answer_then(CHANGED)))
+    async with server.serving() as address, account(address) as api:
+        for pause_s in (0.0, 0.05):
+            await asyncio.sleep(pause_s)
+            await cancel(api)
+    assert server.requests == server.connections == 2
+
+
+async def test_each_request_bears_the_headers_that_were_given_with_it():
+    server = RawServer(answers_all)
+    transport = HTTPTransport("x", timeout_ns=5 * SECOND, clock=SystemClock())
+    async with server.serving() as address, transport:
+        for token in ("a", "b", "b", "c"):
+            await transport.request("DELETE", f"http://{address}/1", headers={"Authorization": token})
+    assert re.findall(rb"Authorization: (\S+)", server.read_bytes) == [b"a", b"b", b"b", b"c"]
+
+
 async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones():
     stray = Answer(payload={"status": "success", "data": {"order_id": "stray"}}).wire()
     server = RawServer(keep_alive(CHANGED + stray, answer_then(CHANGED)))
