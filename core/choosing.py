@@ -80,7 +80,7 @@ class Chooser:
             began_ns,
             symbols,
             only,
-            set(exclude),
+            exclude,
         )
         if began_ns <= deadline_ns:
             if symbols != 1:
@@ -113,7 +113,7 @@ class Chooser:
             except (PermitTimeout, QueueFull):
                 self.timeouts += 1
                 decision.outcome = "no permit in time"
-                place.exclude.add(decision.chosen)
+                place.exclude = {*place.exclude, decision.chosen}
                 if place.only or place.exclude.issuperset(self.accounts):
                     raise
                 self._decide_anew(place)

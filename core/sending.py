@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -63,7 +63,7 @@ class Reservation:
     began_ns: int
     symbols: int = 1
     only: str | None = None
-    exclude: set[str] = field(default_factory=set)
+    exclude: Collection[str] = ()
     permit: Permit | None = None
     waited_ns: int = 0
 
