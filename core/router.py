@@ -124,10 +124,12 @@ async def open_router(
     clock: Clock | None = None,
     store_path: Path | None = None,
     scratch: bool = False,
+    guards: GuardSettings | None = None,
 ) -> AsyncIterator[LocalRouter]:
     """Connect the accounts, recover the orders, then route until the block ends: tasks end first, then brokers close.
 
     Without settings: two embedded brokers and a store that goes away with the block. `scratch`: as of a `TradeStore`.
+    `guards`: instead of those of the settings.
     """
     settings = settings or simulated_settings(brokers.published_limits)
     clock = clock or SystemClock()
@@ -156,7 +158,7 @@ async def open_router(
             store,
             clock=clock,
             rng=random.Random(rng.random()),
-            guards=checked_table(settings.guards, GuardSettings, "guards"),
+            guards=guards or checked_table(settings.guards, GuardSettings, "guards"),
             quotes=feed.latest,
         )
         known = instruments or brokers.InstrumentTable.sample()

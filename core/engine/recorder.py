@@ -21,6 +21,9 @@ from .orders import LiveOrder, OrderBook
 
 __all__ = ["IdTaken", "Recorder"]
 
+_NEW: Final = OrderStatus.NEW
+_SUBMITTING: Final = OrderStatus.SUBMITTING
+_intent: Final = maker(Intent)
 _step: Final = maker(Step)
 
 
@@ -74,13 +77,13 @@ class Recorder:
             await self._take(live)
         live.is_held = True
         try:
-            if live.status is not OrderStatus.NEW or live.attempt + 1 != attempt:
+            if live.status is not _NEW or live.attempt + 1 != attempt:
                 return False
             epoch_ns = self._clock.epoch_ns()
-            intent = Intent(live.order, tag, provider, attempt, epoch_ns, simulated=simulated)
+            intent = _intent(live.order, tag, provider, attempt, epoch_ns, simulated=simulated)
             if not await self._end(live, self._begin(live, (intent,))):
                 return False
-            live.status = OrderStatus.SUBMITTING
+            live.status = _SUBMITTING
             live.provider, live.tag, live.attempt, live.simulated = provider, tag, attempt, simulated
             live.broker_order_id = ""
             now_ns = self._clock.now_ns()

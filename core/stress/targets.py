@@ -19,6 +19,7 @@ import anyio
 from ..brokers.mock import MockTradingAPI
 from ..clock import MILLISECOND, MINUTE, SECOND, Clock
 from ..config import Settings
+from ..engine import GuardSettings
 from ..errors import ConfigError
 from ..feed import MarketDataFeed
 from ..models import APIConfig, APIProvider, RequestDone
@@ -35,8 +36,6 @@ from .scenarios import FaultSpec, Scenario
 __all__ = ["Stage", "play_on", "refuse_anything_live"]
 
 _SETTLE_NS: Final = 60 * SECOND
-# The operator's guards protect an account; here nothing but the brokers' limits is to hold the load back.
-_NO_GUARDS: Final = {"price_band": None, "orders_per_second": None, "on_duplicate": "allow"}
 # Behind sockets the referees are asked through a pipe: often enough for a live figure, seldom enough to cost nothing.
 _ASK_EVERY_NS: Final = SECOND
 
@@ -75,12 +74,13 @@ async def _play_router(stage: Stage, scenario: Scenario, path: Path) -> Result:
     configs = _configs(scenario)
     settings = Settings(
         brokers=configs,
-        guards=_NO_GUARDS,
         seed=stage.seed,
         store=path,
         embedded="process" if scenario.wire == "http" else "memory",
     )
-    async with open_router(settings, clock=stage.clock, scratch=stage.virtual) as router:
+    # The operator's guards protect an account; here nothing but the brokers' limits is to hold the load back.
+    guards = GuardSettings.off()
+    async with open_router(settings, clock=stage.clock, scratch=stage.virtual, guards=guards) as router:
         refuse_anything_live(router)
         for spec in scenario.brokers:
             await router.set_latency(spec.name, spec.response_ms)
