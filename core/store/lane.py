@@ -141,9 +141,8 @@ class Lane(Generic[W]):
 
     def do(self, work: W) -> asyncio.Future[Any]:
         """Do `work` on the next trip; its result, to be awaited. Raises what it raised."""
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Any] = asyncio.Future()  # of the running loop; `create_future` is two calls more
         if self._at_once is None or self.slower_ns or self._under_way:
-            self._check_open()
             self._accept(Job(work, done))
         else:
             try:
@@ -175,7 +174,8 @@ class Lane(Generic[W]):
 
     async def alone(self, statement: str) -> None:
         """Run one statement outside any transaction, between two trips."""
-        self._check_open()
+        if self._closed:
+            raise self._closed_error()
         assert self._raw is not None  # noqa: S101 - an open lane has one
         async with self._turn:
             try:
@@ -186,10 +186,6 @@ class Lane(Generic[W]):
                     await self._db.execute_fetchall(statement)
             except sqlite3.Error as error:
                 raise told(error, self._path) from error
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise self._closed_error()
 
     def _closed_error(self) -> StoreError:
         return StoreError(f"{self._path}: the store is closed; use it inside its `with` block")
