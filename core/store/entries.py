@@ -50,6 +50,11 @@ class Claimed:
     order: Order
     epoch_ns: int = 0
     simulated: bool = True
+    # Where the order then stands.
+    status: ClassVar[str] = "NEW"
+    provider: ClassVar[str] = ""
+    tag: ClassVar[str] = ""
+    attempt: ClassVar[int] = 0
 
     @property
     def order_id(self) -> str:
@@ -72,6 +77,7 @@ class Intent:
     epoch_ns: int = 0
     fingerprint: str = ""
     simulated: bool = True
+    status: ClassVar[str] = "SUBMITTING"
 
     @property
     def order_id(self) -> str:

@@ -277,9 +277,10 @@ def _fail(batch: list[Job[W]], error: Exception) -> None:
 
 def _answer(batch: list[Job[W]]) -> None:
     for job in batch:
-        if job.done.done():
+        done = job.done
+        if done.done():
             continue
         if job.error is None:
-            job.done.set_result(job.result)
+            done.set_result(job.result)
         else:
-            job.done.set_exception(job.error)
+            done.set_exception(job.error)

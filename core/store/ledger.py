@@ -390,21 +390,18 @@ class Ledger:
 def _first_row(taking: Claimed | Intent, epoch_ns: int, serial: int, text: str) -> tuple[Any, ...]:
     """The values of _AT_FIRST."""
     order = taking.order
-    status, provider, tag, attempt = "NEW", "", "", 0
-    if isinstance(taking, Intent):
-        status, provider, tag, attempt = "SUBMITTING", taking.provider, taking.tag, taking.attempt
     return (
         order.client_order_id,
         order.symbol,
         str(order.side),
         order.quantity,
         units(order.price or order.trigger_price or _NOTHING),
-        status,
-        provider,
-        tag,
+        taking.status,
+        taking.provider,
+        taking.tag,
         int(taking.simulated),
         epoch_ns,
-        attempt,
+        taking.attempt,
         text,
         fingerprint(order),
         serial,
