@@ -261,8 +261,7 @@ class IntelligentLoadBalancer:
                 known.load.answered(operation, latency_ns, now_ns)  # it would have taken at least so long
         elif outcome == "auth":
             known.auth_failed = "the broker refused the token; log in again"
-        else:
-            known.refusals += 1  # the limiter's matter: who is asked too often is not ill
+        # A refusal is the limiter's matter: who is asked too often is not ill.
 
     def update_performance_metrics(self, name: str, operation: str, response_time: float, success: bool) -> None:  # noqa: FBT001 - the published call
         """Learn one request that took `response_time` seconds. Raises ValueError unless that is at least 0."""

@@ -42,14 +42,13 @@ class Recent:
 class Known:
     """What the balancer keeps of one broker; the breakers are those of reads and of orders, in this order."""
 
-    __slots__ = ("asked_ns", "auth_failed", "breakers", "load", "refusals", "routed", "stalled", "suspect", "traffic")
+    __slots__ = ("asked_ns", "auth_failed", "breakers", "load", "routed", "stalled", "suspect", "traffic")
 
     def __init__(self, settings: BreakerSettings, rng: random.Random) -> None:
         self.stalled = settings.stalled  # so many without an answer for far longer than usual open its breakers
         self.load = BrokerLoad()
         self.breakers = (CircuitBreaker(settings, rng), CircuitBreaker(settings, rng))
         self.auth_failed = ""
-        self.refusals = 0
         self.routed = 0
         self.traffic = Recent()
         self.asked_ns = 0  # when the last read left

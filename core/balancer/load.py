@@ -286,7 +286,6 @@ class BrokerLoad:
         "lost",
         "sent_ns",
         "silent_from_ns",
-        "total_failures",
         "unanswered",
     )
 
@@ -296,7 +295,6 @@ class BrokerLoad:
         self._check: PeakEwma | None = None  # that of the health checks
         self.failures = FailureRate()
         self.lost = FailureRate()
-        self.total_failures = 0
         self.sent_ns: tuple[list[int], list[int]] = ([], [])
         self.silent_from_ns: int | None = None
         self.unanswered = 0
@@ -375,7 +373,6 @@ class BrokerLoad:
 
     def failed(self, now_ns: int, *, lost: bool) -> None:
         """Learn a failure; `lost` when no answer came at all."""
-        self.total_failures += 1
         self.failures.record(now_ns, failed=True)
         self.lost.record(now_ns, failed=lost)
 

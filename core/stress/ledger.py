@@ -25,6 +25,10 @@ _UNSETTLED: Final = frozenset({OrderStatus.UNKNOWN, OrderStatus.QUARANTINED, Ord
 # that trades at once beyond the market, a resting one far before it, with room above it for one change of price.
 _EXAMPLES: Final = 10
 _BUY_NOW, _SELL_NOW, _REST, _RESTED_THEN_CHANGED, _WIDTH = 103, 95, 91, 93, 2
+# By names of their own: a member is looked up in its class for ten times the price.
+_BUY: Final = Side.BUY
+_SELL: Final = Side.SELL
+_LIMIT: Final = OrderType.LIMIT
 
 
 # 64 bits that stand for a broker's name and its own id of an order, good for this process.
@@ -39,6 +43,10 @@ class Told(IntEnum):
     LIVE = 1
     NOT_LIVE = 2
     UNSETTLED = 3
+
+
+_PENDING: Final = Told.PENDING
+_LIVE: Final = Told.LIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,21 +115,21 @@ class Ledger:
     def next_order(self, *, resting: bool) -> Order:
         """An order unlike all before it; buys and sells alternate. A resting one is a buy far below the market."""
         number = len(self._told)
-        self._told.append(Told.PENDING)
+        self._told.append(_PENDING)
         lane, side, place, quantity = self._coordinates(number)
         prices = self._prices[lane]
         if resting:
             # Sides are part of what tells orders apart: a resting order takes its place by quantity instead.
-            side_offset = 0 if side is Side.BUY else 1
-            quantity, side, hundredths = 2 * quantity - 1 + side_offset, Side.BUY, _REST
+            side_offset = 0 if side is _BUY else 1
+            quantity, side, hundredths = 2 * quantity - 1 + side_offset, _BUY, _REST
         else:
-            hundredths = _BUY_NOW if side is Side.BUY else _SELL_NOW
+            hundredths = _BUY_NOW if side is _BUY else _SELL_NOW
         price = Decimal(prices.at(hundredths, place)) / 100
         return _new_order(
             symbol=prices.listing.symbol,
             quantity=quantity,
             side=side,
-            order_type=OrderType.LIMIT,
+            order_type=_LIMIT,
             price=price,
             client_order_id=self.order_id(number),
         )
@@ -142,7 +150,7 @@ class Ledger:
         number, lane = divmod(number, len(self._prices))
         number, side = divmod(number, 2)
         turn, place = divmod(number, self._places)
-        return lane, Side.SELL if side else Side.BUY, place, turn + 1
+        return lane, _SELL if side else _BUY, place, turn + 1
 
     def _number_of(self, row: BrokerOrder) -> int | None:
         """Which order a row of a broker's book is; None for one that we did not give out."""
@@ -155,10 +163,10 @@ class Ledger:
         if place is None or place >= self._places:
             return None
         quantity, side = row.quantity, row.side
-        if side is Side.BUY and price_paise < prices.buys_now_from:
-            side = Side.BUY if quantity % 2 else Side.SELL
+        if side is _BUY and price_paise < prices.buys_now_from:
+            side = _BUY if quantity % 2 else _SELL
             quantity = (quantity + 1) // 2
-        number = ((quantity - 1) * self._places + place) * 2 + (side is Side.SELL)
+        number = ((quantity - 1) * self._places + place) * 2 + (side is _SELL)
         number = number * len(self._prices) + lane
         return number if number < len(self._told) else None
 
@@ -170,7 +178,7 @@ class Ledger:
         elif outcome.status in _UNSETTLED:
             verdict = Told.UNSETTLED
         else:
-            verdict = Told.LIVE
+            verdict = _LIVE
         self._told[self._number(order_id)] = verdict
 
     def told_not_live(self, order_id: str) -> None:
@@ -200,7 +208,7 @@ class Ledger:
         doubled: list[str] = []
         for number, (told, times, mark) in enumerate(zip(self._told, seen.times, seen.marks, strict=True)):
             order_id = self.order_id(number)
-            if told == Told.LIVE:
+            if told == _LIVE:
                 if not times:
                     lost.append(f"{order_id}: acknowledged, at no broker")
                 elif _mark(stored.get(order_id, ("", ""))) != mark:
@@ -223,7 +231,7 @@ class Ledger:
 
     def _note(self, seen: _Seen, books: Mapping[str, Iterable[BrokerOrder]]) -> None:
         seen.grow(len(self._told))
-        times, places, marks = seen.times, seen.places, seen.marks
+        times, places, marks, rejected = seen.times, seen.places, seen.marks, OrderStatus.REJECTED
         for name, rows in books.items():
             place = seen.place_of(name)
             for row in rows:
@@ -232,7 +240,7 @@ class Ledger:
                     seen.strangers += 1
                     if len(seen.strange) < _EXAMPLES:
                         seen.strange.append(f"{name}: {row.side.value} {row.quantity} {row.symbol} is nobody's")
-                elif row.status is not OrderStatus.REJECTED:
+                elif row.status is not rejected:
                     times[number] = min(255, times[number] + 1)
                     places[number] = place
                     marks[number] = _mark((name, row.broker_order_id))
