@@ -84,9 +84,8 @@ class _ScratchConnection(LaneConnection):
                 if isinstance(error, sqlite3.Error):
                     raise told(error, self.path) from error
                 raise
-            works = self._works
-            works.append(work)
-            if len(works) >= _LEFT_OPEN:
+            self._works.append(work)
+            if len(self._works) >= _LEFT_OPEN:
                 self._commit()
         except sqlite3.Error as error:
             self._give_up()
