@@ -43,6 +43,7 @@ from ..models import (
     Product,
     Quote,
     Side,
+    maker,
 )
 from .account import RESTAccount
 from .instruments import priced
@@ -55,6 +56,8 @@ __all__ = ["FYERS_REFUSALS", "FyersAPI"]
 TRADING_HOST: Final = "https://api-t1.fyers.in"
 QUOTES_PER_REQUEST: Final = 50
 
+_order_ack: Final = maker(OrderAck)
+_broker_order: Final = maker(BrokerOrder)
 _TYPE: Final = {OrderType.LIMIT: 1, OrderType.MARKET: 2, OrderType.SL_M: 3, OrderType.SL: 4}
 _TYPE_OF: Final = {number: order_type for order_type, number in _TYPE.items()}
 _PRODUCT: Final = {Product.INTRADAY: "INTRADAY", Product.DELIVERY: "CNC", Product.MARGIN: "MARGIN"}
@@ -285,7 +288,7 @@ def place_body(order: Order, tag: str) -> bytes:
 def parse_ack(payload: dict[str, Any], name: str) -> OrderAck:
     """The answer to place, modify and cancel. Raises ValueError without an order id."""
     said = clean_text(payload.get("message") or "")
-    return OrderAck(provider=name, broker_order_id=order_id(payload["id"]), message=said)
+    return _order_ack(provider=name, broker_order_id=order_id(payload["id"]), message=said)
 
 
 def parse_order(row: dict[str, Any], name: str) -> BrokerOrder:
@@ -295,7 +298,7 @@ def parse_order(row: dict[str, Any], name: str) -> BrokerOrder:
     if status is OrderStatus.ACCEPTED and filled:
         status = OrderStatus.PARTIALLY_FILLED
     tag = str(row.get("orderTag") or "")
-    return BrokerOrder(
+    return _broker_order(
         provider=name,
         broker_order_id=str(row["id"]),
         tag=tag[2:] if tag.startswith("1:") and tag != "1:Untagged" else "",

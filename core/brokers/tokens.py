@@ -14,7 +14,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from ..clock import SECOND
+from ..clock import DAY, SECOND
 from ..errors import ConfigError
 from ..models import APIProvider
 from .jsontext import dump_json, load_json
@@ -22,6 +22,7 @@ from .jsontext import dump_json, load_json
 __all__ = ["IST", "Token", "TokenStore", "expiry_in_token", "ist_epoch_ns", "login_expiry_ns", "next_ist_ns"]
 
 IST: Final = timezone(timedelta(hours=5, minutes=30), "IST")
+_EPOCH_IN_INDIA: Final = datetime(1970, 1, 1, 5, 30)  # noqa: DTZ001 - as the texts are: a wall clock there
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z", re.ASCII)
 
 
@@ -118,9 +119,10 @@ def ist_epoch_ns(text: object) -> int:
     if len(text) != 19:  # no zone of its own, no fraction
         return 0
     try:
-        return int(datetime.fromisoformat(text).replace(tzinfo=IST).timestamp()) * SECOND
-    except ValueError:
+        since = datetime.fromisoformat(text) - _EPOCH_IN_INDIA
+    except (ValueError, TypeError):
         return 0
+    return since.days * DAY + since.seconds * SECOND
 
 
 def next_ist_ns(epoch_ns: int, *, hour: int, minute: int = 0) -> int:

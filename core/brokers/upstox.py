@@ -38,6 +38,7 @@ from ..models import (
     Product,
     Quote,
     Side,
+    maker,
 )
 from .account import RESTAccount
 from .instruments import Instrument, InstrumentTable, priced
@@ -52,6 +53,8 @@ ORDER_HOST: Final = "https://api-hft.upstox.com"
 QUOTES_PER_REQUEST: Final = 500
 AUTOMATIC_PROTECTION: Final = -1
 
+_order_ack: Final = maker(OrderAck)
+_broker_order: Final = maker(BrokerOrder)
 _PRODUCT: Final = {Product.INTRADAY: "I", Product.DELIVERY: "D", Product.MARGIN: "D"}
 _S = OrderStatus
 _STATUS_OF: Final[Mapping[str, OrderStatus]] = {
@@ -300,12 +303,12 @@ def parse_place(payload: dict[str, Any], name: str) -> OrderAck:
     if not isinstance(ids, list) or len(ids) != 1:
         message = f"order ids {ids!r}"
         raise ValueError(message)
-    return OrderAck(provider=name, broker_order_id=order_id(ids[0]))
+    return _order_ack(provider=name, broker_order_id=order_id(ids[0]))
 
 
 def parse_change(payload: dict[str, Any], name: str) -> OrderAck:
     """The answer to modify and cancel."""
-    return OrderAck(provider=name, broker_order_id=order_id(payload["data"]["order_id"]))
+    return _order_ack(provider=name, broker_order_id=order_id(payload["data"]["order_id"]))
 
 
 def parse_order(row: dict[str, Any], name: str, table: InstrumentTable) -> BrokerOrder:
@@ -314,7 +317,7 @@ def parse_order(row: dict[str, Any], name: str, table: InstrumentTable) -> Broke
     status = _STATUS_OF.get(str(row["status"]).lower(), OrderStatus.UNKNOWN)
     if status is OrderStatus.ACCEPTED and filled:
         status = OrderStatus.PARTIALLY_FILLED
-    return BrokerOrder(
+    return _broker_order(
         provider=name,
         broker_order_id=str(row["order_id"]),
         tag=str(row.get("tag") or ""),
