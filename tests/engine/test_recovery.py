@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -181,6 +183,34 @@ async def test_a_refused_attempt_that_is_live_after_all_is_shouted_about(
         await bench.wait(60 * SECOND)
         (told,) = bench.incidents("earlier_attempt_live")
         assert lies[0] in told.message
+
+
+@story
+async def test_news_of_an_order_that_ended_are_heard_however_often_its_row_said_the_same(
+    clock: VirtualClock, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = MockTradingAPI.get_orders
+
+    async def filled_after_all(self: MockTradingAPI) -> tuple[BrokerOrder, ...]:
+        rows = await read(self)
+        return tuple(
+            replace(row, status=S.FILLED, filled_quantity=row.quantity, average_price=Decimal(780))
+            if row.status is S.CANCELLED
+            else row
+            for row in rows
+        )
+
+    async with opened() as bench:
+        assert (await bench.engine.place_order(limit(client_order_id="one"))).status is S.ACCEPTED
+        assert (await bench.engine.cancel_order("one")).status is S.CANCELLED
+        for name in "abcd":  # what rests makes the books be read
+            await bench.engine.place_order(limit(client_order_id=name))
+        await bench.wait(120 * SECOND)
+        assert (await bench.engine.order("one")).status is S.CANCELLED
+        monkeypatch.setattr(MockTradingAPI, "get_orders", filled_after_all)
+        await bench.wait(30 * SECOND)
+        ended = await bench.engine.order("one")
+        assert (ended.status, ended.filled_quantity) == (S.FILLED, 10)
 
 
 @story
