@@ -50,8 +50,9 @@ class _Desk:
     def unsettled(self, rows: Sequence[BrokerOrder]) -> list[int]:
         """The places of the rows of this whole book that may tell something.
 
-        A day's book is mostly orders that have long ended. Where a row stands as it stood, the very same one, it is
-        passed over without a look; in C, because a look at each is what made every order dearer than the one before.
+        A day's book is mostly orders that have long ended, and adapters keep a row whose text has not changed. The very
+        same one in the same place is passed over without a look; in C, because a look at each made every order dearer
+        than the one before.
         """
         is_same = map(operator.is_, rows, chain(self.settled, repeat(None)))
         return list(compress(count(), map(operator.not_, is_same)))

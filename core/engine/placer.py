@@ -118,9 +118,10 @@ class Placer:
         return place.permit is not None and not live.give_up_because
 
     async def _send(self, live: LiveOrder, place: Reservation, tried: set[str]) -> None:
-        tag, simulated = self._tags.order_tag(), place.api.config.simulated
+        tag, account = self._tags.order_tag(), place.account
+        simulated = account.api.config.simulated
         try:
-            if not await self._recorder.intend(live, provider=place.name, tag=tag, simulated=simulated):
+            if not await self._recorder.intend(live, provider=account.name, tag=tag, simulated=simulated):
                 return
         except EngineHalted as error:
             live.give_up_because = str(error)
