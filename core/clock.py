@@ -38,6 +38,7 @@ DAY: Final = 24 * HOUR
 
 T = TypeVar("T")
 _ASK_EVERY: Final = 64
+_LEFT_MAX: Final = 64
 
 
 class Clock(Protocol):
@@ -98,11 +99,21 @@ class SystemClock:
     epoch_ns = staticmethod(time.time_ns)
     stands_still: Final = False
 
+    def __init__(self) -> None:
+        self._alarm: _Alarm | None = None  # of the loop that slept last: nearly always there is but one
+
     async def sleep_until_ns(self, deadline_ns: int) -> None:
-        await asyncio.sleep((deadline_ns - time.monotonic_ns()) / SECOND)  # one pass of the loop when it is past
-        # A loop timer may fire a little before its time: come back as often as it takes.
-        while (left_ns := deadline_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 - nobody can set an event for time
-            await asyncio.sleep(left_ns / SECOND)
+        if deadline_ns <= time.monotonic_ns():
+            await asyncio.sleep(0)
+            return
+        alarm, loop = self._alarm, asyncio.get_running_loop()
+        if alarm is None or alarm.loop is not loop:
+            alarm = self._alarm = _Alarm(loop)
+        try:
+            await alarm.sleeper(deadline_ns)
+        except asyncio.CancelledError:
+            alarm.one_left()
+            raise
 
     def call_at_ns(self, deadline_ns: int, callback: Callable[[], None]) -> Cancellable:
         wait_ns = max(0, deadline_ns - time.monotonic_ns())
@@ -110,6 +121,56 @@ class SystemClock:
 
     def outside(self) -> AbstractContextManager[None]:
         return _NOTHING
+
+
+class _Alarm:
+    """One timer of a loop for all who sleep there: a timer for each, and its end, take twice what the sleep does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._serial = 0
+        self._left = 0  # sleepers that were cancelled and are still in the list
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_ns = 0  # when the timer is due; without one, 0
+
+    def sleeper(self, deadline_ns: int) -> asyncio.Future[None]:
+        """Done once `time.monotonic_ns() >= deadline_ns`."""
+        woken = self.loop.create_future()
+        self._serial += 1  # sleepers of one instant wake in the order in which they fell asleep
+        heapq.heappush(self._sleepers, (deadline_ns, self._serial, woken))
+        if not self._rings_ns or deadline_ns < self._rings_ns:
+            self._set(deadline_ns)
+        return woken
+
+    def one_left(self) -> None:
+        """One was cancelled. Most of a list may not be of those who have gone: their time may be hours off."""
+        self._left += 1
+        if self._left > _LEFT_MAX and 2 * self._left > len(self._sleepers):
+            self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[2].done()]
+            heapq.heapify(self._sleepers)
+            self._left = 0
+
+    def _set(self, deadline_ns: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_ns = deadline_ns
+        self._timer = self.loop.call_later((deadline_ns - time.monotonic_ns()) / SECOND, self._ring)
+
+    def _ring(self) -> None:
+        self._timer, self._rings_ns = None, 0
+        sleepers, now_ns = self._sleepers, time.monotonic_ns()
+        while sleepers:
+            deadline_ns, _, woken = sleepers[0]
+            if woken.done():
+                self._left -= 1
+            elif deadline_ns <= now_ns:
+                woken.set_result(None)
+            else:
+                # Also where a loop's timer fires a little before its time: it comes back as often as it takes.
+                self._set(deadline_ns)
+                return
+            heapq.heappop(sleepers)
 
 
 class VirtualClock:

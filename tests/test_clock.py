@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import threading
 import time
 
 import anyio
 import pytest
 
-from core.clock import MILLISECOND, SECOND, SystemClock, VirtualClock
+from core.clock import HOUR, MILLISECOND, SECOND, SystemClock, VirtualClock
 
 
 async def test_sleepers_wake_at_their_own_instant_in_the_order_they_fell_asleep(clock: VirtualClock) -> None:
@@ -84,6 +87,62 @@ async def test_the_system_clock_never_wakes_early() -> None:
         deadline_ns = clock.now_ns() + wait_ns
         await clock.sleep_until_ns(deadline_ns)
         assert clock.now_ns() >= deadline_ns
+
+
+async def test_many_sleep_on_the_system_clock_each_to_his_own_instant() -> None:
+    clock, rng = SystemClock(), random.Random(1)
+    woken: list[int] = []
+
+    async def sleeper(wait_ns: int) -> None:
+        deadline_ns = clock.now_ns() + wait_ns
+        await clock.sleep_until_ns(deadline_ns)
+        assert clock.now_ns() >= deadline_ns
+        woken.append(deadline_ns)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(200):  # nobody is due before the last has fallen asleep
+            tasks.create_task(sleeper(rng.randrange(20 * MILLISECOND, 40 * MILLISECOND)))
+    assert len(woken) == 200
+    assert woken == sorted(woken)
+
+
+async def test_those_who_leave_the_system_clock_keep_nobody_waiting_and_leave_nothing() -> None:
+    clock = SystemClock()
+    for _ in range(50):  # whoever would be woken first leaves, and with him everybody who sleeps for an hour
+        async with asyncio.TaskGroup() as tasks:
+            leaving = [
+                tasks.create_task(_sleep(clock, clock.now_ns() + wait_ns))
+                for wait_ns in (MILLISECOND, *[HOUR + number for number in range(20)])
+            ]
+            staying = tasks.create_task(_sleep(clock, clock.now_ns() + 2 * MILLISECOND))
+            await asyncio.sleep(0)
+            for task in leaving:
+                task.cancel()
+        assert await staying >= 0
+    assert clock._alarm is not None
+    assert len(clock._alarm._sleepers) < 200
+
+
+def test_one_system_clock_serves_several_loops_at_a_time() -> None:
+    clock, late_ns = SystemClock(), list[int]()
+
+    async def sleep_often() -> None:
+        for _ in range(20):
+            late_ns.append(await _sleep(clock, clock.now_ns() + MILLISECOND))
+
+    threads = [threading.Thread(target=asyncio.run, args=(sleep_often(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert len(late_ns) == 80
+    assert min(late_ns) >= 0
+
+
+async def _sleep(clock: SystemClock, deadline_ns: int) -> int:
+    """How much later than asked for it was woken."""
+    await clock.sleep_until_ns(deadline_ns)
+    return clock.now_ns() - deadline_ns
 
 
 async def test_a_jump_of_the_wall_clock_moves_no_monotonic_time(clock: VirtualClock) -> None:

@@ -18,6 +18,7 @@ _PLACES: Final = 8
 _SCALE: Final = Decimal(10) ** _PLACES
 _EXACT: Final = Context(prec=60)
 _LARGEST: Final = 2**63 - 1
+_DIGITS_MAX: Final = 11  # of a price, before the point
 _trade: Final = maker(Trade)
 
 TRADE_COLUMNS: Final = (
@@ -34,7 +35,8 @@ def units(price: Decimal) -> int:
     """
     if not price:  # most steps have no price to tell
         return 0
-    if price.is_finite():
+    # By its exponent first: what a price of 1e999999 would be in units is a number of a million digits.
+    if price.is_finite() and price.adjusted() < _DIGITS_MAX:
         scaled = int(price.scaleb(_PLACES, _EXACT).to_integral_value(ROUND_HALF_EVEN))
         if abs(scaled) <= _LARGEST:
             return scaled

@@ -159,6 +159,7 @@ async def test_an_enum_is_stored_as_its_value(store: TradeStore) -> None:
         ({"price": Decimal("NaN")}, "price is NaN"),
         ({"price": Decimal("Infinity")}, "price is Infinity"),
         ({"price": Decimal("1e12")}, "92 billion"),
+        ({"price": Decimal("1e999999")}, "92 billion"),
     ],
 )
 async def test_what_no_row_can_hold_is_refused_before_it_is_written(
