@@ -1,4 +1,4 @@
-"""A broker that was left is asked whether it is back, and nobody else is."""
+"""A broker that was left is asked whether it is back; one that the operator drained is not."""
 
 from __future__ import annotations
 

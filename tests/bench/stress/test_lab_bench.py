@@ -54,8 +54,8 @@ class Nothing:
     async def act(self, step: Step, session: Session, deadline_ns: int) -> None: ...
 
 
-# These two first: a shared machine is often slow for a minute after one in which all its cores were busy, as those below
-# keep them.
+# These two first: a shared machine is often slow for a minute after one in which all its cores were busy, which is how
+# those below keep them.
 @pytest.mark.benchmark(group="virtual time")
 def test_virtual_time_against_real(benchmark: Any) -> None:
     """Target: the `orders` scenario 20 x faster than real."""
