@@ -80,20 +80,6 @@ class GuardSettings:
                 message = f"guards: {name} is {value!r}; give a number above 0, or none to switch the rule off"
                 raise ValueError(message)
 
-    @property
-    def has_rules(self) -> bool:
-        """Whether any rule is switched on."""
-        rules = (
-            self.quantity_max,
-            self.value_max,
-            self.price_band,
-            self.orders_per_second,
-            self.open_orders_max,
-            self.symbols,
-            self.market_hours,
-        )
-        return self.on_duplicate is not OnDuplicate.ALLOW or any(rule is not None for rule in rules)
-
     @classmethod
     def off(cls) -> GuardSettings:
         """No rule at all: for a stress run against simulated brokers."""
@@ -114,8 +100,8 @@ class Guards:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings or GuardSettings()
-        # False where every rule is switched off: an order then needs not be brought here at all.
-        self.judges = type(self) is not Guards or self.settings.has_rules
+        # False where every rule is switched off: an order need not be brought here at all.
+        self.judges = type(self) is not Guards or self.settings != GuardSettings.off()
         self.quotes = quotes
         self.warn = warn
         self._admitted_ns: deque[int] = deque()  # of the last second
