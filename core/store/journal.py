@@ -66,19 +66,20 @@ class Journal:
         self._readers = readers
         self._clock = clock
         self._busy_ms = busy_ms
-        self._glance: sqlite3.Connection | None = None
+        self._glance: sqlite3.Cursor | None = None
 
     async def open(self) -> None:
-        self._glance = self._writer.lane.connection_in_place
-        if self._glance is None:
+        connection: sqlite3.Connection | None = self._writer.lane.connection_in_place
+        if connection is None:
             # Used by the loop's own thread alone, whichever thread opened it.
             opening = partial(connect_reader, self._path, busy_ms=0, thread_bound=False)
             with self._clock.outside():
-                self._glance = await anyio.to_thread.run_sync(opening)
+                connection = await anyio.to_thread.run_sync(opening)
+        self._glance = connection.cursor()
 
     async def close(self) -> None:
-        if self._glance is not None and self._glance is not self._writer.lane.connection_in_place:
-            self._glance.close()
+        if self._glance is not None and self._glance.connection is not self._writer.lane.connection_in_place:
+            self._glance.connection.close()
         self._glance = None
 
     # Writing.

@@ -270,7 +270,8 @@ class Ledger:
         kind, order_id = type(entry).__name__, entry.order_id
         self.serial = serial = self.serial + 1
         self._checksum = checksum = link(self._checksum, serial, epoch_ns, VERSION, kind, order_id, body)
-        self._rows += (serial, epoch_ns, VERSION, kind, order_id or None, body, checksum)
+        # As a bytearray: bytes, of all types, sqlite3 first asks for an adapter of their own, at the price of the hash.
+        self._rows += (serial, epoch_ns, VERSION, kind, order_id or None, body, bytearray(checksum))
 
     def _check(self, entry: Intent, *, held: bool) -> None:
         if held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Context, Decimal
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
@@ -37,7 +37,7 @@ def units(price: Decimal) -> int:
         return 0
     # By its exponent first: what a price of 1e999999 would be in units is a number of a million digits.
     if price.is_finite() and price.adjusted() < _DIGITS_MAX:
-        scaled = int(price.scaleb(_PLACES, _EXACT).to_integral_value(ROUND_HALF_EVEN))
+        scaled = round(price.scaleb(_PLACES, _EXACT))  # half to even
         if abs(scaled) <= _LARGEST:
             return scaled
     message = f"price is {price}; give a finite number below 92 billion"

@@ -149,7 +149,7 @@ class SimStore:
             clock=clock,
             busy_ms=0,
         )
-        self.journal._glance = disk.connection  # what `open` does, without a file
+        self.journal._glance = disk.connection.cursor()  # what `open` does, without a file
 
     async def get_recent_trades(self, limit: int = 100) -> list[Trade]:
         rows = await self._readers.quick(f"SELECT {TRADE_COLUMNS} FROM trades ORDER BY id DESC LIMIT ?", (limit,))
