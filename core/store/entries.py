@@ -203,7 +203,6 @@ class JournaledOrder:
     """An order as the journal knows it. `average_price` is 0 while nothing is filled; times are epoch nanoseconds."""
 
     order: Order
-    fingerprint: str
     status: OrderStatus
     provider: str = ""
     tag: str = ""
@@ -219,6 +218,10 @@ class JournaledOrder:
     @property
     def order_id(self) -> str:
         return self.order.client_order_id
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.order)
 
 
 def fingerprint(order: Order) -> str:

@@ -297,7 +297,7 @@ def _compare(ours: sqlite3.Connection, replayed: sqlite3.Connection, path: Path)
 
 
 def _differences(ours: sqlite3.Connection, replayed: sqlite3.Connection) -> Iterator[str]:
-    columns = f"{TRADE_COLUMNS}, attempt, request, fingerprint, is_open, first_serial, last_serial"
+    columns = f"{TRADE_COLUMNS}, attempt, request, is_open, first_serial, last_serial"
     tables = {
         "trades": f"SELECT {columns} FROM trades WHERE request IS NOT NULL ORDER BY order_id",
         "halts": "SELECT * FROM halts",

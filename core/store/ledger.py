@@ -45,8 +45,8 @@ _REPLACE: Final = (
 )
 _STATUS: Final = "UPDATE trades SET status = ?, updated_ns = ? WHERE order_id = ? AND request IS NULL"
 # The row of an order whose id is taken, in the order of TRADE_COLUMNS and of what only journaled rows have.
-_TAKEN: Final = f"{TRADE_COLUMNS}, attempt, request, fingerprint, first_serial, last_serial, is_open"
-_AT_FIRST: Final = "?1, ?2, ?3, ?4, ?5, ?6, ?7, '', ?8, 0, ?9, '', ?10, ?10, ?11, ?12, ?13, ?14, ?14, 1"
+_TAKEN: Final = f"{TRADE_COLUMNS}, attempt, request, first_serial, last_serial, is_open"
+_AT_FIRST: Final = "?1, ?2, ?3, ?4, ?5, ?6, ?7, '', ?8, 0, ?9, '', ?10, ?10, ?11, ?12, ?13, ?13, 1"
 _TAKE: Final = f"INSERT INTO trades ({_TAKEN}) VALUES ({_AT_FIRST}) ON CONFLICT (order_id) DO NOTHING"
 _TAKE_OVER: Final = f"UPDATE trades SET ({_TAKEN}) = ({_AT_FIRST}) WHERE order_id = ?1 AND request IS NULL RETURNING id"
 # Each as long as the order's openness stays what it is: naming is_open would have its index written at every step.
@@ -55,7 +55,7 @@ _SEND: Final = (
     "message = '', simulated = ?4, updated_ns = ?5, last_serial = ?7 "
     "WHERE order_id = ?6 AND request IS NOT NULL AND is_open = 1"
 )
-_STANDS: Final = "SELECT fingerprint, attempt, status FROM trades WHERE order_id = ? AND request IS NOT NULL"
+_STANDS: Final = "SELECT request, attempt, status FROM trades WHERE order_id = ? AND request IS NOT NULL"
 _STEP: Final = (
     "UPDATE trades SET status = ?1, provider = coalesce(nullif(?2, ''), provider), "
     "broker_order_id = coalesce(nullif(?3, ''), broker_order_id), tag = coalesce(nullif(?4, ''), tag), "
@@ -100,7 +100,7 @@ _CHAIN: Final = "UPDATE chain SET serial = ?, checksum = ? WHERE one = 1"
 _HEAD: Final = "SELECT serial, checksum, coalesce((SELECT reason FROM halts), '') FROM chain WHERE one = 1"
 _FARTHEST_NS: Final = 2**63 - 1
 _NOTHING: Final = Decimal(0)
-ORDER_QUERY: Final = f"SELECT {TRADE_COLUMNS}, attempt, request, fingerprint FROM trades WHERE request IS NOT NULL"
+ORDER_QUERY: Final = f"SELECT {TRADE_COLUMNS}, attempt, request FROM trades WHERE request IS NOT NULL"
 
 
 def link(before: bytes, serial: int, epoch_ns: int, version: int, kind: str, order_id: str, body: str) -> bytes:
@@ -114,7 +114,6 @@ def order_from_row(row: Sequence[Any]) -> JournaledOrder:
     """The order that ORDER_QUERY selected."""
     return JournaledOrder(
         order=order_from_json(row[15]),
-        fingerprint=row[16],
         status=OrderStatus(row[5]),
         provider=row[6],
         tag=row[8],
@@ -281,8 +280,10 @@ class Ledger:
         row = self._run(_STANDS, (clean(entry.order_id),)).fetchone()
         if row is None:
             return
-        known, attempt, status = row
-        if known != (entry.fingerprint or fingerprint(entry.order)):
+        text, attempt, status = row
+        # The same text is the same content; another text may be too: 652.5 and 652.50 are one price.
+        is_same = text == order_json(entry.order) and not entry.fingerprint
+        if not is_same and fingerprint(order_from_json(text)) != (entry.fingerprint or fingerprint(entry.order)):
             raise _conflict(entry.order)
         if attempt >= entry.attempt:
             raise OrderConflict(
@@ -404,7 +405,6 @@ def _first_row(taking: Claimed | Intent, epoch_ns: int, serial: int, text: str) 
         epoch_ns,
         taking.attempt,
         text,
-        fingerprint(order),
         serial,
     )
 

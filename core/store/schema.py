@@ -1,8 +1,8 @@
 """The tables, their versions, and how a file is opened.
 
-One row of `trades` is one order as it stands; what `core.store.journal` knows of it besides (`request`, `fingerprint`,
-`attempt`) stands in the same row and is NULL or 0 for rows that were stored by hand. `journal` is the truth; the
-journaled `trades` and `halts` are its projection. `limiter_states` stands for itself.
+One row of `trades` is one order as it stands; what `core.store.journal` knows of it besides (`request`, `attempt`)
+stands in the same row and is NULL or 0 for rows that were stored by hand. `journal` is the truth; the journaled
+`trades` and `halts` are its projection. `limiter_states` stands for itself.
 
 Ids grow with time, and 1024 neighbours are a block. The index on (block, symbol) is only ever written at its end, which
 makes an insert several times cheaper than an index on (symbol, time); `blocks` says which times a block holds.
@@ -123,6 +123,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         last_serial = coalesce((SELECT max(serial) FROM journal WHERE journal.order_id = trades.order_id), 0)
         WHERE request IS NOT NULL;
     DROP INDEX journal_by_order;
+    """,
+    # It follows from the request, and is asked for when an id comes twice: hashing and writing it was done for all.
+    """
+    ALTER TABLE trades DROP COLUMN fingerprint;
     """,
 )
 
