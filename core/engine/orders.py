@@ -51,6 +51,7 @@ class LiveOrder:
     is_changing: bool = False  # a task of this process waits for the answer to a cancel or change
     changed_ns: int = 0  # when the last cancel or change was sent
     wanted: Order | None = None  # the terms that an unanswered change asks for
+    earlier_tags: frozenset[str] = frozenset()  # of attempts that did not become live
     _settled: asyncio.Event | None = None  # made by the first who waits for the end of the placement
     _in_line: deque[asyncio.Future[None]] | None = None  # who waits for his turn; made by the first
     _told: Mapping[str, str] = MappingProxyType({})  # the last incident of each kind
@@ -229,7 +230,7 @@ class OrderBook:
             self._open.pop(live.id, None)
             self._watched.pop(live.id, None)
             self._sent[live.provider].pop(live.id, None)
-        self._by_tag.pop(live.tag, None)
+        self._forget_tags(live)
 
     def reindex(self, live: LiveOrder) -> None:
         """After news that may have changed its broker, its tag and its openness."""
@@ -274,7 +275,11 @@ class OrderBook:
                 return
             if not live.is_open and self._orders.get(live.id) is live:
                 del self._orders[live.id]
-                self._by_tag.pop(live.tag, None)
+                self._forget_tags(live)
+
+    def _forget_tags(self, live: LiveOrder) -> None:
+        for tag in {live.tag, *live.earlier_tags}:
+            self._by_tag.pop(tag, None)
 
     def open(self) -> Iterator[LiveOrder]:
         """Every open order, as of now: steps may be taken while the caller goes through them."""

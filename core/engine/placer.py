@@ -94,6 +94,7 @@ class Placer:
                 await self._find(live, deadline_ns)
             if not live.stands(_NEW):
                 return
+            live.earlier_tags |= {live.tag}
             if self._clock.now_ns() >= deadline_ns:
                 break
         await self.deny(live, live.give_up_because or live.fault or "nothing was sent: the deadline passed")

@@ -126,6 +126,25 @@ async def test_what_never_left_or_was_refused_for_the_brokers_own_reason_goes_el
 
 
 @story
+async def test_an_order_is_found_by_the_tags_of_all_its_attempts_until_it_is_forgotten(
+    clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
+) -> None:
+    for api in brokers.values():
+        api.set_fault("down", 1, operations=["place_order"])
+    async with opened(settings=EngineSettings(recent_max=1)) as bench:
+        assert (await bench.engine.place_order(MARKET)).attempt >= 2
+        story = await bench.store.journal.story("one")
+        tags = [row.entry.tag for row in story if isinstance(row.entry, Intent)]
+        book = bench.engine._book
+        assert [book.by_tag(tag) for tag in tags] == [book.get("one")] * len(tags)
+        for name in "abc":
+            await bench.engine.place_order(replace(MARKET, client_order_id=name))
+        await bench.wait(60 * SECOND)
+        assert book.get("one") is None
+        assert [book.by_tag(tag) for tag in tags] == [None] * len(tags)
+
+
+@story
 async def test_an_expired_token_sends_every_order_to_the_other_broker(
     clock: VirtualClock, opened: Opener, brokers: dict[str, MockTradingAPI]
 ) -> None:
