@@ -217,10 +217,14 @@ def _crossing(room: float, mean: float, spread: float, trend: float, low_ns: int
 
 
 def _arrived(mean: float, spread: float, trend: float, seconds: float) -> float:
-    """Requests within `seconds`: the trend is trusted for a quarter of a minute only."""
-    trusted_s = min(seconds, 15.0)
-    growth = trend * trusted_s * (seconds - trusted_s / 2)
-    return max(0.0, mean * seconds + growth) + spread * math.sqrt(seconds + seconds * seconds / 20)
+    """Requests within `seconds`: the trend is trusted for a quarter of a minute only.
+
+    Asked dozens of times for each window and second; spelt out, because min() and max() would be most of it.
+    """
+    trusted_s = seconds if seconds < 15.0 else 15.0  # noqa: FURB136 - see above
+    expected = mean * seconds + trend * trusted_s * (seconds - trusted_s / 2)
+    expected = expected if expected > 0.0 else 0.0  # noqa: FURB136 - see above
+    return expected + spread * math.sqrt(seconds + seconds * seconds / 20)
 
 
 def _within_a_minute(window: WindowHeadroom, mean: float, spread: float, coming: Sequence[tuple[int, float]]) -> float:

@@ -165,15 +165,16 @@ class Order:
         ):
             for name, kind in _KINDS:
                 object.__setattr__(self, name, kind(getattr(self, name)))
-        if self.price is not None:
-            object.__setattr__(self, "price", _price("price", self.price))
-        if self.trigger_price is not None:
-            object.__setattr__(self, "trigger_price", _price("trigger_price", self.trigger_price))
+        price, trigger_price = self.price, self.trigger_price
+        if price is not None and (checked := _price("price", price)) is not price:
+            object.__setattr__(self, "price", checked)
+        if trigger_price is not None and (checked := _price("trigger_price", trigger_price)) is not trigger_price:
+            object.__setattr__(self, "trigger_price", checked)
         needs_price, needs_trigger = _NEEDS[self.order_type]
-        if needs_price is (self.price is None):
+        if needs_price is (price is None):
             message = f"a {self.order_type.value} order {'needs a price' if needs_price else 'takes no price'}"
             raise ValueError(message)
-        if needs_trigger is (self.trigger_price is None):
+        if needs_trigger is (trigger_price is None):
             message = f"a {self.order_type.value} order {'needs' if needs_trigger else 'takes no'} trigger_price"
             raise ValueError(message)
 

@@ -52,7 +52,14 @@ def limits_alone_ns(
     brokers_times = [
         (
             answer_ns.get(name, 0),
-            [(budget.categories, earliest_ns(budget, orders + reads)) for budget in budgets],
+            [
+                (
+                    Category.ORDERS in budget.categories,
+                    Category.READS in budget.categories,
+                    earliest_ns(budget, orders + reads),
+                )
+                for budget in budgets
+            ],
         )
         for name, budgets in brokers.items()
     ]
@@ -78,12 +85,14 @@ def limits_alone_ns(
 
 
 def _room(
-    budgets: Iterable[tuple[frozenset[str], list[int]]], horizon_ns: int, orders: int, reads: int
+    budgets: Iterable[tuple[bool, bool, list[int]]], horizon_ns: int, orders: int, reads: int
 ) -> tuple[int, int, int]:
-    """The most orders, the most reads, and the most of both together that one broker passes within the time."""
+    """The most orders, the most reads, and the most of both together that one broker passes within the time.
+
+    `budgets`: whether each counts orders, whether it counts reads, and its times.
+    """
     most_orders, most_reads, most_both = orders, reads, orders + reads
-    for categories, times in budgets:
-        counts_orders, counts_reads = Category.ORDERS in categories, Category.READS in categories
+    for counts_orders, counts_reads, times in budgets:
         room = bisect_right(times, horizon_ns)
         if counts_orders:
             most_orders = min(most_orders, room)

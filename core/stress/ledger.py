@@ -241,7 +241,8 @@ class Ledger:
                     if len(seen.strange) < _EXAMPLES:
                         seen.strange.append(f"{name}: {row.side.value} {row.quantity} {row.symbol} is nobody's")
                 elif row.status is not rejected:
-                    times[number] = min(255, times[number] + 1)
+                    if times[number] < 255:
+                        times[number] += 1
                     places[number] = place
                     marks[number] = _mark((name, row.broker_order_id))
 

@@ -314,7 +314,7 @@ class Run:
                 return due_ns
             # In slices, so that a pause, a stop or another rate is heard of between two arrivals that are far apart.
             wake_ns = now_ns + _SLICE_NS
-            await clock.sleep_until_ns(wake_ns if self._paused else min(wake_ns, due_ns))
+            await clock.sleep_until_ns(wake_ns if self._paused or wake_ns < due_ns else due_ns)
         return None
 
     async def _arrive(self, number: int, intended_ns: int) -> None:

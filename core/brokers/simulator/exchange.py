@@ -31,6 +31,9 @@ __all__ = ["IST", "Exchange", "ExchangeSettings"]
 
 IST: Final = timedelta(hours=5, minutes=30)
 _OPENS, _CLOSES = time(9, 15), time(15, 30)
+# By names of their own: a member is looked up in its class for ten times the price.
+_OPEN: Final = Stage.OPEN
+_DELIVERY: Final = Product.DELIVERY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +141,7 @@ class Exchange:
             trigger_paise,
             order.product,
             order.validity,
-            order.side.sign < 0 and order.product is Product.DELIVERY,
+            order.side.sign < 0 and order.product is _DELIVERY,
         )
         account.add(placed)
         binding_paise = price_paise or self._walk_to_now(listing.symbol).price_paise
@@ -268,7 +271,10 @@ class Exchange:
 
     def _send(self, order: SimOrder, act: Callable[[SimOrder], None]) -> None:
         """Let a message about the order get to the exchange; one line carries them all, so none overtakes another."""
-        order.due_ns = due_ns = max(order.due_ns + 1, self._now_ns + self._draw_transit_ns())
+        due_ns = self._now_ns + self._draw_transit_ns()
+        if due_ns <= order.due_ns:
+            due_ns = order.due_ns + 1
+        order.due_ns = due_ns
         self.at(due_ns, act, order)
 
     def _date(self, epoch_ns: int) -> str:
@@ -341,7 +347,7 @@ class Exchange:
             return
         waits = bool(order.trigger_paise) and not order.triggered
         epoch_ns = self.epoch_ns()
-        order.move(Stage.TRIGGER_PENDING if waits else Stage.OPEN, epoch_ns)
+        order.move(Stage.TRIGGER_PENDING if waits else _OPEN, epoch_ns)
         self._try(order, epoch_ns)
         if order.is_open and order.validity is Validity.IOC:
             self._finish(order, Stage.CANCELLED, "IOC: the rest found no counterparty")
@@ -356,7 +362,7 @@ class Exchange:
                 return
             order.triggered = True
             self._unrest(order)
-            order.move(Stage.OPEN, epoch_ns)
+            order.move(_OPEN, epoch_ns)
         if order.price_paise and sign * (order.price_paise - market_paise) < 0:
             self._rest(order)
             return

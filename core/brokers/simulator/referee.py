@@ -90,7 +90,8 @@ class Referee:
             for window in concerned:
                 arrivals = window.arrivals
                 arrivals += counted
-                window.fullest = max(window.fullest, len(arrivals))
+                if len(arrivals) > window.fullest:  # noqa: PLR1730 - for every arrival; max() costs five times as much
+                    window.fullest = len(arrivals)
         if breach is None:
             self.accepted += 1
         else:
