@@ -472,6 +472,12 @@ class HeadroomApp(TimeTravel):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._end_by, number)
+        # Textual stops and goes on inside the signal itself, which may come while this thread holds the lock of what is
+        # written to the terminal: it would then wait for itself for ever. From the loop nothing is in the middle.
+        for number in (signal.SIGTSTP, signal.SIGCONT):
+            act = signal.getsignal(number)
+            if callable(act):
+                loop.add_signal_handler(number, act, number, None)
         self.set_interval(1.0, self._check_terminal)
 
     def _end_by(self, number: int) -> None:
