@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -70,7 +71,7 @@ class Books:
         return [row for rows in books.values() for row in rows if row.status is not OrderStatus.REJECTED]
 
     def faults(self, told: list[tuple[str, str]]) -> list[str]:
-        with sqlite3.connect(f"file:{self._path}?mode=ro", uri=True) as db:
+        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as db:
             known = {row[0]: row for row in db.execute("SELECT order_id, status, broker_order_id, tag FROM trades")}
             sent = dict(
                 db.execute("SELECT json_extract(body, '$.tag'), order_id FROM journal WHERE kind = 'Intent'").fetchall()

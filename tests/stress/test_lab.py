@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import xml.etree.ElementTree as ET
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,7 @@ def test_a_stop_leaves_the_parts_that_were_played(tmp_path: Path) -> None:
     # What was not offered any more is no failure to achieve it.
     assert run.rates.offered_per_s == pytest.approx(20, rel=0.1)  # as `short` has it
     assert {line.name: line.passed for line in run.thresholds}["achieved of offered rate"]
-    with sqlite3.connect(tmp_path / "kept.db") as kept:
+    with closing(sqlite3.connect(tmp_path / "kept.db")) as kept:
         assert kept.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     with pytest.raises(ConfigError, match="exists already"):
         Lab(load_scenario("orders"), virtual=True, store=tmp_path / "kept.db")
