@@ -1,4 +1,4 @@
-"""Two simulated brokers on a virtual clock, and a manager over them."""
+"""Simulated brokers on a virtual clock, and a manager over one or two of them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def pair(clock: VirtualClock, **options: Any) -> MultiAPIManager:
     manager = MultiAPIManager(CONFIG, clock=clock, rng=random.Random(1))
     manager.apis = {name: broker(name, clock, **options) for name in ("fyers", "upstox")}
     return manager
+
+
+def alone(clock: VirtualClock) -> tuple[MultiAPIManager, MockTradingAPI]:
+    manager, api = MultiAPIManager({}, clock=clock, rng=random.Random(1)), broker("fyers", clock)
+    manager.apis = {"fyers": api}
+    return manager, api
 
 
 def counts(manager: MultiAPIManager) -> dict[str, int]:

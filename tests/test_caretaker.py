@@ -18,15 +18,12 @@ from core.caretaker import Caretaker
 from core.clock import SECOND
 from core.errors import AuthenticationFailed
 from core.models import HealthStatus
-from tests.pair import ORDER, broker, counts
+from tests.pair import ORDER, alone, broker, counts
 
 
 def test_a_broker_that_recovers_is_probed_by_reads_and_taken_back() -> None:
     clock = VirtualClock()
-    manager = MultiAPIManager({}, clock=clock, rng=random.Random(1))
-    manager.apis = {"fyers": broker("fyers", clock)}
-    api = manager.apis["fyers"]
-    assert isinstance(api, MockTradingAPI)
+    manager, api = alone(clock)
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
@@ -72,10 +69,7 @@ def test_a_drained_broker_is_not_even_checked() -> None:
 
 def test_a_refused_token_is_renewed_and_the_broker_taken_back() -> None:
     clock = VirtualClock()
-    manager = MultiAPIManager({}, clock=clock, rng=random.Random(1))
-    manager.apis = {"fyers": broker("fyers", clock)}
-    api = manager.apis["fyers"]
-    assert isinstance(api, MockTradingAPI)
+    manager, api = alone(clock)
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:

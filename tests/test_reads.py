@@ -17,7 +17,7 @@ from core import (
 from core.brokers.base import ANSWER_IS_IN
 from core.clock import MILLISECOND, SECOND
 from core.models import BrokerOrder, RequestDone
-from tests.pair import ORDER, broker, pair
+from tests.pair import ORDER, alone, broker, pair
 
 
 def test_identical_reads_in_flight_are_one_request() -> None:
@@ -40,8 +40,7 @@ def test_identical_reads_in_flight_are_one_request() -> None:
 
 def test_who_trades_and_then_looks_sees_what_he_did() -> None:
     clock = VirtualClock()
-    manager = MultiAPIManager({}, clock=clock)
-    manager.apis = {"fyers": broker("fyers", clock)}
+    manager, _ = alone(clock)
     manager.set_read_cache("get_orders", 60)
 
     async def main() -> list[int]:
@@ -144,10 +143,7 @@ def test_reads_that_fail_everywhere_add_at_most_a_tenth_of_load() -> None:
 
 def test_a_read_that_hangs_is_given_up_at_its_deadline_not_at_the_brokers_timeout() -> None:
     clock = VirtualClock()
-    manager = MultiAPIManager({}, clock=clock)
-    manager.apis = {"fyers": broker("fyers", clock)}
-    api = manager.apis["fyers"]
-    assert isinstance(api, MockTradingAPI)
+    manager, api = alone(clock)
     api.set_fault("hang", 1)
 
     async def main() -> None:
@@ -187,10 +183,7 @@ def test_a_reads_latency_is_what_the_broker_took_not_what_the_reading_did() -> N
 
 def test_a_hung_read_that_others_wait_for_holds_nobody_past_his_own_deadline() -> None:
     clock = VirtualClock()
-    manager = MultiAPIManager({}, clock=clock)
-    manager.apis = {"fyers": broker("fyers", clock)}
-    api = manager.apis["fyers"]
-    assert isinstance(api, MockTradingAPI)
+    manager, api = alone(clock)
     api.set_fault("hang", 1)
     ended_ns: list[int] = []
 
